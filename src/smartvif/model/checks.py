@@ -1,0 +1,64 @@
+"""Checks of single values that a person or a cloud may hand in."""
+
+from __future__ import annotations
+
+import re
+
+from smartvif.model.errors import Invalid
+
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+
+# IEEE 802.1Q: 0 is "no VLAN", 4095 is reserved.
+VLANS = range(1, 4095)
+# 68 is the least an IPv4 link may have (RFC 791); 65535 is the most a packet can say.
+MTUS = range(68, 65536)
+# IFNAMSIZ is 16 with the closing NUL (include/uapi/linux/if.h).
+IFNAME_MAX = 15
+
+
+def mac(text: str) -> str:
+    """A unicast MAC address in lower case with colons.
+
+    Raises: Invalid.
+    """
+    address = text.lower()
+    if _MAC.fullmatch(address) is None:
+        raise Invalid(f"'{text}' is not a MAC address", hint="write it like 52:54:00:12:34:56")
+    if int(address[:2], 16) & 1:
+        raise Invalid(f"'{text}' is a multicast MAC address", hint="the first byte must be even")
+    if address == "00:00:00:00:00:00":
+        raise Invalid("the MAC address is all zero", hint="write it like 52:54:00:12:34:56")
+    return address
+
+
+def vlan(tag: int) -> int:
+    """A VLAN identifier that a port can be in.
+
+    Raises: Invalid.
+    """
+    if tag not in VLANS:
+        raise Invalid(f"{tag} is not a VLAN identifier", hint="it goes from 1 to 4094")
+    return tag
+
+
+def mtu(size: int) -> int:
+    """An MTU in bytes.
+
+    Raises: Invalid.
+    """
+    if size not in MTUS:
+        raise Invalid(f"{size} is not an MTU", hint="it goes from 68 to 65535 bytes")
+    return size
+
+
+def ifname(name: str) -> str:
+    """A name that the kernel takes for a netdev (net/core/dev.c, dev_valid_name).
+
+    Raises: Invalid.
+    """
+    if not name or len(name) > IFNAME_MAX or name in {".", ".."} or re.search(r"[\s/:]", name):
+        raise Invalid(
+            f"'{name}' is not a network interface name",
+            hint=f"1 to {IFNAME_MAX} characters without blanks, '/' or ':'",
+        )
+    return name

@@ -1,0 +1,78 @@
+"""Every error smartvif raises, and the exit code each gives the command.
+
+    SmartvifError
+    ├── Invalid        2  a value that can never be right: a malformed address, a wrong mode
+    ├── NotFound       1  a well-formed name of something that is not there
+    ├── Failed         1  the work was tried and did not succeed
+    │   ├── StepFailed 1  ... in a named step of a plan; the steps before it are undone
+    │   └── TimedOut   1  ... before the deadline
+    ├── CannotTell     3  the one who knows did not answer; neither yes nor no
+    │   └── Ambiguous  3  ... or gave two answers
+    └── Refused        4  possible, but it would hurt something that is not ours
+
+An error is *what* is wrong, *where*, and a *hint* how to mend it; three values, never glued.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SmartvifError(Exception):
+    """The root: nothing else is raised on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
+        self.what = what
+        self.where = where
+        self.hint = hint
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        """All three on one line: os-vif keeps only this."""
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+class Invalid(SmartvifError):
+    """A value that can never be right."""
+
+    exit_code = 2
+
+
+class NotFound(SmartvifError):
+    """A well-formed name of something that is not there."""
+
+
+class Failed(SmartvifError):
+    """The work was tried and did not succeed."""
+
+
+class StepFailed(Failed):
+    """A step of a plan failed; the steps before it have been undone."""
+
+    def __init__(self, step: str, cause: SmartvifError) -> None:
+        super().__init__(cause.what, where=f"step '{step}'", hint=cause.hint)
+        self.step = step
+        self.cause = cause
+
+
+class TimedOut(Failed):
+    """The deadline passed first."""
+
+
+class CannotTell(SmartvifError):
+    """The one who knows did not answer."""
+
+    exit_code = 3
+
+
+class Ambiguous(CannotTell):
+    """More than one answer, and no rule that picks one."""
+
+
+class Refused(SmartvifError):
+    """Possible, but it would hurt something that is not ours."""
+
+    exit_code = 4

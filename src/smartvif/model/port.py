@@ -1,0 +1,63 @@
+"""What is asked: a port on a network, and what the controller answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class VnicType(StrEnum):
+    """Neutron's VNIC types (neutron-lib, api/definitions/portbindings)."""
+
+    NORMAL = "normal"
+    DIRECT = "direct"
+    MACVTAP = "macvtap"
+    DIRECT_PHYSICAL = "direct-physical"
+    BAREMETAL = "baremetal"
+    VIRTIO_FORWARDER = "virtio-forwarder"
+    SMART_NIC = "smart-nic"
+    VDPA = "vdpa"
+    ACCELERATOR_DIRECT = "accelerator-direct"
+    ACCELERATOR_DIRECT_PHYSICAL = "accelerator-direct-physical"
+    REMOTE_MANAGED = "remote-managed"
+
+
+class VifType(StrEnum):
+    """How a controller says a port is to be attached (``binding:vif_type``)."""
+
+    OVS = "ovs"
+    AGILIO_OVS = "agilio_ovs"
+    VROUTER = "vrouter"
+    VHOSTUSER = "vhostuser"
+    HW_VEB = "hw_veb"
+    BINDING_FAILED = "binding_failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """The network a port is in. ``mtu`` in bytes; ``vlan`` is the tag on the bridge, if any."""
+
+    id: str
+    bridge: str | None = None
+    physical_network: str | None = None
+    vlan: int | None = None
+    mtu: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """One port as a user or Neutron asks for it. ``pci_slot`` is the claimed VF, once there is one."""
+
+    id: str
+    mac: str
+    network: Network
+    vnic_type: VnicType = VnicType.NORMAL
+    pci_slot: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """The controller's answer (``binding:vif_type`` and ``binding:vif_details``)."""
+
+    vif_type: VifType
+    details: dict[str, str | bool] = field(default_factory=dict)

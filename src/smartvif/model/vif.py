@@ -1,0 +1,79 @@
+"""What is to be plugged: the one value that os-vif objects and libvirt XML are both views of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from smartvif.model.port import Network
+
+
+class VifKind(StrEnum):
+    """The shapes a VIF has, named after the os-vif classes they equal."""
+
+    GENERIC = "VIFGeneric"
+    BRIDGE = "VIFBridge"
+    OPENVSWITCH = "VIFOpenVSwitch"
+    VHOSTUSER = "VIFVHostUser"
+    HOST_DEVICE = "VIFHostDevice"
+
+
+class SocketMode(StrEnum):
+    """Which end of a vhost-user socket QEMU is."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
+class ProfileKind(StrEnum):
+    """Port profiles, named after the os-vif classes they equal."""
+
+    BASE = "VIFPortProfileBase"
+    OPENVSWITCH = "VIFPortProfileOpenVSwitch"
+    OVS_REPRESENTOR = "VIFPortProfileOVSRepresentor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offload:
+    """A datapath offloaded to the VF at ``representor_address``.
+
+    ``representor_name`` is the name the caller would like the representor to have.
+    """
+
+    representor_name: str | None = None
+    representor_address: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortProfile:
+    """What the switch must know of the port."""
+
+    kind: ProfileKind
+    interface_id: str | None = None
+    datapath_type: str | None = None
+    create_port: bool = False
+    create_tap: bool = False
+    offload: Offload | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vif:
+    """One attachment, decided and not yet made.
+
+    ``vif_name`` is the host-side netdev or port; ``bridge_name`` the hybrid Linux bridge or the
+    switch's bridge; ``path`` and ``mode`` are a vhost-user socket's; ``dev_address`` is the VF a
+    guest gets as a PCI device.
+    """
+
+    id: str
+    kind: VifKind
+    plugin: str
+    address: str
+    network: Network
+    vif_name: str | None = None
+    bridge_name: str | None = None
+    path: str | None = None
+    mode: SocketMode | None = None
+    dev_address: str | None = None
+    profile: PortProfile | None = None
+    has_traffic_filtering: bool = False
