@@ -46,13 +46,14 @@ class Offload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortProfile:
-    """What the switch must know of the port."""
+    """What the switch must know of the port; ``multiqueue`` is for a tap that we create."""
 
     kind: ProfileKind
     interface_id: str | None = None
     datapath_type: str | None = None
     create_port: bool = False
     create_tap: bool = False
+    multiqueue: bool = False
     offload: Offload | None = None
 
 

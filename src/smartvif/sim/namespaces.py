@@ -12,7 +12,9 @@ import ctypes
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -106,6 +108,23 @@ def single_user() -> None:
     Path("/proc/self/gid_map").write_text(f"1000 {gid} 1")
 
 
+def guarded(main: Callable[[], int]) -> int:
+    """The exit code of ``main``, for the last frame of a process: whatever it raises is said."""
+    try:
+        code = main()
+    except SmartvifError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = error.exit_code
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
+
+
 def _child(main: Callable[[], int], ready: int, go: int) -> NoReturn:
     """Between the namespaces: unshare, wait to be mapped, fork the first process inside."""
     parent = os.getppid()
@@ -123,29 +142,20 @@ def _child(main: Callable[[], int], ready: int, go: int) -> NoReturn:
         os.read(go, 1)
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
+        die_with_parent()  # the calls above have cleared it (prctl(2))
         first = os.fork()
         if first == 0:
-            die_with_parent()  # the set*id calls above clear it (prctl(2))
-            os._exit(_guarded(main))
-        die_with_parent()
+            die_with_parent()
+            os._exit(guarded(partial(_fresh, main)))
         os._exit(_exit_code(os.waitpid(first, 0)[1]))
     finally:
         os._exit(1)
 
 
-def _guarded(main: Callable[[], int]) -> int:
-    try:
-        mount("none", "/", flags=_MS_REC | _MS_PRIVATE)
-        mount("proc", "/proc", kind="proc")
-        code = main()
-    except SmartvifError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = error.exit_code
-    except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return code
+def _fresh(main: Callable[[], int]) -> int:
+    mount("none", "/", flags=_MS_REC | _MS_PRIVATE)
+    mount("proc", "/proc", kind="proc")
+    return main()
 
 
 def _map_users(child: int) -> None:
@@ -153,7 +163,9 @@ def _map_users(child: int) -> None:
     try:
         if os.geteuid() == 0:
             for kind in ("uid_map", "gid_map"):
-                extents = [line.split() for line in Path("/proc/self", kind).read_text().split("\n")]
+                extents = [
+                    line.split() for line in Path("/proc/self", kind).read_text().split("\n")
+                ]
                 lines = [f"{inside} {inside} {count}" for inside, _, count in filter(None, extents)]
                 (proc / kind).write_text("\n".join(lines))
         else:

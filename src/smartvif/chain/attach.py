@@ -1,0 +1,162 @@
+"""Attach a machine to a bridge: the whole chain, from what is asked to what is there."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from smartvif.chain.host import Host
+from smartvif.chain.request import Mode, Request
+from smartvif.choose.select import select
+from smartvif.control import names
+from smartvif.control.bind import HostSwitch, bind
+from smartvif.control.build_vif import build_vif
+from smartvif.guest.xml import interface_xml
+from smartvif.host import facts
+from smartvif.host.facts import Vf
+from smartvif.model.errors import Failed, Invalid, Refused
+from smartvif.model.pci import PciAddress
+from smartvif.model.port import Network, Port
+from smartvif.model.vif import Vif, VifKind
+from smartvif.plug.apply import plug
+from smartvif.plug.journal import PortRecord
+from smartvif.plug.plan import DEFAULT_MTU, Devices, devices, plan
+from smartvif.plug.step import Step
+from smartvif.plug.steps.guest import GuestInterface
+
+_CHOOSING = "choosing-a-vf"
+
+
+def attach(
+    request: Request, host: Host, *, progress: Callable[[Step], None] = lambda _: None
+) -> PortRecord:
+    """Attach a machine as ``request`` says, or change nothing.
+
+    ``progress`` hears of each step when it has been taken.
+    Raises: Invalid, NotFound and Refused before anything is changed; StepFailed after what was
+    done has been undone; CannotTell, where OVS or libvirt does not answer.
+    """
+    port = _port(request)
+    switch = _examine(request, host)
+    binding = bind(port, switch)
+    # Between the choice and the claim nobody else may choose.
+    with host.journal.locked(_CHOOSING):
+        vf = _choose(request, host) if request.mode.needs_vf else None
+        if vf is not None:
+            port = replace(port, pci_slot=str(vf.address))
+        vif = build_vif(port, binding)
+        found = devices(vf, host.representors) if vf is not None else None
+        vm_uuid = host.domains.uuid(request.vm)
+        guest = GuestInterface(domain=request.vm, mac=vif.address, xml=_guest_xml(vif, found))
+        steps = (*plan(vif, vm_uuid=vm_uuid, devices=found), guest)
+        known: dict[str, Any] = {
+            "vif_type": str(binding.vif_type),
+            **_facts(request, vif, found),
+        }
+        vf_address = str(vf.address) if vf is not None else None
+        host.journal.begin(port.id, vf=vf_address, facts=known)
+    plug(port.id, steps, host.journal, host.world, vf=vf_address, facts=known, progress=progress)
+    record = host.journal.port(port.id)
+    assert record is not None
+    return record
+
+
+def _port(request: Request) -> Port:
+    return Port(
+        id=str(uuid.uuid4()),
+        mac=request.mac or _new_mac(),
+        vnic_type=request.mode.vnic_type,
+        network=Network(
+            id=request.bridge,
+            bridge=request.bridge,
+            vlan=request.vlan,
+            mtu=request.mtu or DEFAULT_MTU,
+        ),
+    )
+
+
+def _new_mac() -> str:
+    """An address in the range that QEMU's and libvirt's users take theirs from."""
+    return "52:54:00:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
+
+
+def _examine(request: Request, host: Host) -> HostSwitch:
+    """Look at everything that can be wrong before anything is changed."""
+    bridge = host.world.ovs.bridge(request.bridge)
+    taken = {interface.mac for interface in host.domains.interfaces(request.vm)}
+    if request.mac is not None and request.mac.lower() in taken:
+        raise Refused(
+            f"it has an interface with MAC address {request.mac} already",
+            where=f"virtual machine {request.vm}",
+            hint="leave --mac away to have one chosen",
+        )
+    if request.mode is Mode.VIRTIO_FORWARDER:
+        _examine_forwarder(request, host)
+    if not request.mode.needs_vf and (request.vf or request.pf):
+        raise Invalid(
+            "mode normal takes no VF", hint="leave --vf and --pf away, or choose another mode"
+        )
+    return HostSwitch(
+        datapath_type="netdev" if bridge.datapath_type == "netdev" else "system",
+        vhost_user_dir=host.settings.forwarder.sockets,
+    )
+
+
+def _examine_forwarder(request: Request, host: Host) -> None:
+    host.world.need_forwarder().ovs.bridges()
+    sockets = Path(host.settings.forwarder.sockets)
+    if not sockets.is_dir():
+        raise Failed(
+            f"the directory for the guests' sockets is not there: {sockets}",
+            where="forwarder",
+            hint=f"mkdir -p {sockets}, and let QEMU's user write there",
+        )
+    if not host.domains.shared_memory(request.vm):
+        raise Refused(
+            "its memory is not shared, so that a forwarder could not reach its packets",
+            where=f"virtual machine {request.vm}",
+            hint="add <memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"
+            " to its XML and start it anew",
+        )
+
+
+def _choose(request: Request, host: Host) -> Vf:
+    taken = {
+        PciAddress.parse(record.vf): f"port {record.id}"
+        for record in host.journal.ports()
+        if record.vf is not None
+    }
+    return select(facts.pfs(), taken, pf=request.pf, vf=request.vf)
+
+
+def _guest_xml(vif: Vif, found: Devices | None) -> str:
+    """The guest's side; in a simulation a tap, where it would have been a PCI device."""
+    if vif.kind is VifKind.HOST_DEVICE and found is not None and found.vf.simulated:
+        vif = replace(vif, kind=VifKind.GENERIC, vif_name=names.tap(vif.id))
+    return interface_xml(vif)
+
+
+def _facts(request: Request, vif: Vif, found: Devices | None) -> dict[str, Any]:
+    """What people will ask of the port."""
+    simulated = []
+    if found is not None and found.vf.simulated:
+        simulated = ["vf", "eswitch"]
+        if request.mode is Mode.DIRECT:
+            simulated.append("passthrough")
+    return {
+        "vm": request.vm,
+        "mode": str(request.mode),
+        "switch": "ovs",
+        "bridge": request.bridge,
+        "mac": vif.address,
+        "vlan": request.vlan,
+        "mtu": vif.network.mtu,
+        "pf": str(found.vf.pf) if found is not None else None,
+        "switch_port": found.representor if found is not None else vif.vif_name,
+        "socket": vif.path,
+        "simulated": simulated,
+    }

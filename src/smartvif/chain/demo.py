@@ -1,0 +1,160 @@
+"""The main job on a simulated host: one machine in each mode, all talking, nothing left behind."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smartvif.chain.attach import attach
+from smartvif.chain.detach import detach
+from smartvif.chain.host import Host
+from smartvif.chain.request import Mode, Request
+from smartvif.drivers.netlink import Links
+from smartvif.host import facts
+from smartvif.model.errors import Failed, TimedOut
+from smartvif.plug.journal import PortRecord
+from smartvif.prove import map as prove_map
+from smartvif.prove import nics, ports
+from smartvif.sim import host as sim
+from smartvif.sim.console import Console
+from smartvif.sim.guests import Guests
+from smartvif.sim.nic import NicLayout
+
+HOST = sim.SimulatedHost(nic=NicLayout(pfs=1, vfs=8), guests=3)
+"""What the demonstration runs on."""
+
+PINGS = 5
+_HOTPLUG = 60.0  # seconds for a guest to show an interface
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ping:
+    """Packets from one guest to another."""
+
+    source: str
+    target: str
+    sent: int
+    received: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What the demonstration has shown."""
+
+    attached: tuple[PortRecord, ...]
+    pings: tuple[Ping, ...]
+    map: prove_map.Map
+    leftovers: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every ping was answered and nothing is left."""
+        return all(ping.sent == ping.received for ping in self.pings) and not self.leftovers
+
+    def as_json(self) -> dict[str, Any]:
+        """Stable keys; documented in docs/reference/cli.md."""
+        keys = ("mode", "switch", "simulated")
+        return {
+            "guests": [
+                {"name": port.facts["vm"], **{key: port.facts[key] for key in keys}}
+                for port in self.attached
+            ],
+            "pings": [
+                {
+                    "from": ping.source,
+                    "to": ping.target,
+                    "sent": ping.sent,
+                    "received": ping.received,
+                }
+                for ping in self.pings
+            ],
+            "leftovers": list(self.leftovers),
+        }
+
+
+def demonstrate(host: Host, tell: Callable[[str], None]) -> Result:
+    """Attach the guests of ``HOST``, one in each mode, ping, detach; ``tell`` hears each step.
+
+    Raises: as attach and detach do.
+    """
+    before = traces(host)
+    attached = []
+    for vm, mode in zip(HOST.guest_names, Mode, strict=True):
+        request = Request(vm=vm, mode=mode, bridge=sim.BRIDGE)
+        attached.append(
+            attach(request, host, progress=lambda step, vm=vm: tell(f"{vm}: {step.describe()}"))  # type: ignore[misc]
+        )
+    addresses = {}
+    for number, record in enumerate(attached, start=1):
+        addresses[record.facts["vm"]] = _configure(host, record, f"10.0.0.{number}")
+        tell(f"{record.facts['vm']}: has address 10.0.0.{number}")
+    pings = []
+    for source, target in itertools.permutations(addresses, 2):
+        pings.append(_ping(host, source, target, addresses[target]))
+        tell(f"{source} → {target}: {pings[-1].received} of {pings[-1].sent} answered")
+    owners = {record.vf: record.id for record in attached if record.vf}
+    drawn = prove_map.draw(
+        nics.views(facts.pfs(), host.representors, owners), ports.views(host.journal, host.world)
+    )
+    for record in attached:
+        detach(record.id, host)
+        tell(f"{record.facts['vm']}: detached")
+    left = traces(host) ^ before
+    return Result(
+        attached=tuple(attached), pings=tuple(pings), map=drawn, leftovers=tuple(sorted(left))
+    )
+
+
+def traces(host: Host) -> set[str]:
+    """Everything on the host that attaching may leave behind or change, in words."""
+    found = set()
+    for where, links in (("host", Links()), ("forwarder", Links(sim.FORWARDER_NETNS))):
+        for name in links.names():
+            link = links.get(name)
+            if link is not None:
+                state = "up" if link.up else "down"
+                found.add(f"{where}: link {name} {link.mac} mtu {link.mtu} {state}")
+        links.close()
+    world = host.world
+    found |= {f"Open vSwitch: port {port.name} on {port.bridge}" for port in world.ovs.ports()}
+    found |= {f"forwarder: port {p.name}" for p in world.need_forwarder().ovs.ports()}
+    found |= {f"journal: port {record.id}" for record in host.journal.ports()}
+    found |= {f"socket: {path}" for path in Path(host.settings.forwarder.sockets).iterdir()}
+    for vm in HOST.guest_names:
+        found |= {f"{vm}: interface {each.mac}" for each in host.domains.interfaces(vm)}
+    return found
+
+
+def _configure(host: Host, record: PortRecord, address: str) -> str:
+    """Give the guest's new interface an address; it takes a moment to appear."""
+    console = _console(host, record.facts["vm"])
+    mac = record.facts["mac"]
+    end = time.monotonic() + _HOTPLUG
+    while True:
+        code, name = console.run(f"grep -l {mac} /sys/class/net/*/address | cut -d/ -f5")
+        if code == 0 and name.strip():
+            break
+        if time.monotonic() > end:
+            raise TimedOut(f"no interface {mac} within {_HOTPLUG:g} s", where=record.facts["vm"])
+        time.sleep(0.2)
+    netdev = name.decode().strip()
+    code, said = console.run(f"ip addr add {address}/24 dev {netdev} && ip link set {netdev} up")
+    if code != 0:
+        raise Failed(f"cannot configure {netdev}: {said.decode()}", where=record.facts["vm"])
+    return address
+
+
+def _ping(host: Host, source: str, target: str, address: str) -> Ping:
+    _, said = _console(host, source).run(f"ping -c {PINGS} -i 0.2 -W 5 {address}", timeout=60.0)
+    numbers = re.search(rb"(\d+) packets transmitted, (\d+) packets received", said)
+    sent, received = (int(numbers[1]), int(numbers[2])) if numbers else (PINGS, 0)
+    return Ping(source=source, target=target, sent=sent, received=received)
+
+
+def _console(host: Host, vm: str) -> Console:
+    return Guests(host.settings.libvirt.uri, sim.GUESTS).wait_ready(vm)

@@ -1,0 +1,25 @@
+"""Detach a machine's port, and tidy up after the dead."""
+
+from __future__ import annotations
+
+from smartvif.chain.host import Host
+from smartvif.plug.apply import recover, unplug
+from smartvif.plug.journal import PortRecord
+
+
+def detach(name: str, host: Host) -> PortRecord:
+    """Undo the attachment whose identifier is or begins with ``name``; return what it was.
+
+    Raises: NotFound; Failed, where something cannot be undone: the rest stays, to be tried again.
+    """
+    record = host.journal.find(name)
+    unplug(record.id, host.journal, host.world)
+    return record
+
+
+def reconcile(host: Host, *, dry_run: bool = False) -> tuple[str, ...]:
+    """Undo what dead processes left half done; return the ports concerned.
+
+    Raises: Failed, as detach does.
+    """
+    return recover(host.journal, host.world, dry_run=dry_run)

@@ -1,0 +1,57 @@
+"""The host that the chain works on: every driver, opened when first used."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from smartvif.chain.settings import Settings
+from smartvif.drivers.forwarder import Forwarder
+from smartvif.drivers.netlink import Links
+from smartvif.drivers.ovs import OpenVSwitch
+from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.guest.domain import Domains
+from smartvif.host.representors import Representors
+from smartvif.plug.journal import Journal
+from smartvif.plug.step import World
+
+
+class Host:
+    """This host, as ``settings`` say where its parts are."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def representors(self) -> Representors:
+        """The index of representors."""
+        return Representors()
+
+    @cached_property
+    def domains(self) -> Domains:
+        """The virtual machines."""
+        return Domains(self.settings.libvirt.uri)
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The record of ports."""
+        return Journal(Path(self.settings.state.directory))
+
+    @cached_property
+    def world(self) -> World:
+        """What a plan's steps act on."""
+        return World(
+            links=Links(),
+            ovs=self._open_vswitch(self.settings.openvswitch.database),
+            forwarder=self._forwarder(),
+            guests=self.domains,
+        )
+
+    def _forwarder(self) -> Forwarder | None:
+        settings = self.settings.forwarder
+        if not (settings.database and settings.netns):
+            return None
+        return Forwarder(self._open_vswitch(settings.database), netns=settings.netns)
+
+    def _open_vswitch(self, address: str) -> OpenVSwitch:
+        return OpenVSwitch(Ovsdb(address), timeout=self.settings.openvswitch.timeout)

@@ -1,0 +1,120 @@
+"""Where things are on this host.
+
+Read from the TOML file that ``SMARTVIF_CONFIG`` names, else /etc/smartvif/smartvif.toml if it is
+there. Every key has a default that fits a host set up by its distribution.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from smartvif.model.errors import Invalid
+
+DEFAULT_FILE = Path("/etc/smartvif/smartvif.toml")
+
+
+def _state_directory() -> str:
+    if os.geteuid() == 0:
+        return "/var/lib/smartvif"
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return f"{home}/smartvif"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenVSwitchSettings:
+    """``database`` is its OVSDB server; ``timeout`` the seconds that one plug may take of it."""
+
+    database: str = "unix:/var/run/openvswitch/db.sock"
+    timeout: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LibvirtSettings:
+    """``uri`` as virsh takes it."""
+
+    uri: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwarderSettings:
+    """The forwarder's own OVSDB server and network namespace, and the guests' sockets."""
+
+    database: str = ""
+    netns: str = ""
+    sockets: str = "/run/smartvif/vhostuser"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateSettings:
+    """Where the journal is."""
+
+    directory: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All sections."""
+
+    openvswitch: OpenVSwitchSettings
+    libvirt: LibvirtSettings
+    forwarder: ForwarderSettings
+    state: StateSettings
+
+
+def load() -> Settings:
+    """The settings in force.
+
+    Raises: Invalid, naming the file and the key.
+    """
+    named = os.environ.get("SMARTVIF_CONFIG")
+    path = Path(named) if named else DEFAULT_FILE
+    tables: dict[str, Any] = {}
+    if named or path.exists():
+        try:
+            tables = tomllib.loads(path.read_text())
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise Invalid(f"cannot read the configuration: {error}", where=str(path)) from error
+    sections = {
+        "openvswitch": OpenVSwitchSettings,
+        "libvirt": LibvirtSettings,
+        "forwarder": ForwarderSettings,
+        "state": StateSettings,
+    }
+    _refuse_unknown(tables, set(sections), path, "section")
+    values: dict[str, Any] = {
+        name: _section(kind, tables.get(name, {}), path, name) for name, kind in sections.items()
+    }
+    values["libvirt"] = (
+        values["libvirt"].uri
+        and values["libvirt"]
+        or LibvirtSettings(uri=os.environ.get("LIBVIRT_DEFAULT_URI", "qemu:///system"))
+    )
+    state = os.environ.get("SMARTVIF_STATE_DIR") or values["state"].directory
+    values["state"] = StateSettings(directory=state or _state_directory())
+    return Settings(**values)
+
+
+def _section(kind: Any, table: Any, path: Path, name: str) -> Any:
+    if not isinstance(table, dict):
+        raise Invalid(f"'{name}' must be a section", where=str(path), hint=f"write [{name}]")
+    known = {field.name: type(field.default) for field in fields(kind)}
+    _refuse_unknown(table, set(known), path, f"key in [{name}]")
+    for key, value in table.items():
+        accepted = (int, float) if known[key] is float else known[key]
+        if not isinstance(value, accepted) or isinstance(value, bool):
+            raise Invalid(
+                f"{key} in [{name}] must be a {'number' if known[key] is float else 'string'}",
+                where=str(path),
+            )
+    return kind(**table)
+
+
+def _refuse_unknown(table: dict[str, Any], known: set[str], path: Path, what: str) -> None:
+    for key in table.keys() - known:
+        raise Invalid(
+            f"unknown {what}: '{key}'", where=str(path), hint=f"known: {', '.join(sorted(known))}"
+        )

@@ -1,0 +1,69 @@
+"""Which VF a port gets. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from smartvif.host.facts import EswitchMode, Pf, Vf
+from smartvif.model.errors import NotFound, Refused
+from smartvif.model.pci import PciAddress
+
+_VFIO = "vfio-pci"
+
+
+def select(
+    pfs: Sequence[Pf],
+    taken: Mapping[PciAddress, str],
+    *,
+    pf: str | None = None,
+    vf: PciAddress | None = None,
+) -> Vf:
+    """The VF asked for, or the first free one that the switch can reach.
+
+    ``taken`` says by whom a VF is used; ``pf`` limits the choice to one PF, given by its address
+    or its netdev.
+    Raises: NotFound (no such PF or VF, none free), Refused (the VF asked for is not free).
+    """
+    among = [each for each in pfs if pf is None or pf in {str(each.address), each.netdev}]
+    if not among:
+        known = ", ".join(f"{each.address} ({each.netdev or 'no netdev'})" for each in pfs)
+        what = f"there is no PF '{pf}'" if pf else "there is no PF with VFs"
+        raise NotFound(what, where="SmartNICs", hint=f"PFs: {known or 'none'}")
+    candidates = [(each, owner) for owner in among for each in owner.vfs]
+    if vf is not None:
+        return _asked_for(vf, candidates, taken)
+    reasons = []
+    for candidate, owner in candidates:
+        reason = _unfit(candidate, owner, taken)
+        if reason is None:
+            return candidate
+        reasons.append(f"{candidate.address}: {reason}")
+    raise NotFound(
+        f"no VF is free among {len(candidates)}",
+        where="SmartNICs",
+        hint="; ".join(reasons[:4]) or "make VFs by writing their number to sriov_numvfs",
+    )
+
+
+def _asked_for(
+    vf: PciAddress, candidates: list[tuple[Vf, Pf]], taken: Mapping[PciAddress, str]
+) -> Vf:
+    for candidate, owner in candidates:
+        if candidate.address == vf:
+            reason = _unfit(candidate, owner, taken)
+            if reason is not None:
+                raise Refused(
+                    f"VF {vf} cannot be used: {reason}", hint="smartvif nic list shows what is free"
+                )
+            return candidate
+    raise NotFound(f"there is no VF {vf}", where="SmartNICs", hint="see: smartvif nic list")
+
+
+def _unfit(vf: Vf, pf: Pf, taken: Mapping[PciAddress, str]) -> str | None:
+    if vf.address in taken:
+        return f"in use by {taken[vf.address]}"
+    if pf.eswitch is not EswitchMode.SWITCHDEV:
+        return f"the eswitch of {pf.address} is in mode {pf.eswitch}, not switchdev"
+    if vf.driver == _VFIO:
+        return f"bound to {_VFIO}: something else has passed it to a guest"
+    return None

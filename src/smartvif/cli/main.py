@@ -1,0 +1,54 @@
+"""The ``smartvif`` command.
+
+Exit codes: 0 yes or done, 1 no or failed, 2 usage, 3 cannot tell, 4 refused for safety.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+import smartvif
+from smartvif.cli import demo, ports, sim, views
+from smartvif.cli.output import error_text, log_to_stderr
+from smartvif.model.errors import SmartvifError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(smartvif.__version__, prog_name="smartvif")
+@click.option("-v", "--verbose", is_flag=True, help="Say on stderr what is being done.")
+def cli(verbose: bool) -> None:
+    """Attach virtual machines to a switch through a SmartNIC, and prove it."""
+    log_to_stderr(verbose=verbose)
+
+
+for command in (
+    demo.demo,
+    ports.attach,
+    ports.detach,
+    ports.reconcile,
+    views.ports,
+    views.show,
+    views.map_,
+    views.nic,
+    sim.sim,
+):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command; every error of ours becomes a message and an exit code."""
+    try:
+        # Not standalone: click itself would turn our errors into tracebacks.
+        code = cli.main(standalone_mode=False)
+    except SmartvifError as error:
+        click.echo(error_text(error), err=True)
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)

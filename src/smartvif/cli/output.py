@@ -1,0 +1,72 @@
+"""How commands speak: data on stdout, as a table or as JSON; everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from smartvif.model.errors import SmartvifError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+with_format: Callable[[F], F] = click.option(
+    "-f",
+    "--format",
+    "output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How to print it.",
+)
+
+
+def print_json(schema: str, data: dict[str, Any]) -> None:
+    """One document, with the schema that its keys follow."""
+    json.dump({"schema": f"smartvif.{schema}/1", **data}, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
+    """A table; None is a dash. ``empty`` is said on stderr where there are no rows."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("-" if cell is None else str(cell) for cell in row))
+    if table.row_count:
+        console().print(table)
+    else:
+        click.echo(empty, err=True)
+
+
+def console() -> Any:
+    """Rich's console on stdout. It respects NO_COLOR and COLUMNS, and is wide in a pipe."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
+def error_text(error: SmartvifError) -> str:
+    """An error for people: what and where, and the hint on a line of its own."""
+    where = f"{error.where}: " if error.where else ""
+    hint = f"\n hint: {error.hint}" if error.hint else ""
+    return f"error: {where}{error.what}{hint}"
+
+
+def log_to_stderr(*, verbose: bool) -> None:
+    """Warnings, or with ``verbose`` what is done as well, on stderr."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(message)s" if verbose else "%(levelname)s: %(message)s",
+        stream=sys.stderr,
+    )
+    for library in ("pyroute2", "asyncio"):
+        logging.getLogger(library).setLevel(logging.WARNING)

@@ -1,0 +1,65 @@
+"""Commands that change something: attach, detach, reconcile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from smartvif.cli import here
+from smartvif.cli.output import print_json, with_format
+from smartvif.model.pci import PciAddress
+
+_MODES = ["normal", "direct", "virtio-forwarder"]
+
+
+@click.command()
+@click.option("--vm", required=True, help="The machine, as libvirt calls it.")
+@click.option("--mode", required=True, type=click.Choice(_MODES), help="How it gets its port.")
+@click.option("--bridge", required=True, help="The Open vSwitch bridge.")
+@click.option("--vlan", type=int, help="The VLAN the port is in.")
+@click.option("--mtu", type=int, help="In bytes; 1500 if not given.")
+@click.option("--mac", help="The guest's MAC address; a new one if not given.")
+@click.option("--pf", help="Take a VF of this PF: an address or a netdev.")
+@click.option("--vf", help="Take this VF: an address.")
+@with_format
+def attach(output: str, mode: str, vf: str | None, **asked: Any) -> None:
+    """Attach a machine to a bridge; prints the new port's identifier."""
+    from smartvif.chain.attach import attach as chain_attach
+    from smartvif.chain.request import Mode, Request
+
+    request = Request(mode=Mode(mode), vf=PciAddress.parse(vf) if vf else None, **asked)
+    record = chain_attach(request, here.host())
+    if output == "json":
+        print_json("attach", {"id": record.id, "vf": record.vf, **record.facts})
+    else:
+        click.echo(record.id)
+        for part in record.facts["simulated"]:
+            click.echo(f"note: the {part} of this port is simulated", err=True)
+
+
+@click.command()
+@click.argument("port")
+@with_format
+def detach(output: str, port: str) -> None:
+    """Detach PORT, given by its identifier or the beginning of it."""
+    from smartvif.chain.detach import detach as chain_detach
+
+    record = chain_detach(port, here.host())
+    if output == "json":
+        print_json("detach", {"id": record.id, "vf": record.vf, **record.facts})
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only say which ports are concerned.")
+@with_format
+def reconcile(output: str, dry_run: bool) -> None:
+    """Undo what was left half done by a crash or a failure."""
+    from smartvif.chain.detach import reconcile as chain_reconcile
+
+    concerned = chain_reconcile(here.host(), dry_run=dry_run)
+    if output == "json":
+        print_json("reconcile", {"dry_run": dry_run, "ports": list(concerned)})
+    else:
+        for port in concerned:
+            click.echo(port)

@@ -1,0 +1,61 @@
+"""The simulated host, around a command or a shell."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from smartvif.model.errors import Failed
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    nic = click.option(
+        "--nic", default="1x8", show_default=True, metavar="PFSxVFS", help="The SmartNIC's size."
+    )
+    guests = click.option(
+        "--guests", default=0, show_default=True, type=click.IntRange(0, 16), help="Machines."
+    )
+    return nic(guests(command))
+
+
+@click.group()
+def sim() -> None:
+    """A simulated host: SmartNIC, Open vSwitch and machines; the real host is not touched."""
+
+
+@sim.command("run", context_settings={"ignore_unknown_options": True})
+@_options
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(nic: str, guests: int, command: tuple[str, ...]) -> None:
+    """Run COMMAND on a simulated host; everything is gone when it ends."""
+    _run(nic, guests, list(command))
+
+
+@sim.command("shell")
+@_options
+def shell(nic: str, guests: int) -> None:
+    """Start a shell on a simulated host; everything is gone when it ends."""
+    os.environ["PS1"] = "(simulated host) \\$ "
+    _run(nic, guests, [os.environ.get("SHELL", "/bin/sh")])
+
+
+def _run(nic: str, guests: int, command: list[str]) -> None:
+    from smartvif.sim import host
+    from smartvif.sim.nic import NicLayout
+
+    def replace_us() -> int:
+        # So that `smartvif` inside is the one that started it, installed or not.
+        os.environ["PATH"] = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+        try:
+            os.execvp(command[0], command)
+        except OSError as error:
+            raise Failed(
+                f"cannot run '{command[0]}': {error.strerror}", where="sim", hint="is it on PATH?"
+            ) from error
+
+    wanted = host.SimulatedHost(nic=NicLayout.parse(nic), guests=guests)
+    sys.exit(host.run(wanted, replace_us))

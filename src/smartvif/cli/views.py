@@ -1,0 +1,142 @@
+"""Commands that only look: ports, show, map, nic list."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from smartvif.cli import here
+from smartvif.cli.output import console, print_json, print_table, with_format
+
+if TYPE_CHECKING:
+    from smartvif.chain.host import Host
+    from smartvif.prove.nics import PfView
+    from smartvif.prove.ports import PortView
+
+
+@click.command()
+@with_format
+def ports(output: str) -> None:
+    """List the attached ports and how they are."""
+    from smartvif.prove import ports as prove_ports
+
+    host = here.host()
+    found = prove_ports.views(host.journal, host.world)
+    if output == "json":
+        print_json("ports", {"ports": [port.as_json() for port in found]})
+    else:
+        columns = ["port", "machine", "mode", "bridge", "switch port", "vf", "mac", "health"]
+        print_table(columns, map(_port_row, found), empty="no ports")
+    _exit_by(found)
+
+
+@click.command()
+@click.argument("port")
+@with_format
+def show(output: str, port: str) -> None:
+    """Show all that is known of PORT."""
+    from smartvif.prove import ports as prove_ports
+
+    host = here.host()
+    found = prove_ports.detail(host.journal.find(port), host.journal, host.world, host.domains)
+    document = found.as_json()
+    if output == "json":
+        print_json("show", document)
+    else:
+        steps = document.pop("steps")
+        for key, value in document.items():
+            click.echo(f"{key:12} {_plain(value)}")
+        click.echo("steps taken")
+        for step in steps:
+            click.echo(f"  {'✓' if step['done'] else '…'} {step['step']}")
+    _exit_by((found.view,))
+
+
+@click.command("map")
+@with_format
+def map_(output: str) -> None:
+    """Draw PF, VF, representor, bridge and machine of every port."""
+    from smartvif.cli.drawing import tree
+    from smartvif.prove import map as prove_map
+    from smartvif.prove import ports as prove_ports
+
+    host = here.host()
+    found = prove_map.draw(_nics(host), prove_ports.views(host.journal, host.world))
+    if output == "json":
+        print_json("map", found.as_json())
+    else:
+        console().print(tree(found))
+
+
+@click.group()
+def nic() -> None:
+    """SmartNICs."""
+
+
+@nic.command("list")
+@with_format
+def nic_list(output: str) -> None:
+    """List PFs, VFs, representors, drivers and owners."""
+    found = _nics(here.host())
+    if output == "json":
+        print_json("nic-list", {"pfs": [view.as_json() for view in found]})
+        return
+    rows = [
+        (
+            f"{view.pf.address}{' (simulated)' if view.pf.simulated else ''}",
+            view.pf.eswitch,
+            each.vf.address,
+            each.vf.number,
+            each.vf.netdev,
+            each.representor or each.problem,
+            each.vf.driver,
+            view.pf.numa_node,
+            each.owner,
+        )
+        for view in found
+        for each in view.vfs
+    ]
+    columns = ["pf", "eswitch", "vf", "no", "netdev", "representor", "driver", "numa", "port"]
+    print_table(columns, rows, empty="no VFs")
+
+
+def _nics(host: Host) -> tuple[PfView, ...]:
+    from smartvif.host import facts
+    from smartvif.prove import nics
+
+    owners = {record.vf: record.id for record in host.journal.ports() if record.vf}
+    return nics.views(facts.pfs(), host.representors, owners)
+
+
+def _port_row(port: PortView) -> tuple[object, ...]:
+    facts = port.facts
+    simulated = " (simulated)" if facts["simulated"] else ""
+    return (
+        port.id[:8],
+        facts["vm"],
+        f"{facts['mode']}{simulated}",
+        facts["bridge"] if facts["vlan"] is None else f"{facts['bridge']} vlan {facts['vlan']}",
+        facts["switch_port"],
+        port.vf,
+        facts["mac"],
+        port.health,
+    )
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={_plain(each)}" for key, each in value.items()) or "-"
+    if isinstance(value, list):
+        return "; ".join(str(_plain(each)) for each in value) or "-"
+    return "-" if value is None else value
+
+
+def _exit_by(found: tuple[PortView, ...]) -> None:
+    """0 where all work, 1 where one does not, 3 where nobody can tell."""
+    states = {port.working for port in found}
+    if False in states:
+        sys.exit(1)
+    if None in states:
+        sys.exit(3)

@@ -1,0 +1,157 @@
+"""The virtio forwarder: an OVS-DPDK of its own that joins each VF to one guest's vhost-user socket.
+
+Every relay is a bridge with two ports, the VF and the socket, and nothing else in it. So a relay
+is wholly in the forwarder's database: after a restart of the forwarder it works again without
+anybody's help, where relays made of flows would have to be made anew.
+
+QEMU serves the socket and the forwarder connects to it, again and again until it succeeds: so the
+guest outlives the forwarder (docs.openvswitch.org, "vhost-user-client").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from smartvif.drivers.netlink import Links
+from smartvif.drivers.ovs import OWNER, OpenVSwitch, PortSpec, insert, interface_row, ovsdb_map
+from smartvif.drivers.ovsdb import Op
+from smartvif.model.errors import Failed
+
+_NAME_LEN = 11  # of the port's identifier, as Nova cuts it for a tap's name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelaySpec:
+    """One relay: the VF's netdev, the guest's socket, and the MTU in bytes of what goes through."""
+
+    port_id: str
+    netdev: str
+    socket: str
+    mtu: int
+
+    @property
+    def bridge(self) -> str:
+        """The relay's bridge in the forwarder."""
+        return f"fwd-{self.port_id[:_NAME_LEN]}"
+
+    @property
+    def vhost(self) -> str:
+        """The relay's port that connects to the guest."""
+        return f"vhu-{self.port_id[:_NAME_LEN]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayState:
+    """What the forwarder says of a relay."""
+
+    connected: bool
+    error: str | None
+    statistics: dict[str, int]
+
+
+class Forwarder:
+    """An OVS-DPDK instance, and the network namespace ``netns`` that it lives in."""
+
+    def __init__(self, ovs: OpenVSwitch, *, netns: str) -> None:
+        self.ovs = ovs
+        self.netns = netns
+
+    def add(self, spec: RelaySpec, links: Links) -> None:
+        """Give the forwarder the VF, taken from ``links``, and make the relay; twice is once.
+
+        Raises: Failed with OVS's words, TimedOut, CannotTell.
+        """
+        inside = Links(self.netns)
+        try:
+            if inside.get(spec.netdev) is None:
+                links.move(spec.netdev, self.netns)
+            inside.set_up(spec.netdev, mtu=spec.mtu)
+        finally:
+            inside.close()
+        deadline = self.ovs.deadline()
+        if spec.bridge not in {bridge.name for bridge in self.ovs.bridges()}:
+            self.ovs.db.commit(_insert_ops(spec), deadline)
+        for port in (spec.netdev, spec.vhost):
+            state = self.ovs.port(port)
+            if state is None or state.error or (state.ofport or -1) < 0:
+                raise Failed(
+                    f"the forwarder did not take '{port}': {state and state.error or 'no reason'}",
+                    where="forwarder",
+                    hint=f"see its log; the socket is {spec.socket}",
+                )
+
+    def remove(self, spec: RelaySpec) -> None:
+        """Take the relay away and give the VF back to our namespace; absent is fine.
+
+        Raises: Failed, CannotTell.
+        """
+        where = [["name", "==", spec.bridge]]
+        (found,) = self.ovs.db.transact(
+            [{"op": "select", "table": "Bridge", "where": where, "columns": ["_uuid"]}],
+            self.ovs.deadline(),
+        )
+        if found["rows"]:
+            removal: Op = {
+                "op": "mutate",
+                "table": "Open_vSwitch",
+                "where": [],
+                "mutations": [["bridges", "delete", found["rows"][0]["_uuid"]]],
+            }
+            self.ovs.commit_removal([removal], self.ovs.deadline())
+        Path(spec.socket).unlink(missing_ok=True)
+        inside = Links(self.netns)
+        try:
+            if inside.get(spec.netdev) is not None:
+                inside.move(spec.netdev, None)
+        finally:
+            inside.close()
+
+    def state(self, spec: RelaySpec) -> RelayState | None:
+        """How the relay is, or None where there is none. Statistics are of the guest's side.
+
+        Raises: CannotTell.
+        """
+        port = self.ovs.port(spec.vhost)
+        if port is None:
+            return None
+        return RelayState(connected=port.link_up, error=port.error, statistics=port.statistics)
+
+
+def _insert_ops(spec: RelaySpec) -> list[Op]:
+    vf = PortSpec(bridge=spec.bridge, name=spec.netdev, owner=spec.port_id)
+    vhost = PortSpec(
+        bridge=spec.bridge,
+        name=spec.vhost,
+        owner=spec.port_id,
+        type="dpdkvhostuserclient",
+        options={"vhost-server-path": spec.socket},
+        mtu_request=spec.mtu,
+    )
+    local = PortSpec(bridge=spec.bridge, name=spec.bridge, owner=spec.port_id, type="internal")
+    ops: list[Op] = []
+    for number, port in enumerate((local, vf, vhost)):
+        row = {"name": port.name, **interface_row(port)}
+        ops.append(insert("Interface", row, f"interface{number}"))
+        interfaces = ["named-uuid", f"interface{number}"]
+        ops.append(insert("Port", {"name": port.name, "interfaces": interfaces}, f"port{number}"))
+    bridge = {
+        "name": spec.bridge,
+        "datapath_type": "netdev",
+        "ports": ["set", [["named-uuid", f"port{number}"] for number in range(3)]],
+        "external_ids": ovsdb_map({OWNER: spec.port_id}),
+        # A wire, not a switch: pass on what 802.1D keeps to one link, and learn no addresses,
+        # so that a frame is sent to the other port wherever its address was seen before.
+        "other_config": ovsdb_map({"forward-bpdu": "true"}),
+        "flood_vlans": 0,
+    }
+    ops.append(insert("Bridge", bridge, "bridge"))
+    ops.append(
+        {
+            "op": "mutate",
+            "table": "Open_vSwitch",
+            "where": [],
+            "mutations": [["bridges", "insert", ["named-uuid", "bridge"]]],
+        }
+    )
+    return ops

@@ -1,0 +1,227 @@
+"""A connection to an OVSDB server (RFC 7047) that knows when ovs-vswitchd has acted.
+
+One kept connection serves any number of threads, with many transactions in flight. It holds no
+copy of the database: a plug needs three rows, not the thousands that a replica would fetch. What
+it does watch is ``Open_vSwitch.cur_cfg``, by which ovs-vswitchd says how far it has come
+(ovs-vswitchd.conf.db(5), "Configuration Sequence Number").
+"""
+
+from __future__ import annotations
+
+import codecs
+import itertools
+import json
+import socket
+import threading
+import time
+from typing import Any
+
+from smartvif.model.errors import CannotTell, Failed, Invalid, TimedOut
+
+Op = dict[str, Any]
+Row = dict[str, Any]
+
+DATABASE = "Open_vSwitch"
+_HINT = "is ovsdb-server running? see: ovs-vsctl show"
+
+
+class Deadline:
+    """One point in time that all waits of one call share."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds, never negative."""
+        return max(0.0, self._end - time.monotonic())
+
+
+class Ovsdb:
+    """A client of the server at ``address``: ``unix:PATH`` or ``tcp:HOST:PORT``."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._connecting = threading.Lock()
+        self._session: _Session | None = None
+
+    def transact(self, ops: list[Op], deadline: Deadline) -> list[Any]:
+        """Run ``ops`` as one transaction and return a result for each.
+
+        Raises: Failed with the server's words, CannotTell if it does not answer.
+        """
+        return self._connected(deadline).transact(ops, deadline)
+
+    def commit(self, ops: list[Op], deadline: Deadline) -> list[Any]:
+        """As transact, and wait until ovs-vswitchd has acted on the change.
+
+        Raises: TimedOut as well, if ovs-vswitchd has not acted by the deadline.
+        """
+        session = self._connected(deadline)
+        results = session.transact([*ops, _BUMP, _READ_BUMPED], deadline)
+        session.wait_cur_cfg(results[-1]["rows"][0]["next_cfg"], deadline)
+        return results[:-2]
+
+    def close(self) -> None:
+        """End the connection; a later call makes a new one."""
+        with self._connecting:
+            if self._session is not None:
+                self._session.close()
+                self._session = None
+
+    def _connected(self, deadline: Deadline) -> _Session:
+        session = self._session
+        if session is not None and session.broken is None:
+            return session
+        with self._connecting:
+            if self._session is None or self._session.broken is not None:
+                self._session = _Session(self.address, deadline)
+            return self._session
+
+
+_BUMP: Op = {
+    "op": "mutate",
+    "table": "Open_vSwitch",
+    "where": [],
+    "mutations": [["next_cfg", "+=", 1]],
+}
+_READ_BUMPED: Op = {"op": "select", "table": "Open_vSwitch", "where": [], "columns": ["next_cfg"]}
+
+
+class _Session:
+    """One connection while it lasts: a reading thread, and replies handed to who waits."""
+
+    def __init__(self, address: str, deadline: Deadline) -> None:
+        self.broken: str | None = None
+        self._address = address
+        self._ids = itertools.count()
+        self._changed = threading.Condition()
+        self._sending = threading.Lock()
+        self._replies: dict[int, Any] = {}
+        self._waiting: set[int] = set()
+        self._cur_cfg = -1
+        self._socket = _connect(address, deadline)
+        self._reader = threading.Thread(target=self._read, name="ovsdb", daemon=True)
+        self._reader.start()
+        watch = {"Open_vSwitch": [{"columns": ["cur_cfg"]}]}
+        self._take(self._call("monitor", [DATABASE, "smartvif", watch], deadline))
+
+    def transact(self, ops: list[Op], deadline: Deadline) -> list[Any]:
+        results: list[Any] = self._call("transact", [DATABASE, *ops], deadline)
+        for op, result in itertools.zip_longest(ops, results):
+            if result is not None and "error" in result:
+                words = ": ".join(filter(None, (result["error"], result.get("details"))))
+                table = op["table"] if op else "commit"
+                raise Failed(f"OVSDB refused: {words}", where=f"{self._address} {table}")
+        return results
+
+    def wait_cur_cfg(self, wanted: int, deadline: Deadline) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._cur_cfg >= wanted or self.broken, deadline.left())
+            if self._cur_cfg < wanted:
+                if self.broken:
+                    raise self._lost()
+                raise TimedOut(
+                    f"ovs-vswitchd did not act on the change within {deadline.seconds:g} s",
+                    where=self._address,
+                    hint="is ovs-vswitchd running? see its log",
+                )
+
+    def close(self) -> None:
+        self._break("closed")
+        self._reader.join()
+
+    def _call(self, method: str, params: list[Any], deadline: Deadline) -> Any:
+        number = next(self._ids)
+        message = json.dumps({"id": number, "method": method, "params": params}).encode()
+        with self._changed:
+            self._waiting.add(number)
+        try:
+            with self._sending:
+                self._socket.sendall(message)
+        except OSError as error:
+            self._break(str(error))
+        with self._changed:
+            self._changed.wait_for(lambda: number in self._replies or self.broken, deadline.left())
+            self._waiting.discard(number)
+            reply = self._replies.pop(number, None)
+            if reply is None and self.broken:
+                raise self._lost()
+        if reply is None:
+            raise CannotTell(
+                f"no answer within {deadline.seconds:g} s", where=self._address, hint=_HINT
+            )
+        if reply.get("error") is not None:
+            raise Failed(f"OVSDB refused: {reply['error']}", where=self._address)
+        return reply["result"]
+
+    def _read(self) -> None:
+        decoder, text = json.JSONDecoder(), ""
+        utf8 = codecs.getincrementaldecoder("utf-8")()
+        try:
+            while data := self._socket.recv(1 << 16):
+                text += utf8.decode(data)
+                # Messages follow each other without a separator. One is whole only where a
+                # brace closes, so that a long one is not decoded again for each of its parts.
+                while text.endswith("}"):
+                    try:
+                        message, end = decoder.raw_decode(text)
+                    except json.JSONDecodeError:
+                        break
+                    text = text[end:].lstrip()
+                    self._receive(message)
+            self._break("the server closed the connection")
+        except OSError as error:
+            self._break(str(error))
+
+    def _receive(self, message: dict[str, Any]) -> None:
+        if message.get("method") == "echo":
+            echo = {"id": message["id"], "result": message["params"], "error": None}
+            with self._sending:
+                self._socket.sendall(json.dumps(echo).encode())
+        elif message.get("method") == "update":
+            self._take(message["params"][1])
+        else:
+            with self._changed:
+                if message["id"] in self._waiting:
+                    self._replies[message["id"]] = message
+                    self._changed.notify_all()
+
+    def _take(self, update: Row) -> None:
+        for change in update.get("Open_vSwitch", {}).values():
+            with self._changed:
+                self._cur_cfg = max(self._cur_cfg, change["new"]["cur_cfg"])
+                self._changed.notify_all()
+
+    def _break(self, reason: str) -> None:
+        with self._changed:
+            self.broken = self.broken or reason
+            self._changed.notify_all()
+        # shutdown, not only close: it wakes the reading thread, whose buffer closes with it.
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._socket.close()
+
+    def _lost(self) -> CannotTell:
+        return CannotTell(f"connection lost: {self.broken}", where=self._address, hint=_HINT)
+
+
+def _connect(address: str, deadline: Deadline) -> socket.socket:
+    kind, _, rest = address.partition(":")
+    try:
+        if kind == "unix":
+            end = socket.socket(socket.AF_UNIX)
+            end.settimeout(deadline.left())
+            end.connect(rest)
+        elif kind == "tcp":
+            host, _, port = rest.rpartition(":")
+            end = socket.create_connection((host.strip("[]"), int(port)), deadline.left())
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        else:
+            raise Invalid(f"'{address}' is not an OVSDB address", hint="unix:PATH or tcp:HOST:PORT")
+    except (OSError, ValueError) as error:
+        raise CannotTell(f"cannot connect: {error}", where=address, hint=_HINT) from error
+    end.settimeout(None)
+    return end

@@ -1,0 +1,115 @@
+"""Taking a plan's steps, and taking them back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from smartvif.model.errors import Failed, SmartvifError, StepFailed
+from smartvif.plug.journal import Journal, PortStatus
+from smartvif.plug.step import Plan, Step, World
+
+_log = logging.getLogger(__name__)
+
+
+def plug(
+    port: str,
+    plan: Plan,
+    journal: Journal,
+    world: World,
+    *,
+    vf: str | None = None,
+    facts: dict[str, Any] | None = None,
+    progress: Callable[[Step], None] = lambda _: None,
+) -> None:
+    """Take every step of ``plan`` for ``port``, or none.
+
+    A port that is plugged already is left as it is where its plan is the same and every step still
+    holds; a step that does not is taken again; a port with another plan is unplugged first.
+    Raises: StepFailed naming the step, after the ones before it were undone; Refused (VF in use).
+    """
+    with journal.locked(port):
+        record = journal.port(port)
+        old = journal.entries(port)
+        was_plugged = record is not None and record.status is PortStatus.PLUGGED
+        if old and not (was_plugged and tuple(entry.step for entry in old) == plan):
+            _undo(port, journal, world)
+            old, was_plugged = (), False
+        journal.begin(port, vf=vf, facts=facts or {})
+        for number, step in enumerate(plan):
+            try:
+                if was_plugged:
+                    if step.check(world):
+                        continue
+                else:
+                    journal.doing(port, number, step, step.find(world))
+                step.do(world)
+                journal.done(port, number)
+                progress(step)
+            except BaseException as error:
+                # A port that worked before is worth more than a clean slate.
+                if not was_plugged:
+                    _roll_back(port, journal, world)
+                if isinstance(error, SmartvifError):
+                    raise StepFailed(step.describe(), error) from error
+                raise
+        journal.set_status(port, PortStatus.PLUGGED)
+
+
+def unplug(port: str, journal: Journal, world: World) -> None:
+    """Undo every step that was taken for ``port``; a port that is not there is unplugged already.
+
+    Raises: Failed where a step cannot be undone: it and those before it stay, to be tried again.
+    """
+    with journal.locked(port):
+        if journal.port(port) is not None:
+            _undo(port, journal, world)
+
+
+def recover(journal: Journal, world: World, *, dry_run: bool = False) -> tuple[str, ...]:
+    """Undo what dead processes left half done; return the ports concerned.
+
+    A port that a living process is at work on is left alone.
+    Raises: Failed, as unplug does.
+    """
+    concerned = []
+    for record in journal.ports():
+        if record.status is PortStatus.PLUGGED:
+            continue
+        with journal.locked(record.id, wait=False) as held:
+            now = journal.port(record.id)
+            if not held or now is None or now.status is PortStatus.PLUGGED:
+                continue
+            concerned.append(record.id)
+            if not dry_run:
+                _undo(record.id, journal, world)
+    return tuple(concerned)
+
+
+def _undo(port: str, journal: Journal, world: World) -> None:
+    journal.set_status(port, PortStatus.UNPLUGGING)
+    for entry in reversed(journal.entries(port)):
+        try:
+            entry.step.undo(world, entry.found)
+        except SmartvifError as error:
+            raise Failed(
+                f"cannot undo '{entry.step.describe()}': {error.what}",
+                where=error.where or f"port {port}",
+                hint=error.hint or "mend that, then: smartvif reconcile",
+            ) from error
+        journal.undone(port, entry.number)
+    journal.forget(port)
+
+
+def _roll_back(port: str, journal: Journal, world: World) -> None:
+    """Undo as much as can be undone; what cannot stays in the journal for ``recover``."""
+    journal.set_status(port, PortStatus.UNPLUGGING)
+    for entry in reversed(journal.entries(port)):
+        try:
+            entry.step.undo(world, entry.found)
+            journal.undone(port, entry.number)
+        except SmartvifError as error:
+            _log.error("cannot undo '%s' now: %s", entry.step.describe(), error)
+    if not journal.entries(port):
+        journal.forget(port)

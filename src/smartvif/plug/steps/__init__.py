@@ -1,0 +1,42 @@
+"""All kinds of steps, by the names that the journal knows them by."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from smartvif.drivers.forwarder import RelaySpec
+from smartvif.drivers.ovs import PortSpec
+from smartvif.plug.step import Step
+from smartvif.plug.steps.guest import GuestInterface
+from smartvif.plug.steps.links import HybridBridge, Representor, Tap
+from smartvif.plug.steps.ovs import SwitchPort
+from smartvif.plug.steps.vf import Relay, SimulatedPassthrough, VfSettings
+
+_KINDS: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (
+        GuestInterface,
+        HybridBridge,
+        Relay,
+        Representor,
+        SimulatedPassthrough,
+        SwitchPort,
+        Tap,
+        VfSettings,
+    )
+}
+_SPECS: dict[str, Any] = {"SwitchPort": PortSpec, "Relay": RelaySpec}
+
+
+def dump(step: Step) -> tuple[str, dict[str, Any]]:
+    """A step as its kind's name and values that JSON can hold."""
+    return type(step).__name__, dataclasses.asdict(step)  # type: ignore[call-overload]
+
+
+def load(kind: str, values: dict[str, Any]) -> Step:
+    """The step that ``dump`` gave."""
+    if kind in _SPECS:
+        values = {"spec": _SPECS[kind](**values["spec"])}
+    step: Step = _KINDS[kind](**values)
+    return step

@@ -1,0 +1,40 @@
+"""The step that gives a guest its interface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from smartvif.model.errors import NotFound
+from smartvif.plug.step import Found, World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestInterface:
+    """An ``<interface>`` of a libvirt domain, known by its MAC address."""
+
+    domain: str
+    mac: str
+    xml: str
+
+    def describe(self) -> str:
+        """Name the guest."""
+        return f"attach the interface to guest {self.domain}"
+
+    def find(self, world: World) -> Found:
+        """Nothing: an interface with that address that is there already is refused."""
+        return {}
+
+    def do(self, world: World) -> None:
+        """Attach it, to the running guest and to its definition."""
+        world.need_guests().attach(self.domain, self.xml)
+
+    def undo(self, world: World, found: Found) -> None:
+        """Detach it, and wait until the guest has let it go."""
+        world.need_guests().detach(self.domain, self.mac)
+
+    def check(self, world: World) -> bool:
+        """Whether the guest has it."""
+        try:
+            return any(each.mac == self.mac for each in world.need_guests().interfaces(self.domain))
+        except NotFound:
+            return False

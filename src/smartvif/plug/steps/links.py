@@ -1,0 +1,121 @@
+"""Steps that make or set network links of the host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from smartvif.plug.step import Found, World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tap:
+    """A TAP for the hypervisor to open. ``mtu`` in bytes."""
+
+    name: str
+    mac: str
+    mtu: int
+    multi_queue: bool = False
+
+    def describe(self) -> str:
+        """Name the tap."""
+        return f"create tap {self.name}"
+
+    def find(self, world: World) -> Found:
+        """Whether it is there already: then it is not ours to delete."""
+        return {"existed": world.links.get(self.name) is not None}
+
+    def do(self, world: World) -> None:
+        """Create it and bring it up."""
+        if world.links.get(self.name) is None:
+            world.links.add_tap(self.name, multi_queue=self.multi_queue)
+        # The guest's address, with the first byte that libvirt gives a host's end: were both the
+        # same, the host would take the guest's frames for its own.
+        world.links.set_mac(self.name, f"fe{self.mac[2:]}")
+        world.links.set_up(self.name, mtu=self.mtu)
+
+    def undo(self, world: World, found: Found) -> None:
+        """Delete it if we created it."""
+        if not found["existed"]:
+            world.links.delete(self.name)
+
+    def check(self, world: World) -> bool:
+        """Whether it is there, up, with the right MTU."""
+        link = world.links.get(self.name)
+        return link is not None and link.up and link.mtu == self.mtu
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Representor:
+    """A representor brought up with the network's MTU. ``mtu`` in bytes."""
+
+    netdev: str
+    mtu: int
+
+    def describe(self) -> str:
+        """Name the representor."""
+        return f"bring representor {self.netdev} up"
+
+    def find(self, world: World) -> Found:
+        """Its MTU and whether it is up."""
+        link = world.links.get(self.netdev)
+        return {"mtu": link.mtu, "up": link.up} if link else {}
+
+    def do(self, world: World) -> None:
+        """Bring it up."""
+        world.links.set_up(self.netdev, mtu=self.mtu)
+
+    def undo(self, world: World, found: Found) -> None:
+        """Put MTU and state back, if the hardware is still there."""
+        if found and world.links.get(self.netdev) is not None:
+            world.links.set_mtu(self.netdev, found["mtu"])
+            if not found["up"]:
+                world.links.set_down(self.netdev)
+
+    def check(self, world: World) -> bool:
+        """Whether it is up with the right MTU."""
+        link = world.links.get(self.netdev)
+        return link is not None and link.up and link.mtu == self.mtu
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HybridBridge:
+    """A Linux bridge for a firewall, joined by a veth to the switch. ``mtu`` in bytes."""
+
+    bridge: str
+    inner: str
+    outer: str
+    mtu: int
+
+    def describe(self) -> str:
+        """Name the bridge."""
+        return f"create bridge {self.bridge} with {self.inner} to {self.outer}"
+
+    def find(self, world: World) -> Found:
+        """Which of them are there already: those are not ours to delete."""
+        return {
+            "bridge": world.links.get(self.bridge) is not None,
+            "veth": world.links.get(self.outer) is not None,
+        }
+
+    def do(self, world: World) -> None:
+        """Create both and join them."""
+        links = world.links
+        if links.get(self.bridge) is None:
+            links.add_bridge(self.bridge)
+        if links.get(self.outer) is None:
+            links.add_veth(self.outer, self.inner)
+        links.set_master(self.inner, self.bridge)
+        for name in (self.inner, self.outer, self.bridge):
+            links.set_up(name, mtu=self.mtu)
+
+    def undo(self, world: World, found: Found) -> None:
+        """Delete what we created."""
+        if not found["veth"]:
+            world.links.delete(self.outer)
+        if not found["bridge"]:
+            world.links.delete(self.bridge)
+
+    def check(self, world: World) -> bool:
+        """Whether all three are up."""
+        found = [world.links.get(name) for name in (self.bridge, self.inner, self.outer)]
+        return all(link is not None and link.up for link in found)

@@ -1,0 +1,187 @@
+"""A whole simulated host around a function: SmartNIC, Open vSwitch, forwarder, libvirt, guests.
+
+The files and sockets have the names that they have on a real host, so that smartvif, ovs-vsctl
+and virsh work inside as they do outside. Only /sys is the simulation's own, and only for the
+function and what it starts: the daemons keep the kernel's.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+from smartvif.drivers.netlink import Links
+from smartvif.drivers.ovsdb import Deadline, Ovsdb
+from smartvif.model.errors import Failed
+from smartvif.sim import image, libvirtd, namespaces, nic, sysfs
+from smartvif.sim.guests import Guests
+from smartvif.sim.nic import NicLayout
+from smartvif.sim.ovs import FORWARDER_CONFIG, HOST_CONFIG, Switch
+
+_log = logging.getLogger(__name__)
+
+BRIDGE = "br-int"
+FORWARDER_NETNS = "forwarder"
+SIMULATION = Path("/run/smartvif-sim")
+OPENVSWITCH = Path("/run/openvswitch")
+FORWARDER = Path("/run/smartvif/forwarder")
+SOCKETS = Path("/run/smartvif/vhostuser")
+STATE = Path("/run/smartvif/state")
+CONFIG = Path("/run/smartvif/smartvif.toml")
+LIBVIRT = SIMULATION / "libvirt"
+GUESTS = SIMULATION / "guests"
+_TUN = Path("/dev/net/tun")
+_BOOT = 120.0  # seconds; three guests on two busy processors take a quarter of it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedHost:
+    """What the host is to have. Its guests are called vm1, vm2, ... and are booted."""
+
+    nic: NicLayout
+    guests: int = 0
+
+    @property
+    def guest_names(self) -> tuple[str, ...]:
+        """The names of the guests."""
+        return tuple(f"vm{number}" for number in range(1, self.guests + 1))
+
+
+def run(host: SimulatedHost, main: Callable[[], int]) -> int:
+    """Make the host, run ``main`` in it, take everything away, and return its exit code.
+
+    Raises: Failed, where this machine lacks something; its hint says what to do.
+    """
+    if host.guests and not os.access(_TUN, os.R_OK | os.W_OK):
+        raise Failed(
+            f"you may not use {_TUN}",
+            where="sim",
+            hint=f"as root, give it the mode that udev gives it: chmod 0666 {_TUN}",
+        )
+    guest_image = image.ensure() if host.guests else None
+    return namespaces.run(partial(_first_process, host, guest_image, main))
+
+
+def host_switch() -> Switch:
+    """The host's Open vSwitch."""
+    return Switch(directory=OPENVSWITCH, config=HOST_CONFIG)
+
+
+def forwarder_switch() -> Switch:
+    """The forwarder's Open vSwitch, in its own network namespace."""
+    return Switch(directory=FORWARDER, config=FORWARDER_CONFIG, netns=FORWARDER_NETNS, dpdk=True)
+
+
+def _first_process(
+    host: SimulatedHost, guest_image: image.GuestImage | None, main: Callable[[], int]
+) -> int:
+    os.environ["PATH"] = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    namespaces.mount("tmpfs", "/run", kind="tmpfs")
+    namespaces.mount("sysfs", "/sys", kind="sysfs")
+    for directory in (SIMULATION, SOCKETS, STATE, GUESTS):
+        directory.mkdir(parents=True)
+    nic.create(host.nic)
+    links = Links()
+    links.set_up("lo")
+    links.close()
+    _log.info("SmartNIC with %d PFs of %d VFs (simulated)", host.nic.pfs, host.nic.vfs)
+    host_switch().start()
+    _add_bridge()
+    _log.info("Open vSwitch with bridge %s", BRIDGE)
+    if guest_image is not None:
+        _boot(host, guest_image)
+    CONFIG.write_text(_configuration())
+    sysfs.write_sysfs(host.nic, SIMULATION / "sys")
+    child = os.fork()
+    if child == 0:
+        _inside(main)
+    while True:
+        process, status = os.waitpid(-1, 0)
+        if process == child:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+
+
+def _boot(host: SimulatedHost, guest_image: image.GuestImage) -> None:
+    subprocess.run(["ip", "netns", "add", FORWARDER_NETNS], check=True)
+    forwarder_switch().start()
+    _log.info("forwarder: OVS-DPDK in network namespace '%s'", FORWARDER_NETNS)
+    daemon = libvirtd.start(LIBVIRT)
+    os.environ["LIBVIRT_DEFAULT_URI"] = daemon.uri
+    guests = Guests(daemon.uri, GUESTS)
+    for name in host.guest_names:
+        guests.define(name, guest_image)
+        guests.start(name)
+    for name in host.guest_names:
+        guests.wait_ready(name, timeout=_BOOT)
+        _log.info("guest %s is up", name)
+
+
+def _inside(main: Callable[[], int]) -> NoReturn:
+    """The child in which the simulation's /sys is seen."""
+    code = 1
+    try:
+        namespaces.die_with_parent()
+        namespaces.enter_mounts()
+        namespaces.bind(SIMULATION / "sys", "/sys")
+        os.environ["SMARTVIF_CONFIG"] = str(CONFIG)
+        for number in (signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
+        code = namespaces.guarded(main)
+    finally:
+        os._exit(code)
+
+
+def _add_bridge() -> None:
+    database = Ovsdb(host_switch().address)
+    names = ({"name": BRIDGE, "type": "internal"}, {"name": BRIDGE})
+    database.commit(
+        [
+            {"op": "insert", "table": "Interface", "row": names[0], "uuid-name": "interface"},
+            {
+                "op": "insert",
+                "table": "Port",
+                "row": {**names[1], "interfaces": ["named-uuid", "interface"]},
+                "uuid-name": "port",
+            },
+            {
+                "op": "insert",
+                "table": "Bridge",
+                "row": {**names[1], "datapath_type": "netdev", "ports": ["named-uuid", "port"]},
+                "uuid-name": "bridge",
+            },
+            {
+                "op": "mutate",
+                "table": "Open_vSwitch",
+                "where": [],
+                "mutations": [["bridges", "insert", ["named-uuid", "bridge"]]],
+            },
+        ],
+        Deadline(10.0),
+    )
+    database.close()
+
+
+def _configuration() -> str:
+    return f"""\
+[openvswitch]
+database = "{host_switch().address}"
+
+[libvirt]
+uri = "{os.environ.get("LIBVIRT_DEFAULT_URI", "qemu:///session")}"
+
+[forwarder]
+database = "{forwarder_switch().address}"
+netns = "{FORWARDER_NETNS}"
+sockets = "{SOCKETS}"
+
+[state]
+directory = "{STATE}"
+"""
