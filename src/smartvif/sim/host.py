@@ -23,7 +23,7 @@ from smartvif.model.errors import Failed
 from smartvif.sim import image, libvirtd, namespaces, nic, sysfs
 from smartvif.sim.guests import Guests
 from smartvif.sim.nic import NicLayout
-from smartvif.sim.ovs import FORWARDER_CONFIG, HOST_CONFIG, Switch
+from smartvif.sim.ovs import HOST_CONFIG, Switch, forwarder_config
 
 _log = logging.getLogger(__name__)
 
@@ -74,9 +74,11 @@ def host_switch() -> Switch:
     return Switch(directory=OPENVSWITCH, config=HOST_CONFIG)
 
 
-def forwarder_switch() -> Switch:
-    """The forwarder's Open vSwitch, in its own network namespace."""
-    return Switch(directory=FORWARDER, config=FORWARDER_CONFIG, netns=FORWARDER_NETNS, dpdk=True)
+def forwarder_switch(relays: int) -> Switch:
+    """The forwarder's Open vSwitch, in its own network namespace, for that many relays."""
+    return Switch(
+        directory=FORWARDER, config=forwarder_config(relays), netns=FORWARDER_NETNS, dpdk=True
+    )
 
 
 def _first_process(
@@ -111,7 +113,7 @@ def _first_process(
 
 def _boot(host: SimulatedHost, guest_image: image.GuestImage) -> None:
     subprocess.run(["ip", "netns", "add", FORWARDER_NETNS], check=True)
-    forwarder_switch().start()
+    forwarder_switch(host.guests).start()
     _log.info("forwarder: OVS-DPDK in network namespace '%s'", FORWARDER_NETNS)
     daemon = libvirtd.start(LIBVIRT)
     os.environ["LIBVIRT_DEFAULT_URI"] = daemon.uri
@@ -172,13 +174,13 @@ def _add_bridge() -> None:
 def _configuration() -> str:
     return f"""\
 [openvswitch]
-database = "{host_switch().address}"
+database = "unix:{OPENVSWITCH}/db.sock"
 
 [libvirt]
 uri = "{os.environ.get("LIBVIRT_DEFAULT_URI", "qemu:///session")}"
 
 [forwarder]
-database = "{forwarder_switch().address}"
+database = "unix:{FORWARDER}/db.sock"
 netns = "{FORWARDER_NETNS}"
 sockets = "{SOCKETS}"
 

@@ -38,6 +38,8 @@ _PT_INTERP = 3  # include/uapi/linux/elf.h
 # The agent's half of console.Console. A request is one line: an id, a limit in seconds and the
 # command in base64. The reply is a line "@id exit-code length" and then that many bytes. timeout
 # kills only the shell; what the shell had started goes with its process group.
+# The agent is not the first process, which gets a SIGCHLD for every orphan: one that comes while
+# busybox's shell reads or writes loses it what was read or written.
 _INIT = f"""\
 #!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
@@ -47,10 +49,8 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 for module in /modules/*; do insmod "$module"; done
 ip link set lo up
-exec 3<>/dev/ttyS1
-stty raw -echo <&3
-echo {READY}
-while :; do
+
+agent() {{
     while read -r id limit command; do
         echo "echo \\$\\$ >/tmp/$id.group" >"/tmp/$id"
         echo "$command" | base64 -d >>"/tmp/$id"
@@ -60,8 +60,14 @@ while :; do
         printf '\\n@%s %s %s\\n' "$id" "$code" "$(wc -c <"/tmp/$id.out")"
         cat "/tmp/$id.out"
         rm -f "/tmp/$id" "/tmp/$id.out" "/tmp/$id.group"
-    done <&3 >&3
-done
+    done
+}}
+
+exec 3<>/dev/ttyS1
+stty raw -echo <&3
+(while :; do agent; done) <&3 >&3 &
+echo {READY}
+while :; do sleep 1000; done
 """.encode()
 
 

@@ -22,18 +22,27 @@ _TSO = {"userspace-tso-enable": "true"}
 datapath drops them (docs.openvswitch.org, "Userspace Datapath - TSO"). Both ends must agree."""
 
 HOST_CONFIG = {**_TSO, "vlan-limit": "0"}
-FORWARDER_CONFIG = {
-    **_TSO,
-    "dpdk-init": "true",
-    # No hugepages and nothing outside the process: 128 MiB of ordinary memory. --legacy-mem keeps
-    # OVS from adding --in-memory, which does not go with --no-huge.
-    "dpdk-extra": "--no-huge --legacy-mem -m 128 --no-shconf --no-pci --no-telemetry",
-    "dpdk-lcore-mask": "0x1",
-    "pmd-cpu-mask": hex(1 << ((os.cpu_count() or 1) - 1)),
-    # Polling threads that sleep when idle, in microseconds; the key was renamed in OVS 3.2.
-    "pmd-maxsleep": "500",
-    "pmd-sleep-max": "500",
-}
+
+
+def forwarder_config(relays: int) -> dict[str, str]:
+    """The configuration of a forwarder for that many relays, on ordinary memory.
+
+    --legacy-mem keeps OVS from adding --in-memory, which does not go with --no-huge. Each relay
+    has packet buffers of its own, some 50 MiB: the shared pool that OVS would make for all is
+    asked for in a size that this memory does not have.
+    """
+    memory = f"-m {128 + 64 * relays}"
+    return {
+        **_TSO,
+        "dpdk-init": "true",
+        "dpdk-extra": f"--no-huge --legacy-mem {memory} --no-shconf --no-pci --no-telemetry",
+        "dpdk-lcore-mask": "0x1",
+        "pmd-cpu-mask": hex(1 << ((os.cpu_count() or 1) - 1)),
+        "per-port-memory": "true",
+        # Polling threads that sleep when idle, in microseconds; renamed in OVS 3.2.
+        "pmd-maxsleep": "500",
+        "pmd-sleep-max": "500",
+    }
 
 
 @dataclass(slots=True, kw_only=True)
