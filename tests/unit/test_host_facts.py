@@ -137,11 +137,11 @@ def test_uplink_among_representors(root: Path) -> None:
     """The PF's interface is the uplink, also where its name sorts behind all others'."""
     net = folder(root, nic.pf_address(0)) / "net"
     (net / "p0").rename(net / "zz")
-    (net / "aa").mkdir()
-    (net / "aa/phys_port_name").write_text("n0\n")
+    (net / "zy").mkdir()
+    (net / "zy/phys_port_name").write_text("n0\n")
     assert facts.pfs(root)[0].netdev == "zz"
     shutil.rmtree(net / "zz")
-    assert facts.pfs(root)[0].netdev == "aa"
+    assert facts.pfs(root)[0].netdev == "zy"
 
 
 def test_vf_of_a_guest(root: Path) -> None:

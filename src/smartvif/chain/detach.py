@@ -17,9 +17,10 @@ def detach(name: str, host: Host) -> PortRecord:
     return record
 
 
-def reconcile(host: Host, *, dry_run: bool = False) -> tuple[str, ...]:
-    """Undo what dead processes left half done; return the ports concerned.
+def reconcile(host: Host, *, dry_run: bool = False) -> dict[str, str]:
+    """Undo what dead processes left half done, and mend what does not hold any more.
 
-    Raises: Failed, as detach does.
+    Returns what was done, or with ``dry_run`` would be, for each port concerned.
+    Raises: as plug.apply.recover does.
     """
     return recover(host.journal, host.world, dry_run=dry_run)

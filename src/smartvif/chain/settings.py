@@ -88,11 +88,9 @@ def load() -> Settings:
     values: dict[str, Any] = {
         name: _section(kind, tables.get(name, {}), path, name) for name, kind in sections.items()
     }
-    values["libvirt"] = (
-        values["libvirt"].uri
-        and values["libvirt"]
-        or LibvirtSettings(uri=os.environ.get("LIBVIRT_DEFAULT_URI", "qemu:///system"))
-    )
+    if not values["libvirt"].uri:
+        uri = os.environ.get("LIBVIRT_DEFAULT_URI", "qemu:///system")
+        values["libvirt"] = LibvirtSettings(uri=uri)
     state = os.environ.get("SMARTVIF_STATE_DIR") or values["state"].directory
     values["state"] = StateSettings(directory=state or _state_directory())
     return Settings(**values)

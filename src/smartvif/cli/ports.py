@@ -51,15 +51,15 @@ def detach(output: str, port: str) -> None:
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Only say which ports are concerned.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @with_format
 def reconcile(output: str, dry_run: bool) -> None:
-    """Undo what was left half done by a crash or a failure."""
+    """Undo what a crash left half done, and mend what holds no more."""
     from smartvif.chain.detach import reconcile as chain_reconcile
 
     concerned = chain_reconcile(here.host(), dry_run=dry_run)
     if output == "json":
-        print_json("reconcile", {"dry_run": dry_run, "ports": list(concerned)})
+        print_json("reconcile", {"dry_run": dry_run, "ports": concerned})
     else:
-        for port in concerned:
-            click.echo(port)
+        for port, action in concerned.items():
+            click.echo(f"{port}  {action}")

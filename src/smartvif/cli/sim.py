@@ -51,7 +51,7 @@ def _run(nic: str, guests: int, command: list[str]) -> None:
         # So that `smartvif` inside is the one that started it, installed or not.
         os.environ["PATH"] = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
         try:
-            os.execvp(command[0], command)
+            os.execvp(command[0], command)  # noqa: S606  (no shell is the point)
         except OSError as error:
             raise Failed(
                 f"cannot run '{command[0]}': {error.strerror}", where="sim", hint="is it on PATH?"

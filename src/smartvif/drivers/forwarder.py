@@ -14,7 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OWNER, OpenVSwitch, PortSpec, insert, interface_row, ovsdb_map
+from smartvif.drivers.ovs import (
+    OWNER,
+    OpenVSwitch,
+    PortSpec,
+    PortState,
+    insert,
+    interface_row,
+    ovsdb_map,
+)
 from smartvif.drivers.ovsdb import Op
 from smartvif.model.errors import Failed
 
@@ -41,15 +49,6 @@ class RelaySpec:
         return f"vhu-{self.port_id[:_NAME_LEN]}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RelayState:
-    """What the forwarder says of a relay."""
-
-    connected: bool
-    error: str | None
-    statistics: dict[str, int]
-
-
 class Forwarder:
     """An OVS-DPDK instance, and the network namespace ``netns`` that it lives in."""
 
@@ -72,13 +71,14 @@ class Forwarder:
         deadline = self.ovs.deadline()
         if spec.bridge not in {bridge.name for bridge in self.ovs.bridges()}:
             self.ovs.db.commit(_insert_ops(spec), deadline)
-        for port in (spec.netdev, spec.vhost):
-            state = self.ovs.port(port)
-            if state is None or state.error or (state.ofport or -1) < 0:
+        for name in (spec.netdev, spec.vhost):
+            port = self.ovs.port(name)
+            failure = port.failure if port is not None else "it has no such port"
+            if failure:
                 raise Failed(
-                    f"the forwarder did not take '{port}': {state and state.error or 'no reason'}",
+                    f"the forwarder did not take '{name}': {failure}",
                     where="forwarder",
-                    hint=f"see its log; the socket is {spec.socket}",
+                    hint=f"see its log; the guest's socket is {spec.socket}",
                 )
 
     def remove(self, spec: RelaySpec) -> None:
@@ -107,15 +107,12 @@ class Forwarder:
         finally:
             inside.close()
 
-    def state(self, spec: RelaySpec) -> RelayState | None:
-        """How the relay is, or None where there is none. Statistics are of the guest's side.
+    def relay_port(self, spec: RelaySpec) -> PortState | None:
+        """The relay's port to the guest, up when the guest's driver is; None if there is none.
 
         Raises: CannotTell.
         """
-        port = self.ovs.port(spec.vhost)
-        if port is None:
-            return None
-        return RelayState(connected=port.link_up, error=port.error, statistics=port.statistics)
+        return self.ovs.port(spec.vhost)
 
 
 def _insert_ops(spec: RelaySpec) -> list[Op]:

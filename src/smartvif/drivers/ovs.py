@@ -64,6 +64,13 @@ class PortState:
         """The VIF that smartvif made it for, if it did."""
         return self.external_ids.get(OWNER)
 
+    @property
+    def failure(self) -> str | None:
+        """Why ovs-vswitchd does not have it, or None where it has."""
+        if self.error is None and self.ofport is not None and self.ofport >= 0:
+            return None
+        return self.error or f"it did not take port '{self.name}', and gave no reason"
+
 
 class OpenVSwitch:
     """One ovs-vswitchd, spoken to through its database at ``db``."""
@@ -127,10 +134,10 @@ class OpenVSwitch:
             return None
         return _port_state(interface, port, self._bridge_of(port, deadline) or "")
 
-    def add_port(self, spec: PortSpec) -> int:
+    def add_port(self, spec: PortSpec) -> None:
         """Make the port, or bring one that ``spec.owner`` already has to what ``spec`` says.
 
-        Returns its OpenFlow port number, which ovs-vswitchd has given it.
+        When it returns, ovs-vswitchd has the port.
         Raises: NotFound (bridge), Refused (the port is somebody else's, or on another bridge),
         Failed with OVS's words (no such netdev, ...), TimedOut, CannotTell.
         """
@@ -153,10 +160,7 @@ class OpenVSwitch:
         else:
             ops = _insert_ops(spec)
         self.db.commit(ops, deadline)
-        (after,) = self.db.transact(
-            [select("Interface", where_name, ["ofport", "error"])], deadline
-        )
-        return _ofport(spec.name, after["rows"])
+        self._refuse_failed(spec.name, deadline)
 
     def remove_port(self, name: str, owner: str) -> None:
         """Take away the port if it is there and ``owner`` has it. Its QoS row goes with it.
@@ -193,6 +197,23 @@ class OpenVSwitch:
             self.db.commit(ops, Deadline(min(_REMOVAL, deadline.left())))
         except TimedOut:
             _log.warning("ovs-vswitchd has not confirmed a removal: it is down or very busy")
+
+    def _refuse_failed(self, name: str, deadline: Deadline) -> None:
+        columns = ["ofport", "error"]
+        (found,) = self.db.transact(
+            [select("Interface", [["name", "==", name]], columns)], deadline
+        )
+        ofport, error = (
+            (_optional(found["rows"][0][column]) for column in columns)
+            if found["rows"]
+            else (None, "the interface has vanished")
+        )
+        if error or ofport is None or ofport < 0:
+            raise Failed(
+                f"Open vSwitch did not take port '{name}': {error or 'it gave no reason'}",
+                where="Open vSwitch",
+                hint="ovs-vsctl show, and the log of ovs-vswitchd, say more",
+            )
 
     def _rows(self, name: str, deadline: Deadline) -> tuple[Row | None, Row | None]:
         where = [["name", "==", name]]
@@ -306,18 +327,6 @@ def insert(table: str, row: Row, name: str) -> Op:
 
 def _is(uuid: list[str]) -> list[Any]:
     return ["_uuid", "==", uuid]
-
-
-def _ofport(name: str, rows: list[Row]) -> int:
-    error = _optional(rows[0]["error"]) if rows else "the interface has vanished"
-    ofport = _optional(rows[0]["ofport"]) if rows else None
-    if error or ofport is None or ofport < 0:
-        raise Failed(
-            f"Open vSwitch did not take port '{name}': {error or 'it gave no reason'}",
-            where="Open vSwitch",
-            hint="ovs-vsctl show, and the log of ovs-vswitchd, say more",
-        )
-    return int(ofport)
 
 
 def _port_state(interface: Row, port: Row, bridge: str) -> PortState:

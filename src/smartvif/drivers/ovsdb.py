@@ -9,6 +9,7 @@ it does watch is ``Open_vSwitch.cur_cfg``, by which ovs-vswitchd says how far it
 from __future__ import annotations
 
 import codecs
+import contextlib
 import itertools
 import json
 import socket
@@ -198,10 +199,8 @@ class _Session:
             self.broken = self.broken or reason
             self._changed.notify_all()
         # shutdown, not only close: it wakes the reading thread, whose buffer closes with it.
-        try:
+        with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._socket.close()
 
     def _lost(self) -> CannotTell:

@@ -67,24 +67,31 @@ def unplug(port: str, journal: Journal, world: World) -> None:
             _undo(port, journal, world)
 
 
-def recover(journal: Journal, world: World, *, dry_run: bool = False) -> tuple[str, ...]:
-    """Undo what dead processes left half done; return the ports concerned.
+def recover(journal: Journal, world: World, *, dry_run: bool = False) -> dict[str, str]:
+    """Bring every port to an end: undo what is half done, take again the steps that hold no more.
 
-    A port that a living process is at work on is left alone.
-    Raises: Failed, as unplug does.
+    Half done is what a dead process left; a port that a living one is at work on is left alone.
+    A step holds no more after a reboot, for one, which takes taps away.
+    Returns what was done for the ports concerned, or with ``dry_run`` would be, by their names.
+    Raises: Failed, as unplug does; what a step raises.
     """
-    concerned = []
+    concerned = {}
     for record in journal.ports():
-        if record.status is PortStatus.PLUGGED:
-            continue
         with journal.locked(record.id, wait=False) as held:
             now = journal.port(record.id)
-            if not held or now is None or now.status is PortStatus.PLUGGED:
+            if not held or now is None:
                 continue
-            concerned.append(record.id)
-            if not dry_run:
-                _undo(record.id, journal, world)
-    return tuple(concerned)
+            if now.status is not PortStatus.PLUGGED:
+                concerned[record.id] = f"undo: it was {now.status}"
+                if not dry_run:
+                    _undo(record.id, journal, world)
+                continue
+            for entry in journal.entries(record.id):
+                if not entry.step.check(world):
+                    concerned[record.id] = f"do again: {entry.step.describe()}"
+                    if not dry_run:
+                        entry.step.do(world)
+    return concerned
 
 
 def _undo(port: str, journal: Journal, world: World) -> None:

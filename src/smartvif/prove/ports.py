@@ -18,7 +18,8 @@ from smartvif.plug.steps.vf import Relay
 class PortView:
     """One attachment. ``health`` is ``ok``, what is wrong, or why nobody can tell.
 
-    ``working`` is None where nobody can tell.
+    ``working`` is None where nobody can tell. ``link_up`` is the guest's side: up when the guest's
+    driver is; None where nobody can tell.
     """
 
     id: str
@@ -26,6 +27,7 @@ class PortView:
     vf: str | None
     facts: Mapping[str, Any]
     working: bool | None
+    link_up: bool | None
     health: str
 
     def as_json(self) -> dict[str, Any]:
@@ -34,6 +36,7 @@ class PortView:
             "id": self.id,
             "status": self.status,
             "working": self.working,
+            "link_up": self.link_up,
             "health": self.health,
             "vf": self.vf,
             **self.facts,
@@ -47,39 +50,46 @@ class PortDetail:
     view: PortView
     switch: PortState | None
     interfaces: tuple[dict[str, Any], ...]
-    relay: dict[str, Any] | None
+    relay: PortState | None
     steps: tuple[dict[str, Any], ...]
 
     def as_json(self) -> dict[str, Any]:
         """Stable keys; documented in docs/reference/cli.md."""
-        switch = self.switch
         return {
             **self.view.as_json(),
-            "ovs": switch
-            and {
-                "ofport": switch.ofport,
-                "error": switch.error,
-                "link_up": switch.link_up,
-                "external_ids": switch.external_ids,
-                "statistics": switch.statistics,
-            },
+            "ovs": _port_json(self.switch),
             "guest": list(self.interfaces),
-            "relay": self.relay,
+            "relay": _port_json(self.relay),
             "steps": list(self.steps),
         }
 
 
+def _port_json(port: PortState | None) -> dict[str, Any] | None:
+    if port is None:
+        return None
+    return {
+        "ofport": port.ofport,
+        "error": port.error,
+        "link_up": port.link_up,
+        "external_ids": port.external_ids,
+        "statistics": port.statistics,
+    }
+
+
 def views(journal: Journal, world: World) -> tuple[PortView, ...]:
-    """Every attachment, with the switch asked once."""
+    """Every attachment, with the switch and the forwarder asked once."""
     records = journal.ports()
     if not records:
         return ()
     try:
         ports = {port.name: port for port in world.ovs.ports()}
+        relays = {}
+        if world.forwarder is not None and any(record.facts["socket"] for record in records):
+            relays = {port.owner: port for port in world.forwarder.ovs.ports() if port.type}
     except CannotTell as error:
-        return tuple(_view(record, None, f"cannot tell: {error.what}") for record in records)
+        return tuple(_view(record, None, None, error) for record in records)
     return tuple(
-        _view(record, *_health(record, ports.get(record.facts["switch_port"])))
+        _view(record, ports.get(record.facts["switch_port"]), relays.get(record.id))
         for record in records
     )
 
@@ -91,17 +101,10 @@ def detail(record: PortRecord, journal: Journal, world: World, domains: Domains)
     """
     switch = world.ovs.port(record.facts["switch_port"])
     entries = journal.entries(record.id)
-    relays = [entry.step for entry in entries if isinstance(entry.step, Relay)]
-    relay = None
-    if relays and world.forwarder is not None:
-        state = world.forwarder.state(relays[0].spec)
-        relay = state and {
-            "connected": state.connected,
-            "error": state.error,
-            "statistics": state.statistics,
-        }
+    specs = [entry.step.spec for entry in entries if isinstance(entry.step, Relay)]
+    relay = world.need_forwarder().relay_port(specs[0]) if specs else None
     return PortDetail(
-        view=_view(record, *_health(record, switch)),
+        view=_view(record, switch, relay),
         switch=switch,
         interfaces=_interfaces(record, domains),
         relay=relay,
@@ -124,26 +127,36 @@ def _interfaces(record: PortRecord, domains: Domains) -> tuple[dict[str, Any], .
     )
 
 
-def _health(record: PortRecord, port: PortState | None) -> tuple[bool, str]:
-    if record.status is not PortStatus.PLUGGED:
-        return False, f"{record.status}: half done; smartvif reconcile tidies it up"
-    if port is None:
-        return False, "its port is not in the switch any more"
-    if port.owner != record.id:
-        return False, f"its switch port belongs to {port.owner or 'something else'}"
-    if port.bridge != record.facts["bridge"]:
-        return False, f"its switch port is on bridge {port.bridge}"
-    if port.error or (port.ofport or -1) < 0:
-        return False, port.error or "the switch has not taken its port"
-    return True, "ok"
-
-
-def _view(record: PortRecord, working: bool | None, health: str) -> PortView:
+def _view(
+    record: PortRecord,
+    port: PortState | None,
+    relay: PortState | None,
+    unknown: CannotTell | None = None,
+) -> PortView:
+    wrong = _wrong(record, port, relay)
+    # A guest behind a forwarder is on the relay's link, any other on the switch's port.
+    link = relay if record.facts["socket"] else port
     return PortView(
         id=record.id,
         status=str(record.status),
         vf=record.vf,
         facts=record.facts,
-        working=working,
-        health=health,
+        working=None if unknown else wrong is None,
+        link_up=link.link_up if link is not None else None,
+        health=f"cannot tell: {unknown.what}" if unknown else wrong or "ok",
     )
+
+
+def _wrong(record: PortRecord, port: PortState | None, relay: PortState | None) -> str | None:
+    """The first thing that is wrong, on the way from the journal to the guest."""
+    if record.status is not PortStatus.PLUGGED:
+        return f"{record.status}: half done; smartvif reconcile tidies it up"
+    if port is None:
+        return "its port is not in the switch any more"
+    if port.owner != record.id or port.bridge != record.facts["bridge"]:
+        return f"its switch port is on {port.bridge} and of {port.owner or 'something else'}"
+    if port.failure:
+        return f"the switch: {port.failure}"
+    if record.facts["socket"] and relay is None:
+        return "the forwarder has no relay for it"
+    return f"the forwarder: {relay.failure}" if relay is not None and relay.failure else None

@@ -37,6 +37,5 @@ class SwitchPort:
             port is not None
             and port.owner == self.spec.owner
             and port.bridge == self.spec.bridge
-            and port.error is None
-            and (port.ofport or -1) >= 0
+            and port.failure is None
         )

@@ -104,5 +104,5 @@ class Relay:
 
     def check(self, world: World) -> bool:
         """Whether the forwarder has it without an error."""
-        state = world.need_forwarder().state(self.spec)
-        return state is not None and state.error is None
+        port = world.need_forwarder().relay_port(self.spec)
+        return port is not None and port.failure is None
