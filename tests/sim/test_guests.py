@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from smartvif.guest.domain import Domains, GuestInterface
 from smartvif.guest.xml import interface_xml
 from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound, Refused, TimedOut
 from smartvif.model.port import Network
-from smartvif.model.vif import Vif, VifKind
+from smartvif.model.vif import SocketMode, Vif, VifKind
 from smartvif.sim import image, libvirtd, namespaces
 from smartvif.sim.console import Console
 from smartvif.sim.guests import Guests
@@ -23,7 +24,7 @@ from smartvif.sim.image import GuestImage
 from smartvif.sim.libvirtd import Libvirtd
 
 RUN_DIR = Path("/run/host")
-MAC = "52:54:00:12:34:56"
+MAC = "52:54:00:12:34:ab"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +227,35 @@ def test_stopped(in_host: InHost) -> None:
         for _ in range(2):
             host.domains.detach("vm1", MAC)
             assert host.domains.interfaces("vm1") == ()
+
+    in_host(body)
+
+
+def test_every_kind(in_host: InHost) -> None:
+    """libvirt takes every kind of interface, and each is known again when attached again."""
+    network = Network(id="n1", mtu=1400)
+    kinds: list[dict[str, Any]] = [
+        {"kind": VifKind.GENERIC, "vif_name": "tap0"},
+        {"kind": VifKind.BRIDGE, "vif_name": "tap1", "bridge_name": "qbr1"},
+        {"kind": VifKind.VHOSTUSER, "path": "/run/s2", "mode": SocketMode.SERVER},
+        {"kind": VifKind.VHOSTUSER, "path": "/run/s3", "mode": SocketMode.CLIENT},
+        {"kind": VifKind.HOST_DEVICE, "dev_address": "0000:05:00.4"},
+    ]
+    vifs = [
+        Vif(id="p", plugin="p", address=f"52:54:00:12:34:a{number}", network=network, **values)
+        for number, values in enumerate(kinds)
+    ]
+
+    def body(host: Host) -> None:
+        host.guests.define("vm1", host.image)
+        for _ in range(2):
+            for vif in vifs:
+                host.domains.attach("vm1", interface_xml(vif))
+        sources = ["tap0", "qbr1", "/run/s2", "/run/s3", "0000:05:00.4"]
+        assert [each.source for each in host.domains.interfaces("vm1")] == sources
+        for vif in vifs:
+            host.domains.detach("vm1", vif.address)
+        assert host.domains.interfaces("vm1") == ()
 
     in_host(body)
 

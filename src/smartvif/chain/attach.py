@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from smartvif.control.bind import HostSwitch, bind
 from smartvif.control.build_vif import build_vif
 from smartvif.guest.xml import interface_xml
 from smartvif.host import facts
-from smartvif.host.facts import Vf
-from smartvif.model.errors import Failed, Invalid, Refused
+from smartvif.host.facts import EswitchMode, Pf, Vf
+from smartvif.model.errors import Failed, Invalid, NotFound, Refused
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Network, Port
 from smartvif.model.vif import Vif, VifKind
@@ -125,12 +126,25 @@ def _examine_forwarder(request: Request, host: Host) -> None:
 
 
 def _choose(request: Request, host: Host) -> Vf:
-    taken = {
-        PciAddress.parse(record.vf): f"port {record.id}"
-        for record in host.journal.ports()
-        if record.vf is not None
-    }
-    return select(facts.pfs(), taken, pf=request.pf, vf=request.vf)
+    pfs = facts.pfs()
+    return select(pfs, _taken(pfs, host), pf=request.pf, vf=request.vf)
+
+
+def _taken(pfs: Sequence[Pf], host: Host) -> dict[PciAddress, str]:
+    """The VFs that something has: in the switch by its representor, a machine, a port of ours."""
+    taken = {}
+    ports = {port.name: port for port in host.world.ovs.ports()}
+    for vf in (vf for pf in pfs if pf.eswitch is EswitchMode.SWITCHDEV for vf in pf.vfs):
+        with suppress(NotFound):
+            port = ports.get(host.representors.find(vf).netdev)
+            if port is not None:
+                taken[vf.address] = f"bridge {port.bridge}, where its representor is"
+    machines = host.domains.passed_through()
+    taken |= {address: f"virtual machine {name}" for address, name in machines.items()}
+    for record in host.journal.ports():
+        if record.vf is not None:
+            taken[PciAddress.parse(record.vf)] = f"port {record.id}"
+    return taken
 
 
 def _guest_xml(vif: Vif, found: Devices | None) -> str:

@@ -125,7 +125,7 @@ def traces(host: Host) -> set[str]:
     found |= {f"forwarder: port {p.name}" for p in world.need_forwarder().ovs.ports()}
     found |= {f"journal: port {record.id}" for record in host.journal.ports()}
     found |= {f"socket: {path}" for path in Path(host.settings.forwarder.sockets).iterdir()}
-    for vm in HOST.guest_names:
+    for vm in host.domains.names():
         found |= {f"{vm}: interface {each.mac}" for each in host.domains.interfaces(vm)}
     return found
 

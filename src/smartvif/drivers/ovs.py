@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from smartvif.drivers.ovsdb import Deadline, Op, Ovsdb, Row
-from smartvif.model.errors import Failed, NotFound, Refused, TimedOut
+from smartvif.model.errors import Conflict, Failed, NotFound, Refused, TimedOut
 
 _log = logging.getLogger(__name__)
 
@@ -142,24 +142,10 @@ class OpenVSwitch:
         Failed with OVS's words (no such netdev, ...), TimedOut, CannotTell.
         """
         deadline = self.deadline()
-        where_name = [["name", "==", spec.name]]
-        found = self.db.transact(
-            [
-                select("Bridge", [["name", "==", spec.bridge]], ["_uuid"]),
-                select("Port", where_name, ["_uuid"]),
-                select("Interface", where_name, ["external_ids"]),
-            ],
-            deadline,
-        )
-        bridge, port, interface = (result["rows"] for result in found)
-        if not bridge:
-            self.bridge(spec.bridge)
-        if port:
-            self._refuse_foreign(spec, port[0], interface, deadline)
-            ops = _update_ops(spec)
-        else:
-            ops = _insert_ops(spec)
-        self.db.commit(ops, deadline)
+        try:
+            self._add_port(spec, deadline)
+        except Conflict:
+            self._add_port(spec, deadline)
         self._refuse_failed(spec.name, deadline)
 
     def remove_port(self, name: str, owner: str) -> None:
@@ -197,6 +183,23 @@ class OpenVSwitch:
             self.db.commit(ops, Deadline(min(_REMOVAL, deadline.left())))
         except TimedOut:
             _log.warning("ovs-vswitchd has not confirmed a removal: it is down or very busy")
+
+    def _add_port(self, spec: PortSpec, deadline: Deadline) -> None:
+        where_name = [["name", "==", spec.name]]
+        found = self.db.transact(
+            [
+                select("Bridge", [["name", "==", spec.bridge]], ["_uuid"]),
+                select("Port", where_name, ["_uuid"]),
+                select("Interface", where_name, ["external_ids"]),
+            ],
+            deadline,
+        )
+        bridge, port, interface = (result["rows"] for result in found)
+        if not bridge:
+            self.bridge(spec.bridge)
+        if port:
+            self._refuse_foreign(spec, port[0], interface, deadline)
+        self.db.commit(_update_ops(spec) if port else _insert_ops(spec), deadline)
 
     def _refuse_failed(self, name: str, deadline: Deadline) -> None:
         columns = ["ofport", "error"]

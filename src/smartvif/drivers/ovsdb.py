@@ -17,7 +17,7 @@ import threading
 import time
 from typing import Any
 
-from smartvif.model.errors import CannotTell, Failed, Invalid, TimedOut
+from smartvif.model.errors import CannotTell, Conflict, Failed, Invalid, TimedOut
 
 Op = dict[str, Any]
 Row = dict[str, Any]
@@ -49,7 +49,8 @@ class Ovsdb:
     def transact(self, ops: list[Op], deadline: Deadline) -> list[Any]:
         """Run ``ops`` as one transaction and return a result for each.
 
-        Raises: Failed with the server's words, CannotTell if it does not answer.
+        Raises: Failed with the server's words, Conflict if a ``wait`` does not hold, CannotTell
+        if it does not answer.
         """
         return self._connected(deadline).transact(ops, deadline)
 
@@ -111,6 +112,8 @@ class _Session:
         results: list[Any] = self._call("transact", [DATABASE, *ops], deadline)
         for op, result in itertools.zip_longest(ops, results):
             if result is not None and "error" in result:
+                if op and op["op"] == "wait":
+                    raise Conflict(f"the {op['table']} table has changed", where=self._address)
                 words = ": ".join(filter(None, (result["error"], result.get("details"))))
                 table = op["table"] if op else "commit"
                 raise Failed(f"OVSDB refused: {words}", where=f"{self._address} {table}")

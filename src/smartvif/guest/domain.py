@@ -12,6 +12,7 @@ from smartvif.guest import xml
 from smartvif.guest.connection import Connection, translated
 from smartvif.guest.xml import Interface
 from smartvif.model.errors import Failed, NotFound, Refused, TimedOut
+from smartvif.model.pci import PciAddress
 
 if TYPE_CHECKING:
     import libvirt
@@ -54,6 +55,10 @@ class Domains:
     def __init__(self, uri: str) -> None:
         self._connection = Connection(uri)
 
+    def names(self) -> tuple[str, ...]:
+        """All machines, running or not."""
+        return tuple(sorted(self._connection.domains()))
+
     def exists(self, name: str) -> bool:
         """Whether there is such a machine, running or not."""
         return name in self._connection.domains()
@@ -75,6 +80,14 @@ class Domains:
         domain = self._connection.domain(name)
         with translated(_where(name)):
             return xml.shares_memory(domain.XMLDesc())
+
+    def passed_through(self) -> dict[PciAddress, str]:
+        """The host's PCI devices that machines have, and whose they are."""
+        owners = {}
+        for name, domain in self._connection.domains().items():
+            with translated(_where(name)):
+                owners.update(dict.fromkeys(xml.pci_devices(domain.XMLDesc()), name))
+        return owners
 
     def interfaces(self, name: str) -> tuple[GuestInterface, ...]:
         """All its interfaces: the running machine's first, then those of its next start only."""

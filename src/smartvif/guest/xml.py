@@ -71,6 +71,12 @@ def read_interface(interface_xml: str) -> Interface:
     return _read(_parsed(interface_xml))
 
 
+def pci_devices(domain_xml: str) -> frozenset[PciAddress]:
+    """The host's PCI devices that the domain has or will have, as interface or plain device."""
+    devices = ET.fromstring(domain_xml).iterfind("devices/*/source/address")
+    return frozenset(_pci_address(each) for each in devices if each.get("bus") is not None)
+
+
 def shares_memory(domain_xml: str) -> bool:
     """Whether another process can map the guest's memory, as vhost-user needs.
 
@@ -162,13 +168,17 @@ def _needed(vif: Vif, name: str) -> str:
     return value
 
 
+def _pci_address(element: ET.Element) -> PciAddress:
+    parts = (int(element.get(part, "0"), 0) for part in ("domain", "bus", "slot", "function"))
+    return PciAddress(*parts)
+
+
 def _source(element: ET.Element) -> str | None:
     source = element.find("source")
     if source is None:
         return None
     if (pci := source.find("address[@type='pci']")) is not None:
-        parts = (int(pci.get(part, "0"), 0) for part in ("domain", "bus", "slot", "function"))
-        return str(PciAddress(*parts))
+        return str(_pci_address(pci))
     # A running guest's interface on a libvirt network names the network's bridge as well.
     names = (source.get(name) for name in ("network", "bridge", "path", "dev"))
     return next((name for name in names if name is not None), None)

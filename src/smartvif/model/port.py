@@ -46,7 +46,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """One port as a user or Neutron asks for it. ``pci_slot`` is the claimed VF, once there is one."""
+    """One port as a user or Neutron asks for it. ``pci_slot`` is the VF, once one is claimed."""
 
     id: str
     mac: str

@@ -66,7 +66,7 @@ def run(host: SimulatedHost, main: Callable[[], int]) -> int:
             hint=f"as root, give it the mode that udev gives it: chmod 0666 {_TUN}",
         )
     guest_image = image.ensure() if host.guests else None
-    return namespaces.run(partial(_first_process, host, guest_image, main))
+    return namespaces.run(partial(_make, host, guest_image, main))
 
 
 def host_switch() -> Switch:
@@ -81,7 +81,7 @@ def forwarder_switch(relays: int) -> Switch:
     )
 
 
-def _first_process(
+def _make(
     host: SimulatedHost, guest_image: image.GuestImage | None, main: Callable[[], int]
 ) -> int:
     os.environ["PATH"] = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -101,14 +101,11 @@ def _first_process(
         _boot(host, guest_image)
     CONFIG.write_text(_configuration())
     sysfs.write_sysfs(host.nic, SIMULATION / "sys")
+    # The daemons are this process's children and keep its /sys.
     child = os.fork()
     if child == 0:
         _inside(main)
-    while True:
-        process, status = os.waitpid(-1, 0)
-        if process == child:
-            code = os.waitstatus_to_exitcode(status)
-            return code if code >= 0 else 128 - code
+    return namespaces.exit_code(os.waitpid(child, 0)[1])
 
 
 def _boot(host: SimulatedHost, guest_image: image.GuestImage) -> None:

@@ -67,7 +67,7 @@ def run(main: Callable[[], int]) -> int:
         finally:
             os.close(ready[0])
             os.close(go[1])
-        return _exit_code(os.waitpid(child, 0)[1])
+        return exit_code(os.waitpid(child, 0)[1])
 
 
 def enter_mounts() -> None:
@@ -147,15 +147,26 @@ def _child(main: Callable[[], int], ready: int, go: int) -> NoReturn:
         if first == 0:
             die_with_parent()
             os._exit(guarded(partial(_fresh, main)))
-        os._exit(_exit_code(os.waitpid(first, 0)[1]))
+        os._exit(exit_code(os.waitpid(first, 0)[1]))
     finally:
         os._exit(1)
 
 
 def _fresh(main: Callable[[], int]) -> int:
+    """The first process inside: it reaps whatever ends, so that no process waits for a dead one.
+
+    libvirt, for one, kills the QEMU that it asks for its abilities, and waits until it is gone.
+    """
     mount("none", "/", flags=_MS_REC | _MS_PRIVATE)
     mount("proc", "/proc", kind="proc")
-    return main()
+    worker = os.fork()
+    if worker == 0:
+        die_with_parent()
+        os._exit(guarded(main))
+    while True:
+        process, status = os.waitpid(-1, 0)
+        if process == worker:
+            return exit_code(status)
 
 
 def _map_users(child: int) -> None:
@@ -189,7 +200,7 @@ def _check(result: int, call: str) -> None:
         raise Failed(f"{call}: {os.strerror(ctypes.get_errno())}", where="sim")
 
 
-def _exit_code(status: int) -> int:
+def exit_code(status: int) -> int:
     """As a shell says it: 128 + the signal's number for a killed process."""
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code

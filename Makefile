@@ -1,0 +1,28 @@
+# `make demo` and `make test` do all their set-up themselves; scripts/setup says what it installs.
+
+.PHONY: demo test test-unit test-sim test-openstack setup lint bench bench-plug
+.NOTPARALLEL:
+
+demo:
+	@scripts/setup demo
+	@.venv/bin/smartvif demo
+
+test: lint
+	@.venv/bin/pytest tests
+
+test-unit test-sim test-openstack: setup
+	@.venv/bin/pytest tests/$(@:test-%=%)
+
+setup:
+	@scripts/setup test
+
+lint: setup
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/reno --quiet lint
+
+bench: bench-plug
+
+bench-plug: setup
+	@.venv/bin/python bench/plug.py

@@ -1,0 +1,104 @@
+"""smartvif's plugging beside os-vif's own ``ovs`` plugin, interleaved, on one simulated host."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import click
+
+import scenarios
+from cases import Kind
+from rig import Rig
+from scenarios import Row
+from smartvif.sim import host
+from smartvif.sim.nic import NicLayout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How much is measured."""
+
+    rounds: int
+    bursts: int
+    burst: int
+    threads: tuple[int, ...]
+    others: tuple[int, ...]
+    vfs: tuple[int, ...]
+
+
+FULL = Size(
+    rounds=40, bursts=5, burst=64, threads=(1, 8, 64), others=(128, 512), vfs=(8, 64, 256, 1024)
+)
+QUICK = Size(rounds=2, bursts=1, burst=8, threads=(1, 8), others=(8,), vfs=(8, 64))
+
+
+def rows(rig: Rig, size: Size) -> Iterator[Row]:
+    """Everything, measurement by measurement."""
+    for kind in (Kind.TAP, Kind.REPRESENTOR):
+        yield from scenarios.single(rig, kind, size.rounds)
+    for threads in size.threads:
+        yield from scenarios.burst(rig, size.burst, threads, size.bursts)
+    for others in size.others:
+        rig.fill(others)
+        yield from scenarios.single(rig, Kind.REPRESENTOR, size.rounds)
+    for vfs in size.vfs:
+        yield from scenarios.look_up(rig, vfs, size.rounds)
+
+
+def inside(size: Size) -> int:
+    """The whole bench, in the simulated host."""
+    # os-vif's libraries warn of each other in both of its processes.
+    warnings.simplefilter("ignore")
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    rig, done = Rig(), []
+    print(
+        "Medians in ms; ratio: smartvif / os-vif; floor: the least it can cost here, and its ratio"
+    )
+    print(f"{'':<36}{'smartvif':>9}{'os-vif':>9}{'floor':>9}{'ratio':>8}{'floor':>8}")
+    for row in rows(rig, size):
+        print(_line(row), flush=True)
+        done.append(row)
+    print()
+    for (side, kind), late in rig.late.items():
+        if late:
+            print(f"{side} returned before the {kind} worked {late} times; the others waited")
+    load = " ".join(f"{value:.1f}" for value in os.getloadavg())
+    print(f"Simulated SmartNIC, userspace datapath, load average {load}; the bench is 1 to 2 of it")
+    for row in done:
+        if row.target is not None:
+            print(_verdict(row, row.target))
+    return 0
+
+
+def _line(row: Row) -> str:
+    floor = f"{'-':>9}" if row.floor is None else f"{row.floor * 1e3:9.2f}"
+    floor_ratio = f"{'-':>8}" if row.floor is None else f"{row.floor / row.os_vif:8.3f}"
+    ours, os_vif = row.ours * 1e3, row.os_vif * 1e3
+    return f"{row.what:<36}{ours:9.2f}{os_vif:9.2f}{floor}{row.ratio:8.3f}{floor_ratio}"
+
+
+def _verdict(row: Row, target: float) -> str:
+    met = row.ratio <= target
+    line = f"{'met   ' if met else 'missed'} {row.what}: {row.ratio:.3f}, target {target:.2f}"
+    if met:
+        return line
+    if row.floor is not None and row.floor > target * row.os_vif:
+        line += f" (the floor is at {row.floor / row.os_vif:.3f})"
+    spent = sorted(row.parts.items(), key=lambda part: -part[1])
+    return "\n".join([line, *(f"         {value * 1e3:8.2f} ms  {part}" for part, value in spent)])
+
+
+@click.command(help=__doc__)
+@click.option("--quick", is_flag=True, help="A smoke run: few rounds, small numbers.")
+def main(quick: bool) -> None:
+    """Make the simulated host and run in it."""
+    card = host.SimulatedHost(nic=NicLayout(pfs=1, vfs=scenarios.VFS))
+    sys.exit(host.run(card, lambda: inside(QUICK if quick else FULL)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""One simulated host with every side at work on its bridge, taking turns."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from cases import Case, Kind
+from floor import Floor
+from osvif_peer import OsVif
+from ours import Smartvif, Watched
+from side import Worker
+from smartvif.drivers.netlink import Links
+from smartvif.drivers.ovs import OpenVSwitch, select
+from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.sim.host import host_switch
+
+_JOURNALS = Path("/run/bench")
+_PATIENCE = 10.0  # seconds
+
+
+class Rig:
+    """The sides, and what is seen of their work from outside.
+
+    ``late`` counts the ports that did not work yet when a side said that they were plugged.
+    """
+
+    def __init__(self) -> None:
+        self.smartvif = Worker("smartvif", partial(Smartvif, _JOURNALS / "smartvif"))
+        self.os_vif = Worker("os-vif", OsVif)
+        self.floor = Worker("floor", Floor)
+        self.watched = Worker("smartvif, watched", partial(Watched, _JOURNALS / "watched"))
+        self.late: Counter[tuple[str, Kind]] = Counter()
+        self.others = 0
+        # After the processes above, which must not inherit its thread.
+        self._ovs = OpenVSwitch(Ovsdb(host_switch().address))
+
+    def in_turn(self, number: int) -> list[Worker]:
+        """The three sides, each time another one first."""
+        sides = [self.smartvif, self.os_vif, self.floor]
+        return sides[number % 3 :] + sides[: number % 3]
+
+    def fill(self, ports: int) -> None:
+        """Have so many other ports on the bridge, each one end of a veth."""
+        links, names = Links(), [f"other{number}" for number in range(self.others, ports)]
+        for name in names:
+            links.add_veth(name, f"{name}far")
+            links.set_up(name)
+        links.close()
+        self.floor.call("add_ports", {name: {"iface-id": name} for name in names})
+        self.others = ports
+
+    def see_plugged(self, side: Worker, cases: Sequence[Case]) -> None:
+        """Read what ``side`` has left in the database, and wait until its ports work.
+
+        Raises: RuntimeError, where it is not what every side has to leave.
+        """
+        give_up = time.monotonic() + _PATIENCE
+        for case in cases:
+            port = self._ovs.port(case.netdev)
+            self.late[side.name, case.kind] += port is None or port.failure is not None
+            while port is None or port.failure:
+                if time.monotonic() > give_up:
+                    reason = port.failure if port else "it is not there"
+                    raise RuntimeError(f"{side.name} left {case.netdev} unplugged: {reason}")
+                time.sleep(0.02)
+                port = self._ovs.port(case.netdev)
+            if not case.external_ids.items() <= port.external_ids.items():
+                raise RuntimeError(f"{side.name} wrote {port.external_ids} for {case}")
+
+    def see_unplugged(self, side: Worker) -> None:
+        """See that nothing is left but the other ports.
+
+        Raises: RuntimeError.
+        """
+        reads = [select(table, [], ["_uuid"]) for table in ("Port", "QoS")]
+        ports, qos = self._ovs.db.transact(reads, self._ovs.deadline())
+        # The bridge has a port of its own.
+        left = len(ports["rows"]) - 1 - self.others, len(qos["rows"]) - self.others
+        if left != (0, 0):
+            raise RuntimeError(f"{side.name} left {left[0]} ports and {left[1]} QoS rows")

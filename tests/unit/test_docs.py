@@ -1,0 +1,125 @@
+"""The documentation says what the code does."""
+
+import ast
+import dataclasses
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+import smartvif
+from smartvif.chain.settings import Settings
+from smartvif.cli.main import cli
+from smartvif.model import errors
+
+CHECKOUT = Path(__file__).parents[2]
+REFERENCE = CHECKOUT / "docs/reference/cli.md"
+PAGES = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md")])
+
+
+def commands(group: click.Group, name: str) -> Iterator[tuple[str, click.Command]]:
+    """Every command below a group, by its full name; groups themselves as well."""
+    yield name, group
+    for word, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{name} {word}")
+        else:
+            yield f"{name} {word}", command
+
+
+def sections(page: Path) -> dict[str, str]:
+    """The text below each heading, by the heading without its marks."""
+    parts = re.split(r"^#+ (.*)\n", page.read_text(), flags=re.MULTILINE)
+    return {title.replace("`", ""): text for title, text in zip(parts[1::2], parts[2::2])}
+
+
+COMMANDS = dict(commands(cli, "smartvif"))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command(name: str) -> None:
+    """Each command has a section of its own, which names each of its options and arguments."""
+    command, known = COMMANDS[name], sections(REFERENCE)
+    if isinstance(command, click.Group) and name != "smartvif":
+        assert all(f"{name} {word}" in known for word in command.commands)
+        return
+    assert name in known
+    for parameter in command.params:
+        if isinstance(parameter, click.Argument):
+            assert parameter.make_metavar(click.Context(command)).strip(".") in known[name]
+        else:
+            found = re.findall(r"(?<![\w-])--?[\w-]+", known[name])
+            assert set(parameter.opts) & set(found), f"{name} {parameter.opts}"
+
+
+def test_no_command_too_many() -> None:
+    """No section is about a command that there is not."""
+    described = {title for title in sections(REFERENCE) if title.split()[0] == "smartvif"}
+    assert described <= COMMANDS.keys()
+
+
+@pytest.mark.parametrize("room", ["prove", "chain"])
+def test_every_json_key(room: str) -> None:
+    """Each key that a view writes is in the reference."""
+    keys = set()
+    for path in (Path(smartvif.__file__).parent / room).glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.name in {"as_json", "_facts"}:
+                dicts = [each for each in ast.walk(node) if isinstance(each, ast.Dict)]
+                keys |= {k.value for d in dicts for k in d.keys if isinstance(k, ast.Constant)}
+    assert len(keys) > 5  # noqa: PLR2004
+    text = REFERENCE.read_text()
+    assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
+
+
+def test_every_setting() -> None:
+    """Each section of the configuration file and each key in it is in the reference."""
+    text = sections(REFERENCE)["Configuration"]
+    for section in dataclasses.fields(Settings):
+        assert f"[{section.name}]" in text
+        # Under `from __future__ import annotations` a field's type is its name.
+        kind = vars(inspect.getmodule(Settings))[section.type]
+        for key in dataclasses.fields(kind):
+            assert re.search(rf"^{key.name} = ", text, re.MULTILINE), f"{section.name}.{key.name}"
+
+
+def test_readme_begins_with_the_two_commands() -> None:
+    """A reader finds out what to type on the first screen."""
+    first_screen = "\n".join((CHECKOUT / "README.md").read_text().splitlines()[:24])
+    assert "make demo" in first_screen
+    assert "make test" in first_screen
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
+def test_links(page: Path) -> None:
+    """A link to a file of ours leads somewhere."""
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_error_tree() -> None:
+    """The tree drawn in the errors' docstring has every class, below its parent, with its code."""
+    drawn: dict[str, tuple[str | None, int | None]] = {}
+    ancestors: list[str] = []
+    for line in (errors.__doc__ or "").splitlines():
+        if match := re.match(r"    ([│├└─ ]*)(\w+)(?: +(\d))?(?:  |$)", line):
+            depth = len(match[1]) // 4
+            del ancestors[depth:]
+            parent = ancestors[-1] if ancestors else None
+            drawn[match[2]] = parent, int(match[3]) if match[3] else None
+            ancestors.append(match[2])
+    classes = {
+        name: kind
+        for name, kind in vars(errors).items()
+        if inspect.isclass(kind) and kind.__module__ == errors.__name__
+    }
+    root = errors.SmartvifError
+    parents = {
+        n: None if kind is root else kind.__bases__[0].__name__ for n, kind in classes.items()
+    }
+    assert {name: parent for name, (parent, _) in drawn.items()} == parents
+    codes = {name: code for name, (_, code) in drawn.items() if code is not None}
+    assert codes == {name: classes[name].exit_code for name in classes if name != root.__name__}

@@ -1,0 +1,136 @@
+"""How the package hangs together: who may import whom, how long a module may be, what stays out."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import smartvif
+
+ROOT = Path(smartvif.__file__).parent
+# From top to bottom: a room may import from itself and from those below it.
+ROOMS = (
+    "cli",
+    "openstack",
+    "chain",
+    "sim",
+    "prove",
+    "guest",
+    "plug",
+    "choose",
+    "control",
+    "drivers",
+    "host",
+    "model",
+)
+MODULES = sorted(ROOT.rglob("*.py"))
+FOREIGN = {"libvirt", "os_vif", "oslo_config", "oslo_privsep", "oslo_versionedobjects"}
+HEAVY = FOREIGN | {"pyroute2", "rich", "sqlite3"}
+MOST_LINES = 400
+
+
+def module_name(path: Path) -> str:
+    """``smartvif.host.facts`` for its file."""
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(source: str) -> Iterator[str]:
+    """Every module of ours that a source imports, anywhere in it: in functions as well."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=names):
+                found = [alias.name for alias in names]
+            case ast.ImportFrom(module=str(module), names=names, level=0):
+                # `from smartvif.sim import host` names a module only with both parts.
+                found = [f"{module}.{alias.name}" for alias in names]
+            case ast.ImportFrom():
+                raise AssertionError(f"a relative import in line {node.lineno}")
+            case _:
+                continue
+        yield from (name for name in found if name.split(".")[0] == "smartvif")
+
+
+def room(name: str) -> str | None:
+    """The room of a module, or None for the package itself."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] in ROOMS else None
+
+
+def upward(name: str, source: str) -> list[str]:
+    """The imports of a module that go up."""
+    here = room(name)
+    if here is None:
+        return list(imports(source))
+    allowed = set(ROOMS[ROOMS.index(here) :])
+    return [each for each in imports(source) if (there := room(each)) and there not in allowed]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_imports_go_down(path: Path) -> None:
+    """A module imports only from its own room and from those below."""
+    assert upward(module_name(path), path.read_text()) == []
+
+
+def test_upward_is_seen() -> None:
+    """An import that goes up is found where it hides: in a function, under another name."""
+    source = "def f():\n    from smartvif.sim import host as h\n    import smartvif.chain.demo\n"
+    found = ["smartvif.sim.host", "smartvif.chain.demo"]
+    assert upward("smartvif.host.facts", source) == found
+    assert upward("smartvif.cli.main", source) == []
+
+
+def test_no_other_rooms() -> None:
+    """Every module is in a room, so that none escapes the order."""
+    homeless = [name for name in map(module_name, MODULES) if room(name) is None]
+    assert homeless == ["smartvif"]
+    assert {room(module_name(path)) for path in MODULES} - {None} == set(ROOMS)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_length(path: Path) -> None:
+    """A module can be read in one sitting."""
+    assert len(path.read_text().splitlines()) <= MOST_LINES
+
+
+def loaded_by(*arguments: str, state: Path) -> set[str]:
+    """The heavy modules that a command has imported when it ends."""
+    program = (
+        "import json, sys\n"
+        "from smartvif.cli.main import main\n"
+        "sys.argv[0] = 'smartvif'\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit as end:\n"
+        "    code = end.code\n"
+        f"print(json.dumps([code, sorted({HEAVY} & sys.modules.keys())]))\n"
+    )
+    # The machine's own configuration and ports are no matter here.
+    config = state / "empty.toml"
+    config.touch()
+    result = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env={"SMARTVIF_STATE_DIR": str(state), "SMARTVIF_CONFIG": str(config)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    code, modules = json.loads(result.stdout.splitlines()[-1])
+    assert code == 0, result.stderr
+    return set(modules)
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("attach", "--help"), ("sim", "run", "--help")])
+def test_help_is_cheap(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """Help imports nothing that takes long."""
+    assert loaded_by(*arguments, state=tmp_path) == set()
+
+
+@pytest.mark.parametrize("arguments", [("ports",), ("map",), ("nic", "list")])
+def test_looking_needs_no_openstack(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """Commands that look import neither OpenStack's libraries nor libvirt's."""
+    assert loaded_by(*arguments, "-f", "json", state=tmp_path).isdisjoint(FOREIGN)
