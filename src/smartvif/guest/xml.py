@@ -73,7 +73,7 @@ def read_interface(interface_xml: str) -> Interface:
 
 def pci_devices(domain_xml: str) -> frozenset[PciAddress]:
     """The host's PCI devices that the domain has or will have, as interface or plain device."""
-    devices = ET.fromstring(domain_xml).iterfind("devices/*/source/address")
+    devices = _parsed(domain_xml).iterfind("devices/*/source/address")
     return frozenset(_pci_address(each) for each in devices if each.get("bus") is not None)
 
 
