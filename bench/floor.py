@@ -45,13 +45,18 @@ class Floor:
         self.unplug_all([case])
 
     def plug_all(self, cases: Sequence[Case]) -> None:
-        """Plug any number of ports in one transaction."""
+        """Plug any number of ports in one transaction.
+
+        Links come up last: each change of a link has ovs-vswitchd look at every port of the
+        switch again, and the transaction would wait for that.
+        """
         for case in cases:
             if case.kind is Kind.TAP:
                 _make_tap(case.netdev)
-            mtu = struct.pack("=HHI", 8, _IFLA_MTU, MTU)
-            self._link(_RTM_NEWLINK, case.netdev, flags=_IFF_UP, attributes=mtu)
         self.add_ports({case.netdev: case.external_ids for case in cases})
+        mtu = struct.pack("=HHI", 8, _IFLA_MTU, MTU)
+        for case in cases:
+            self._link(_RTM_NEWLINK, case.netdev, flags=_IFF_UP, attributes=mtu)
 
     def unplug_all(self, cases: Sequence[Case]) -> None:
         """Take any number of ports away in one transaction."""

@@ -58,6 +58,7 @@ class Rig:
 
         Raises: RuntimeError, where it is not what every side has to leave.
         """
+        self._settle()
         give_up = time.monotonic() + _PATIENCE
         for case in cases:
             port = self._ovs.port(case.netdev)
@@ -76,9 +77,14 @@ class Rig:
 
         Raises: RuntimeError.
         """
+        self._settle()
         reads = [select(table, [], ["_uuid"]) for table in ("Port", "QoS")]
         ports, qos = self._ovs.db.transact(reads, self._ovs.deadline())
         # The bridge has a port of its own.
         left = len(ports["rows"]) - 1 - self.others, len(qos["rows"]) - self.others
         if left != (0, 0):
             raise RuntimeError(f"{side.name} left {left[0]} ports and {left[1]} QoS rows")
+
+    def _settle(self) -> None:
+        """Let ovs-vswitchd do what a side has left it to do, so that the next does not wait."""
+        self._ovs.db.commit([], self._ovs.deadline())

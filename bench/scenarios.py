@@ -56,6 +56,7 @@ def single(rig: Rig, kind: Kind, rounds: int) -> list[Row]:
                 seconds[side.name, "unplug"].append(unplugged)
         _, spent = rig.watched.call("parts", "plug", case)
         rig.watched.call("unplug", case)
+        rig.see_unplugged(rig.watched)
         if number >= 0:
             for part, value in spent.items():
                 parts[part].append(value)

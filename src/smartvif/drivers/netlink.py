@@ -6,31 +6,25 @@ Names are looked up at each call, because a link may be gone, renamed or back at
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from smartvif.drivers import netdevice
+from smartvif.drivers.netdevice import Link
 from smartvif.model.errors import Failed, NotFound
 
-_IFF_UP = 1  # include/uapi/linux/if.h
 _ETH_P_ALL = 3  # include/uapi/linux/if_ether.h
 _INGRESS = 0xFFFF0000  # TC_H_INGRESS, include/uapi/linux/pkt_sched.h
-_ENODEV = 19
-_NO_QDISC = frozenset({2, 19, 22})  # what the kernel says where there is none to delete
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """A netdev. ``mtu`` in bytes."""
-
-    name: str
-    index: int
-    mac: str
-    mtu: int
-    up: bool
+# What the kernel says where there is no queueing discipline to delete, or no link.
+_NO_QDISC = frozenset({errno.ENOENT, errno.EINVAL, errno.ENODEV})
+_NOT_ALLOWED = frozenset({errno.EPERM, errno.EACCES})
 
 
 class Links:
@@ -42,8 +36,10 @@ class Links:
 
     def get(self, name: str) -> Link | None:
         """The link called ``name``, or None."""
-        with self._lock:
-            return self._get(name)
+        found = None
+        with _kernel(f"reading link '{name}'"):
+            found = netdevice.get(self._channel, name)
+        return found
 
     def names(self) -> tuple[str, ...]:
         """The names of all links, sorted."""
@@ -55,38 +51,42 @@ class Links:
 
         Raises: NotFound, Failed with the kernel's words.
         """
-        self._set(name, state="up", **({} if mtu is None else {"mtu": mtu}))
+        if mtu is not None:
+            self.set_mtu(name, mtu)
+        with _kernel(f"bringing link '{name}' up"):
+            netdevice.set_up(self._channel, name, up=True)
 
     def set_down(self, name: str) -> None:
         """Take a link down.
 
         Raises: NotFound, Failed.
         """
-        self._set(name, state="down")
+        with _kernel(f"taking link '{name}' down"):
+            netdevice.set_up(self._channel, name, up=False)
 
     def set_mtu(self, name: str, mtu: int) -> None:
         """Set a link's MTU in bytes.
 
         Raises: NotFound, Failed.
         """
-        self._set(name, mtu=mtu)
+        with _kernel(f"setting the MTU of link '{name}' to {mtu}"):
+            netdevice.set_mtu(self._channel, name, mtu)
 
     def set_mac(self, name: str, mac: str) -> None:
         """Set a link's MAC address.
 
         Raises: NotFound, Failed.
         """
-        self._set(name, address=mac)
+        with _kernel(f"setting the address of link '{name}' to {mac}"):
+            netdevice.set_mac(self._channel, name, mac)
 
     def set_master(self, name: str, bridge: str) -> None:
         """Put a link into a Linux bridge.
 
         Raises: NotFound, Failed.
         """
-        master = self.get(bridge)
-        if master is None:
-            raise NotFound(f"there is no link '{bridge}'", where="netlink")
-        self._set(name, master=master.index)
+        with self._lock, _kernel(f"putting link '{name}' into '{bridge}'"):
+            self._route.link("set", ifname=name, master=self._index(bridge))
 
     def add_tap(self, name: str, *, multi_queue: bool = False) -> None:
         """Make a TAP that root may open without capabilities, and that stays when it is closed.
@@ -128,22 +128,20 @@ class Links:
 
         Raises: Failed.
         """
-        with self._lock:
-            link = self._get(name)
-            if link is not None:
-                with _kernel(f"deleting link '{name}'", tolerate={_ENODEV}):
-                    self._route.link("del", index=link.index)
+        with self._lock, _kernel(f"deleting link '{name}'", tolerate={errno.ENODEV}):
+            self._route.link("del", index=self._index(name))
 
     def move(self, name: str, to: str | None) -> None:
         """Move a link into the namespace named ``to``, or to this process's own (None).
 
         Raises: NotFound, Failed.
         """
-        if to is not None:
-            self._set(name, net_ns_fd=to)
-            return
-        with open("/proc/self/ns/net", "rb") as here:
-            self._set(name, net_ns_fd=here.fileno())
+        with self._lock, _kernel(f"moving link '{name}'"):
+            if to is not None:
+                self._route.link("set", ifname=name, net_ns_fd=to)
+                return
+            with open("/proc/self/ns/net", "rb") as here:
+                self._route.link("set", ifname=name, net_ns_fd=here.fileno())
 
     def redirect(self, source: str, target: str) -> None:
         """Send out of ``target`` every frame that comes in by ``source`` (tc-mirred(8)).
@@ -151,7 +149,7 @@ class Links:
         Raises: NotFound, Failed.
         """
         with self._lock, _kernel(f"redirecting '{source}' to '{target}'"):
-            here, there = (self._existing(name).index for name in (source, target))
+            here, there = self._index(source), self._index(target)
             with _kernel("clearing", tolerate=_NO_QDISC):
                 self._route.tc("del", "ingress", here)
             self._route.tc("add", "ingress", here)
@@ -176,18 +174,15 @@ class Links:
 
         Raises: Failed.
         """
-        with self._lock:
-            link = self._get(source)
-            if link is not None:
-                with _kernel(f"freeing '{source}'", tolerate=_NO_QDISC):
-                    self._route.tc("del", "ingress", link.index)
+        with self._lock, _kernel(f"freeing '{source}'", tolerate=_NO_QDISC):
+            self._route.tc("del", "ingress", self._index(source))
 
     def close(self) -> None:
-        """Close the netlink socket."""
+        """Close the sockets; a later call opens new ones."""
         with self._lock:
-            if "_route" in self.__dict__:
-                self._route.close()
-                del self.__dict__["_route"]
+            for name in ("_route", "_channel"):
+                if name in self.__dict__:
+                    self.__dict__.pop(name).close()
 
     @cached_property
     def _route(self) -> Any:
@@ -195,27 +190,24 @@ class Links:
 
         return IPRoute(netns=self._netns) if self._netns else IPRoute()
 
-    def _get(self, name: str) -> Link | None:
-        with _kernel(f"reading link '{name}'", tolerate={_ENODEV}):
-            (found,) = self._route.link("get", ifname=name)
-            return Link(
-                name=name,
-                index=found["index"],
-                mac=found.get("address"),
-                mtu=found.get("mtu"),
-                up=bool(found["flags"] & _IFF_UP),
-            )
-        return None
+    @cached_property
+    def _channel(self) -> socket.socket:
+        """A socket for netdevice(7); it stays in the namespace that it was made in."""
+        if self._netns is None:
+            return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        from pyroute2 import netns
 
-    def _existing(self, name: str) -> Link:
-        link = self._get(name)
-        if link is None:
-            raise NotFound(f"there is no link '{name}'", where="netlink", hint="see: ip link")
-        return link
+        def inside() -> socket.socket:
+            netns.setns(self._netns)
+            return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
-    def _set(self, name: str, **values: Any) -> None:
-        with self._lock, _kernel(f"setting link '{name}'"):
-            self._route.link("set", index=self._existing(name).index, **values)
+        # setns(2) is for the calling thread alone: one that ends right after.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(inside).result()
+
+    def _index(self, name: str) -> int:
+        (found,) = self._route.link("get", ifname=name)
+        return int(found["index"])
 
 
 @contextmanager
@@ -227,7 +219,9 @@ def _kernel(doing: str, tolerate: frozenset[int] | set[int] = frozenset()) -> It
         yield
     except (NetlinkError, OSError) as error:
         code = error.code if isinstance(error, NetlinkError) else error.errno
-        if code not in tolerate:
-            words = error.args[-1] if error.args else error
-            hint = "it needs CAP_NET_ADMIN: run it as root" if code in {1, 13} else ""
-            raise Failed(f"{doing}: {words}", where="netlink", hint=hint) from error
+        if code in tolerate:
+            return
+        if code == errno.ENODEV:
+            raise NotFound(f"{doing}: there is no such link", where="kernel") from error
+        hint = "run it as root: it needs CAP_NET_ADMIN" if code in _NOT_ALLOWED else ""
+        raise Failed(f"{doing}: {os.strerror(code or 0)}", where="kernel", hint=hint) from error

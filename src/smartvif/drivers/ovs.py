@@ -143,9 +143,9 @@ class OpenVSwitch:
         """
         deadline = self.deadline()
         try:
-            self._add_port(spec, deadline)
+            self.db.commit(_insert_ops(spec), deadline)
         except Conflict:
-            self._add_port(spec, deadline)
+            self._update_port(spec, deadline)
         self._refuse_failed(spec.name, deadline)
 
     def remove_port(self, name: str, owner: str) -> None:
@@ -184,22 +184,15 @@ class OpenVSwitch:
         except TimedOut:
             _log.warning("ovs-vswitchd has not confirmed a removal: it is down or very busy")
 
-    def _add_port(self, spec: PortSpec, deadline: Deadline) -> None:
-        where_name = [["name", "==", spec.name]]
-        found = self.db.transact(
-            [
-                select("Bridge", [["name", "==", spec.bridge]], ["_uuid"]),
-                select("Port", where_name, ["_uuid"]),
-                select("Interface", where_name, ["external_ids"]),
-            ],
-            deadline,
-        )
-        bridge, port, interface = (result["rows"] for result in found)
-        if not bridge:
-            self.bridge(spec.bridge)
-        if port:
-            self._refuse_foreign(spec, port[0], interface, deadline)
-        self.db.commit(_update_ops(spec) if port else _insert_ops(spec), deadline)
+    def _update_port(self, spec: PortSpec, deadline: Deadline) -> None:
+        """What to do where the port is there already, or the bridge is not."""
+        self.bridge(spec.bridge)
+        port, interface = self._rows(spec.name, deadline)
+        if port is not None:
+            self._refuse_foreign(spec, port, interface, deadline)
+            self.db.commit(_update_ops(spec), deadline)
+        else:
+            self.db.commit(_insert_ops(spec), deadline)
 
     def _refuse_failed(self, name: str, deadline: Deadline) -> None:
         columns = ["ofport", "error"]
@@ -234,10 +227,10 @@ class OpenVSwitch:
         return found["rows"][0]["name"] if found["rows"] else None
 
     def _refuse_foreign(
-        self, spec: PortSpec, port: Row, interfaces: list[Row], deadline: Deadline
+        self, spec: PortSpec, port: Row, interface: Row | None, deadline: Deadline
     ) -> None:
         bridge = self._bridge_of(port, deadline)
-        owner = _map(interfaces[0]["external_ids"]).get(OWNER) if interfaces else None
+        owner = _map(interface["external_ids"]).get(OWNER) if interface else None
         if bridge == spec.bridge and owner == spec.owner:
             return
         what = f"port '{spec.name}' is already on bridge '{bridge}'"
@@ -280,22 +273,15 @@ def _port_row(spec: PortSpec) -> Row:
 
 
 def _insert_ops(spec: PortSpec) -> list[Op]:
-    absent: Op = {
-        "op": "wait",
-        "table": "Port",
-        "where": [["name", "==", spec.name]],
-        "columns": ["name"],
-        "until": "==",
-        "rows": [],
-        "timeout": 0,
-    }
+    """One transaction that holds only if the bridge is there and the port is not."""
     port = {
         **_port_row(spec),
         "name": spec.name,
         "interfaces": ["named-uuid", "interface"],
     }
     ops = [
-        absent,
+        _wait("Bridge", spec.bridge, [{"name": spec.bridge}]),
+        _wait("Port", spec.name, []),
         insert("Interface", {"name": spec.name, **interface_row(spec)}, "interface"),
     ]
     if not spec.type:
@@ -313,6 +299,19 @@ def _insert_ops(spec: PortSpec) -> list[Op]:
         },
     ]
     return ops
+
+
+def _wait(table: str, name: str, rows: list[Row]) -> Op:
+    """Hold only if the table's rows called ``name`` are these (RFC 7047, 5.2.6)."""
+    return {
+        "op": "wait",
+        "table": table,
+        "where": [["name", "==", name]],
+        "columns": ["name"],
+        "until": "==",
+        "rows": rows,
+        "timeout": 0,
+    }
 
 
 def _update_ops(spec: PortSpec) -> list[Op]:

@@ -15,6 +15,7 @@ import json
 import socket
 import threading
 import time
+from dataclasses import dataclass, field
 from typing import Any
 
 from smartvif.model.errors import CannotTell, Conflict, Failed, Invalid, TimedOut
@@ -90,6 +91,14 @@ _BUMP: Op = {
 _READ_BUMPED: Op = {"op": "select", "table": "Open_vSwitch", "where": [], "columns": ["next_cfg"]}
 
 
+@dataclass(slots=True)
+class _Call:
+    """A request under way."""
+
+    answered: threading.Event = field(default_factory=threading.Event)
+    reply: dict[str, Any] | None = None
+
+
 class _Session:
     """One connection while it lasts: a reading thread, and replies handed to who waits."""
 
@@ -97,11 +106,12 @@ class _Session:
         self.broken: str | None = None
         self._address = address
         self._ids = itertools.count()
-        self._changed = threading.Condition()
+        # Each waiter has an event of its own: waking all for each reply would cost the square.
+        self._lock = threading.Lock()
         self._sending = threading.Lock()
-        self._replies: dict[int, Any] = {}
-        self._waiting: set[int] = set()
+        self._calls: dict[int, _Call] = {}
         self._cur_cfg = -1
+        self._watchers: list[tuple[int, threading.Event]] = []
         self._socket = _connect(address, deadline)
         self._reader = threading.Thread(target=self._read, name="ovsdb", daemon=True)
         self._reader.start()
@@ -120,44 +130,47 @@ class _Session:
         return results
 
     def wait_cur_cfg(self, wanted: int, deadline: Deadline) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._cur_cfg >= wanted or self.broken, deadline.left())
-            if self._cur_cfg < wanted:
-                if self.broken:
-                    raise self._lost()
-                raise TimedOut(
-                    f"ovs-vswitchd did not act on the change within {deadline.seconds:g} s",
-                    where=self._address,
-                    hint="is ovs-vswitchd running? see its log",
-                )
+        reached = threading.Event()
+        with self._lock:
+            if self._cur_cfg >= wanted:
+                return
+            self._watchers.append((wanted, reached))
+        if self.broken is None:
+            reached.wait(deadline.left())
+        if self._cur_cfg < wanted:
+            if self.broken:
+                raise self._lost()
+            raise TimedOut(
+                f"ovs-vswitchd did not act on the change within {deadline.seconds:g} s",
+                where=self._address,
+                hint="is ovs-vswitchd running? see its log",
+            )
 
     def close(self) -> None:
         self._break("closed")
         self._reader.join()
 
     def _call(self, method: str, params: list[Any], deadline: Deadline) -> Any:
-        number = next(self._ids)
+        number, call = next(self._ids), _Call()
         message = json.dumps({"id": number, "method": method, "params": params}).encode()
-        with self._changed:
-            self._waiting.add(number)
+        self._calls[number] = call
         try:
             with self._sending:
                 self._socket.sendall(message)
         except OSError as error:
             self._break(str(error))
-        with self._changed:
-            self._changed.wait_for(lambda: number in self._replies or self.broken, deadline.left())
-            self._waiting.discard(number)
-            reply = self._replies.pop(number, None)
-            if reply is None and self.broken:
+        if self.broken is None:
+            call.answered.wait(deadline.left())
+        self._calls.pop(number, None)
+        if call.reply is None:
+            if self.broken:
                 raise self._lost()
-        if reply is None:
             raise CannotTell(
                 f"no answer within {deadline.seconds:g} s", where=self._address, hint=_HINT
             )
-        if reply.get("error") is not None:
-            raise Failed(f"OVSDB refused: {reply['error']}", where=self._address)
-        return reply["result"]
+        if call.reply.get("error") is not None:
+            raise Failed(f"OVSDB refused: {call.reply['error']}", where=self._address)
+        return call.reply["result"]
 
     def _read(self) -> None:
         decoder, text = json.JSONDecoder(), ""
@@ -175,8 +188,8 @@ class _Session:
                     text = text[end:].lstrip()
                     self._receive(message)
             self._break("the server closed the connection")
-        except OSError as error:
-            self._break(str(error))
+        except Exception as error:  # whatever it is, nobody reads any more: all must know
+            self._break(str(error) or repr(error))
 
     def _receive(self, message: dict[str, Any]) -> None:
         if message.get("method") == "echo":
@@ -185,22 +198,27 @@ class _Session:
                 self._socket.sendall(json.dumps(echo).encode())
         elif message.get("method") == "update":
             self._take(message["params"][1])
-        else:
-            with self._changed:
-                if message["id"] in self._waiting:
-                    self._replies[message["id"]] = message
-                    self._changed.notify_all()
+        elif call := self._calls.get(message["id"]):
+            call.reply = message
+            call.answered.set()
 
     def _take(self, update: Row) -> None:
         for change in update.get("Open_vSwitch", {}).values():
-            with self._changed:
+            with self._lock:
                 self._cur_cfg = max(self._cur_cfg, change["new"]["cur_cfg"])
-                self._changed.notify_all()
+                reached = [event for wanted, event in self._watchers if wanted <= self._cur_cfg]
+                self._watchers = [each for each in self._watchers if each[0] > self._cur_cfg]
+            for event in reached:
+                event.set()
 
     def _break(self, reason: str) -> None:
-        with self._changed:
-            self.broken = self.broken or reason
-            self._changed.notify_all()
+        self.broken = self.broken or reason
+        for call in list(self._calls.values()):
+            call.answered.set()
+        with self._lock:
+            watchers = [event for _, event in self._watchers]
+        for event in watchers:
+            event.set()
         # shutdown, not only close: it wakes the reading thread, whose buffer closes with it.
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,110 @@
+"""The ``smartvif`` command as a person runs it, and guests as a person finds them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smartvif.chain import settings
+from smartvif.chain.host import Host
+from smartvif.sim.console import Console
+from smartvif.sim.guests import Guests
+from smartvif.sim.host import BRIDGE, GUESTS
+
+SMARTVIF = Path(sys.executable).with_name("smartvif")
+MODES = ("normal", "direct", "virtio-forwarder")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a command said. ``code`` is its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+def smartvif(*words: str, env: dict[str, str] | None = None) -> Answer:
+    """Run the command; ``env`` is added to the environment."""
+    done = subprocess.run(
+        [str(SMARTVIF), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, **(env or {})},
+    )
+    return Answer(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def document(*words: str, code: int = 0) -> dict[str, Any]:
+    """Run the command with ``-f json``; what it printed, if it ended with ``code``."""
+    answer = smartvif(*words, "-f", "json")
+    assert answer.code == code, answer
+    found: dict[str, Any] = json.loads(answer.out)
+    return found
+
+
+def attach(vm: str, mode: str, *options: str) -> dict[str, Any]:
+    """Attach a machine to the bridge; the port."""
+    return document("attach", "--vm", vm, "--mode", mode, "--bridge", BRIDGE, *options)
+
+
+def host() -> Host:
+    """The host that the commands work on, opened anew."""
+    return Host(settings.load())
+
+
+def guests() -> Guests:
+    """The host's machines, to be switched on and off."""
+    return Guests(settings.load().libvirt.uri, GUESTS)
+
+
+def guest(vm: str) -> Console:
+    """A machine that takes commands."""
+    return guests().wait_ready(vm)
+
+
+def netdev(vm: str, mac: str, *, seconds: float = 30.0) -> str:
+    """The name that the guest gives the interface, once it is there."""
+    end = time.monotonic() + seconds
+    while True:
+        _, said = guest(vm).run(f"grep -il {mac} /sys/class/net/*/address")
+        if found := re.search(r"/sys/class/net/(\S+)/address", said.decode()):
+            return found[1]
+        assert time.monotonic() < end, f"{vm} has no interface {mac}"
+        time.sleep(0.2)
+
+
+def configure(vm: str, mac: str, address: str, *, mtu: int | None = None) -> str:
+    """Give the guest's interface an address, and an MTU where the guest is to set it itself."""
+    name = netdev(vm, mac)
+    size = f"ip link set {name} mtu {mtu} && " if mtu else ""
+    code, said = guest(vm).run(
+        f"{size}ip addr add {address}/24 dev {name} && ip link set {name} up"
+    )
+    assert code == 0, said
+    return name
+
+
+def pings(vm: str, address: str, *, size: int = 56, count: int = 3) -> int:
+    """How many of ``count`` pings with ``size`` bytes are answered."""
+    _, said = guest(vm).run(f"ping -c {count} -i 0.2 -W 2 -s {size} {address}", timeout=60.0)
+    received = re.search(rb"(\d+) packets received", said)
+    return int(received[1]) if received else 0
+
+
+def eventually_pings(vm: str, address: str, *, seconds: float = 20.0) -> bool:
+    """Whether a ping is answered before the time is over."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if pings(vm, address, count=1):
+            return True
+    return False
