@@ -167,9 +167,7 @@ class Floor:
         """Set a link up or down, with attributes, or delete it."""
         index = socket.if_nametoindex(name)
         body = struct.pack("=BxHiII", 0, 0, index, flags, _IFF_UP) + attributes
-        header = struct.pack(
-            "=IHHII", 16 + len(body), kind, _NLM_F_REQUEST | _NLM_F_ACK, 1, 0
-        )
+        header = struct.pack("=IHHII", 16 + len(body), kind, _NLM_F_REQUEST | _NLM_F_ACK, 1, 0)
         self._netlink.send(header + body)
         (error,) = struct.unpack_from("=i", self._netlink.recv(1 << 16), 16)
         if error:

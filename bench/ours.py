@@ -16,6 +16,7 @@ from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovsdb import Ovsdb
 from smartvif.host import facts
+from smartvif.host.facts import Vf
 from smartvif.host.representors import Representors
 from smartvif.model.pci import PciAddress
 from smartvif.openstack.convert import from_osvif
@@ -68,9 +69,13 @@ class Smartvif:
         self.representors = Representors()
         return self.look_up(address)
 
+    def read_vf(self, address: str) -> Vf:
+        """What sysfs says of the VF."""
+        return facts.vf(PciAddress.parse(address))
+
     def devices(self, address: str) -> Devices:
         """The VF and its representor."""
-        return devices(facts.vf(PciAddress.parse(address)), self.representors)
+        return devices(self.read_vf(address), self.representors)
 
 
 class Watched(Smartvif):

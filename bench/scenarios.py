@@ -124,10 +124,11 @@ def look_up(rig: Rig, vfs: int, rounds: int) -> list[Row]:
     functions = list(layout.functions())
     ask = {
         "warm": partial(rig.smartvif.call, "look_up"),
-        "cold": partial(rig.smartvif.call, "look_up_cold"),
+        "cold": partial(rig.watched.call, "look_up_cold"),
         "os-vif": partial(rig.os_vif.call, "look_up"),
     }
-    ask["cold"](str(nic.vf_address(*functions[0])))  # forget the card before
+    first = str(nic.vf_address(*functions[0]))
+    rig.smartvif.call("look_up_cold", first)  # it forgets the card before
     seconds: defaultdict[str, list[float]] = defaultdict(list)
     for _ in range(rounds):
         pf, vf = chosen.choice(functions)
@@ -136,12 +137,16 @@ def look_up(rig: Rig, vfs: int, rounds: int) -> list[Row]:
             if answer != nic.representor(pf, vf):
                 raise RuntimeError(f"{who} found {answer} for VF {vf} of PF {pf}")
             seconds[who].append(took)
+        seconds["facts"].append(rig.smartvif.call("read_vf", str(nic.vf_address(pf, vf)))[0])
+    facts = median(seconds["facts"])
+    parts = {"the VF's own facts": facts, "its representor": median(seconds["warm"]) - facts}
     return [
         Row(
             what=f"look-up among {vfs} VFs, {state}",
             ours=median(seconds[state]),
             os_vif=median(seconds["os-vif"]),
             target=LOOK_UP if (vfs, state) == (1024, "warm") else None,
+            parts=parts,
         )
         for state in ("warm", "cold")
     ]

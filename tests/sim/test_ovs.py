@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch, PortSpec
+from smartvif.drivers.ovs import OpenVSwitch
+from smartvif.drivers.ovs_rows import PortSpec
 from smartvif.drivers.ovsdb import Deadline, Ovsdb
 from smartvif.model.errors import CannotTell, Failed, NotFound, Refused, TimedOut
 from smartvif.sim.host import BRIDGE, OPENVSWITCH, host_switch

@@ -114,7 +114,11 @@ def loaded_by(*arguments: str, state: Path) -> set[str]:
     config.touch()
     result = subprocess.run(
         [sys.executable, "-c", program, *arguments],
-        env={"SMARTVIF_STATE_DIR": str(state), "SMARTVIF_CONFIG": str(config)},
+        env={
+            "PYTHONPATH": str(ROOT.parent),
+            "SMARTVIF_STATE_DIR": str(state),
+            "SMARTVIF_CONFIG": str(config),
+        },
         capture_output=True,
         text=True,
         check=True,

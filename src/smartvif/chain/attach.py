@@ -97,9 +97,11 @@ def _examine(request: Request, host: Host) -> HostSwitch:
         )
     if request.mode is Mode.VIRTIO_FORWARDER:
         _examine_forwarder(request, host)
-    if not request.mode.needs_vf and (request.vf or request.pf):
+    if not request.mode.needs_vf and (request.vf is not None or request.pf is not None):
         raise Invalid(
-            "mode normal takes no VF", hint="leave --vf and --pf away, or choose another mode"
+            "mode normal takes no VF",
+            where="--mode",
+            hint="leave --vf and --pf away, or choose another mode",
         )
     return HostSwitch(
         datapath_type="netdev" if bridge.datapath_type == "netdev" else "system",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from smartvif.model import checks
 from smartvif.model.pci import PciAddress
@@ -28,6 +30,14 @@ class Mode(StrEnum):
         return self is not Mode.NORMAL
 
 
+_CHECKS: dict[str, Callable[[Any], object]] = {
+    "bridge": checks.ifname,
+    "vlan": checks.vlan,
+    "mtu": checks.mtu,
+    "mac": checks.mac,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One attachment. ``mtu`` in bytes; ``pf`` an address or a netdev. None: choose.
@@ -45,10 +55,8 @@ class Request:
     vf: PciAddress | None = None
 
     def __post_init__(self) -> None:
-        checks.ifname(self.bridge)
-        if self.vlan is not None:
-            checks.vlan(self.vlan)
-        if self.mtu is not None:
-            checks.mtu(self.mtu)
-        if self.mac is not None:
-            checks.mac(self.mac)
+        for name, check in _CHECKS.items():
+            value = getattr(self, name)
+            if value is not None:
+                with checks.about(f"--{name}"):
+                    check(value)

@@ -76,8 +76,12 @@ def load() -> Settings:
     if named or path.exists():
         try:
             tables = tomllib.loads(path.read_text())
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise Invalid(f"cannot read the configuration: {error}", where=str(path)) from error
+        except (OSError, ValueError) as error:  # not TOML, or not even text
+            raise Invalid(
+                f"cannot read the configuration: {error}",
+                where=str(path),
+                hint="it is a TOML file; SMARTVIF_CONFIG can name another",
+            ) from error
     sections = {
         "openvswitch": OpenVSwitchSettings,
         "libvirt": LibvirtSettings,
@@ -99,14 +103,16 @@ def load() -> Settings:
 def _section(kind: Any, table: Any, path: Path, name: str) -> Any:
     if not isinstance(table, dict):
         raise Invalid(f"'{name}' must be a section", where=str(path), hint=f"write [{name}]")
-    known = {field.name: type(field.default) for field in fields(kind)}
-    _refuse_unknown(table, set(known), path, f"key in [{name}]")
+    defaults = {field.name: field.default for field in fields(kind)}
+    _refuse_unknown(table, set(defaults), path, f"key in [{name}]")
     for key, value in table.items():
-        accepted = (int, float) if known[key] is float else known[key]
+        number = isinstance(defaults[key], float)
+        accepted = (int, float) if number else str
         if not isinstance(value, accepted) or isinstance(value, bool):
             raise Invalid(
-                f"{key} in [{name}] must be a {'number' if known[key] is float else 'string'}",
+                f"{key} in [{name}] must be a {'number' if number else 'string'}",
                 where=str(path),
+                hint=f"its default is: {key} = {defaults[key]!r}",
             )
     return kind(**table)
 

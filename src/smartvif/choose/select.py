@@ -24,14 +24,14 @@ def select(
     or its netdev.
     Raises: NotFound (no such PF or VF, none free), Refused (the VF asked for is not free).
     """
-    among = [each for each in pfs if pf is None or pf in {str(each.address), each.netdev}]
+    among = [each for each in pfs if pf is None or _is_called(each, pf)]
     if not among:
         known = ", ".join(f"{each.address} ({each.netdev or 'no netdev'})" for each in pfs)
-        what = f"there is no PF '{pf}'" if pf else "there is no PF with VFs"
+        what = "there is no PF with VFs" if pf is None else f"there is no PF '{pf}'"
         raise NotFound(what, where="SmartNICs", hint=f"PFs: {known or 'none'}")
     candidates = [(each, owner) for owner in among for each in owner.vfs]
     if vf is not None:
-        return _asked_for(vf, candidates, taken)
+        return _asked_for(vf, candidates, taken, pf)
     reasons = []
     for candidate, owner in candidates:
         reason = _unfit(candidate, owner, taken)
@@ -46,17 +46,28 @@ def select(
 
 
 def _asked_for(
-    vf: PciAddress, candidates: list[tuple[Vf, Pf]], taken: Mapping[PciAddress, str]
+    vf: PciAddress,
+    candidates: list[tuple[Vf, Pf]],
+    taken: Mapping[PciAddress, str],
+    pf: str | None,
 ) -> Vf:
     for candidate, owner in candidates:
         if candidate.address == vf:
             reason = _unfit(candidate, owner, taken)
             if reason is not None:
                 raise Refused(
-                    f"VF {vf} cannot be used: {reason}", hint="smartvif nic list shows what is free"
+                    f"VF {vf} cannot be used: {reason}",
+                    where="SmartNICs",
+                    hint="smartvif nic list shows what is free",
                 )
             return candidate
-    raise NotFound(f"there is no VF {vf}", where="SmartNICs", hint="see: smartvif nic list")
+    what = f"there is no VF {vf}" if pf is None else f"PF '{pf}' has no VF {vf}"
+    raise NotFound(what, where="SmartNICs", hint="see: smartvif nic list")
+
+
+def _is_called(pf: Pf, name: str) -> bool:
+    # An address may be written in either case; the name of a netdev may not.
+    return name == pf.netdev or name.lower() == str(pf.address)
 
 
 def _unfit(vf: Vf, pf: Pf, taken: Mapping[PciAddress, str]) -> str | None:

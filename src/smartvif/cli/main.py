@@ -12,7 +12,7 @@ import click
 import smartvif
 from smartvif.cli import demo, ports, sim, views
 from smartvif.cli.output import error_text, log_to_stderr
-from smartvif.model.errors import SmartvifError
+from smartvif.model.errors import Invalid, SmartvifError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -45,10 +45,18 @@ def main() -> None:
     except SmartvifError as error:
         click.echo(error_text(error), err=True)
         code = error.exit_code
-    except click.ClickException as error:
-        error.show()
+    except click.UsageError as error:
+        click.echo(_usage_text(error), err=True)
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         code = 130
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage_text(error: click.UsageError) -> str:
+    """click's error in our form."""
+    if error.ctx is None or error.message == error.ctx.get_help():
+        return error.format_message()  # all that was missing is a command
+    command = error.ctx.command_path
+    return error_text(Invalid(error.format_message(), where=command, hint=f"see: {command} --help"))

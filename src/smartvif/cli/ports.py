@@ -8,6 +8,7 @@ import click
 
 from smartvif.cli import here
 from smartvif.cli.output import print_json, with_format
+from smartvif.model import checks
 from smartvif.model.pci import PciAddress
 
 _MODES = ["normal", "direct", "virtio-forwarder"]
@@ -28,7 +29,9 @@ def attach(output: str, mode: str, vf: str | None, **asked: Any) -> None:
     from smartvif.chain.attach import attach as chain_attach
     from smartvif.chain.request import Mode, Request
 
-    request = Request(mode=Mode(mode), vf=PciAddress.parse(vf) if vf else None, **asked)
+    with checks.about("--vf"):
+        address = None if vf is None else PciAddress.parse(vf)
+    request = Request(mode=Mode(mode), vf=address, **asked)
     record = chain_attach(request, here.host())
     if output == "json":
         print_json("attach", {"id": record.id, "vf": record.vf, **record.facts})

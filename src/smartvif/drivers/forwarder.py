@@ -14,15 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import (
-    OWNER,
-    OpenVSwitch,
-    PortSpec,
-    PortState,
-    insert,
-    interface_row,
-    ovsdb_map,
-)
+from smartvif.drivers.ovs import OpenVSwitch
+from smartvif.drivers.ovs_rows import OWNER, PortSpec, PortState, insert, interface_row, ovsdb_map
 from smartvif.drivers.ovsdb import Op
 from smartvif.model.errors import Failed
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from smartvif.model.errors import Invalid
 
@@ -14,6 +16,18 @@ VLANS = range(1, 4095)
 MTUS = range(68, 65536)
 # IFNAMSIZ is 16 with the closing NUL (include/uapi/linux/if.h).
 IFNAME_MAX = 15
+
+
+@contextmanager
+def about(name: str) -> Iterator[None]:
+    """Have an Invalid of the body say which value it is about.
+
+    Raises: Invalid.
+    """
+    try:
+        yield
+    except Invalid as error:
+        raise Invalid(error.what, where=name, hint=error.hint) from error
 
 
 def mac(text: str) -> str:
@@ -52,13 +66,18 @@ def mtu(size: int) -> int:
 
 
 def ifname(name: str) -> str:
-    """A name that the kernel takes for a netdev (net/core/dev.c, dev_valid_name).
+    """A name that the kernel takes for a netdev as it is.
+
+    net/core/dev.c: dev_valid_name, and __dev_alloc_name, to which a '%' begins a pattern.
 
     Raises: Invalid.
     """
-    if not name or len(name) > IFNAME_MAX or name in {".", ".."} or re.search(r"[\s/:]", name):
+    # The kernel counts bytes, and takes 0xa0, a part of "à", for a blank (lib/ctype.c).
+    encoded = name.encode(errors="surrogatepass")
+    refused = re.search(rb"[\s/:%\0\xa0]", encoded) or name in {".", ".."}
+    if refused or not 0 < len(encoded) <= IFNAME_MAX:
         raise Invalid(
             f"'{name}' is not a network interface name",
-            hint=f"1 to {IFNAME_MAX} characters without blanks, '/' or ':'",
+            hint=f"1 to {IFNAME_MAX} bytes without blanks, '/', ':' or '%'",
         )
     return name

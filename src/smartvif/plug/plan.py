@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 
 from smartvif.control import names
 from smartvif.drivers.forwarder import RelaySpec
-from smartvif.drivers.ovs import PortSpec
+from smartvif.drivers.ovs_rows import PortSpec
 from smartvif.host.facts import Vf
 from smartvif.host.representors import Representors
 from smartvif.model.errors import Failed, Invalid
 from smartvif.model.vif import SocketMode, Vif, VifKind
 from smartvif.plug.step import Plan, Step
-from smartvif.plug.steps.links import HybridBridge, Representor, Tap
+from smartvif.plug.steps.links import HybridBridge, LinkUp, Tap
 from smartvif.plug.steps.ovs import SwitchPort
 from smartvif.plug.steps.vf import Relay, SimulatedPassthrough, VfSettings
 
@@ -118,7 +118,7 @@ class _Case:
 def _tap(case: _Case) -> Plan:
     """A tap in the switch."""
     tap = _make_tap(case)
-    return tap, SwitchPort(spec=case.switch_port(tap.name))
+    return tap, *_in_switch(case, tap.name)
 
 
 def _hybrid(case: _Case) -> Plan:
@@ -148,12 +148,12 @@ def _switch_socket(case: _Case) -> Plan:
 
 def _passthrough(case: _Case) -> Plan:
     """The representor in the switch; the guest has the VF."""
-    plugged = _representor(case)
+    plugged = _in_switch(case, case.with_vf.representor)
     if not case.with_vf.vf.simulated:
         return plugged
     tap = _make_tap(case)
-    netdev = case.with_vf.netdev
-    return _vf_settings(case), *plugged, tap, SimulatedPassthrough(netdev=netdev, tap=tap.name)
+    joined = SimulatedPassthrough(netdev=case.with_vf.netdev, tap=tap.name, mtu=case.mtu)
+    return _vf_settings(case), *plugged, tap, joined
 
 
 def _forwarder(case: _Case) -> Plan:
@@ -167,12 +167,20 @@ def _forwarder(case: _Case) -> Plan:
     relay = RelaySpec(
         port_id=case.vif.id, netdev=case.with_vf.netdev, socket=case.vif.path, mtu=case.mtu
     )
-    return _vf_settings(case), *_representor(case), Relay(spec=relay)
+    return (
+        _vf_settings(case),
+        *_in_switch(case, case.with_vf.representor),
+        Relay(spec=relay),
+    )
 
 
-def _representor(case: _Case) -> tuple[Step, ...]:
-    netdev = case.with_vf.representor
-    return Representor(netdev=netdev, mtu=case.mtu), SwitchPort(spec=case.switch_port(netdev))
+def _in_switch(case: _Case, netdev: str) -> tuple[Step, ...]:
+    """A netdev in the switch, brought up when it is there.
+
+    In this order, because ovs-vswitchd looks at all of its ports again whenever a link changes:
+    changed before, the plug would wait for that as well.
+    """
+    return SwitchPort(spec=case.switch_port(netdev)), LinkUp(netdev=netdev, mtu=case.mtu)
 
 
 def _vf_settings(case: _Case) -> Step:
@@ -184,7 +192,6 @@ def _make_tap(case: _Case) -> Tap:
     return Tap(
         name=vif.vif_name or names.tap(vif.id),
         mac=vif.address,
-        mtu=case.mtu,
         multi_queue=vif.profile is not None and vif.profile.multiqueue,
     )
 

@@ -59,7 +59,7 @@ class World:
             raise CannotTell(
                 "no forwarder is configured",
                 where="forwarder",
-                hint="set 'address' and 'netns' in the [forwarder] section of the configuration",
+                hint="set 'database' and 'netns' in the [forwarder] section of the configuration",
             )
         return self.forwarder
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from smartvif.drivers.ovs import PortState
+from smartvif.drivers.ovs_rows import PortState
 from smartvif.guest.domain import Domains
 from smartvif.model.errors import CannotTell, NotFound
 from smartvif.plug.journal import Journal, PortRecord, PortStatus
@@ -82,6 +82,7 @@ def views(journal: Journal, world: World) -> tuple[PortView, ...]:
     if not records:
         return ()
     try:
+        world.ovs.confirm()
         ports = {port.name: port for port in world.ovs.ports()}
         relays = {}
         if world.forwarder is not None and any(record.facts["socket"] for record in records):
@@ -99,6 +100,7 @@ def detail(record: PortRecord, journal: Journal, world: World, domains: Domains)
 
     Raises: CannotTell, where OVS, libvirt or the forwarder does not answer.
     """
+    world.ovs.confirm()
     switch = world.ovs.port(record.facts["switch_port"])
     entries = journal.entries(record.id)
     specs = [entry.step.spec for entry in entries if isinstance(entry.step, Relay)]

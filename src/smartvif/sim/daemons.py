@@ -40,6 +40,7 @@ def spawn(
                 stdout=output,
                 stderr=output,
                 env=env,
+                process_group=0,  # Ctrl-C is not for them
                 preexec_fn=prepare,  # noqa: PLW1509  (no threads yet where this runs)
             )
         except FileNotFoundError as error:

@@ -13,7 +13,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -33,6 +34,8 @@ _NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = (
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
+_INTERRUPTS = (signal.SIGINT, signal.SIGQUIT)  # what Ctrl-C and Ctrl-\ send
+_NOBODY = 65534  # nobody and nogroup, fs/overflowuid's default (proc(5))
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -48,12 +51,12 @@ def run(main: Callable[[], int]) -> int:
     ready, go = os.pipe(), os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
-    child = os.fork()
-    if child == 0:
-        _child(main, ready[1], go[0])
-    os.close(ready[1])
-    os.close(go[0])
-    with _ignored(signal.SIGINT, signal.SIGQUIT):
+    with interrupts_ignored() as restore:
+        child = os.fork()
+        if child == 0:
+            _child(main, restore, ready[1], go[0])
+        os.close(ready[1])
+        os.close(go[0])
         failure = os.read(ready[0], 4096).decode()
         try:
             if failure != "unshared":
@@ -100,12 +103,15 @@ def die_with_parent() -> None:
 
 
 def single_user() -> None:
-    """Enter a user namespace in which the present user is number 1000, an ordinary one."""
+    """Enter a user namespace in which the present user is an ordinary one: nobody.
+
+    Some name must go with the number, because libvirt looks it up, and every system has this one.
+    """
     uid, gid = os.geteuid(), os.getegid()
     _check(_libc.unshare(_NEWUSER), "unshare")
     Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"1000 {uid} 1")
-    Path("/proc/self/gid_map").write_text(f"1000 {gid} 1")
+    Path("/proc/self/uid_map").write_text(f"{_NOBODY} {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"{_NOBODY} {gid} 1")
 
 
 def guarded(main: Callable[[], int]) -> int:
@@ -117,6 +123,9 @@ def guarded(main: Callable[[], int]) -> int:
         code = error.exit_code
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 128 + signal.SIGINT
     except BaseException:
         traceback.print_exc()
         code = 1
@@ -125,7 +134,25 @@ def guarded(main: Callable[[], int]) -> int:
     return code
 
 
-def _child(main: Callable[[], int], ready: int, go: int) -> NoReturn:
+@contextmanager
+def interrupts_ignored() -> Iterator[Callable[[], None]]:
+    """Leave a terminal's interrupts to the command that is waited for, as system(3) does.
+
+    Yields what gives a forked child the signals' former actions.
+    """
+    before = [(number, signal.signal(number, signal.SIG_IGN)) for number in _INTERRUPTS]
+
+    def restore() -> None:
+        for number, action in before:
+            signal.signal(number, action)
+
+    try:
+        yield restore
+    finally:
+        restore()
+
+
+def _child(main: Callable[[], int], restore: Callable[[], None], ready: int, go: int) -> NoReturn:
     """Between the namespaces: unshare, wait to be mapped, fork the first process inside."""
     parent = os.getppid()
     try:
@@ -146,13 +173,13 @@ def _child(main: Callable[[], int], ready: int, go: int) -> NoReturn:
         first = os.fork()
         if first == 0:
             die_with_parent()
-            os._exit(guarded(partial(_fresh, main)))
+            os._exit(guarded(partial(_fresh, main, restore)))
         os._exit(exit_code(os.waitpid(first, 0)[1]))
     finally:
         os._exit(1)
 
 
-def _fresh(main: Callable[[], int]) -> int:
+def _fresh(main: Callable[[], int], restore: Callable[[], None]) -> int:
     """The first process inside: it reaps whatever ends, so that no process waits for a dead one.
 
     libvirt, for one, kills the QEMU that it asks for its abilities, and waits until it is gone.
@@ -162,6 +189,7 @@ def _fresh(main: Callable[[], int]) -> int:
     worker = os.fork()
     if worker == 0:
         die_with_parent()
+        restore()
         os._exit(guarded(main))
     while True:
         process, status = os.waitpid(-1, 0)
@@ -204,17 +232,3 @@ def exit_code(status: int) -> int:
     """As a shell says it: 128 + the signal's number for a killed process."""
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
-
-
-class _ignored:  # noqa: N801  (reads as a clause)
-    """These signals are for the command inside, as in system(3)."""
-
-    def __init__(self, *signals: signal.Signals) -> None:
-        self._signals = signals
-
-    def __enter__(self) -> None:
-        self._before = [signal.signal(number, signal.SIG_IGN) for number in self._signals]
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in zip(self._signals, self._before, strict=True):
-            signal.signal(number, handler)

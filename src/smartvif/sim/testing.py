@@ -13,7 +13,7 @@ from smartvif.sim.nic import NicLayout
 
 P = ParamSpec("P")
 
-_LONGEST = 1 << 20  # bytes of a failure that are kept
+_LONGEST = 1 << 16  # bytes of a failure that are kept: what a pipe holds unread (pipe(7))
 
 
 def on_simulated_host(

@@ -6,10 +6,10 @@ import dataclasses
 from typing import Any
 
 from smartvif.drivers.forwarder import RelaySpec
-from smartvif.drivers.ovs import PortSpec
+from smartvif.drivers.ovs_rows import PortSpec
 from smartvif.plug.step import Step
 from smartvif.plug.steps.guest import GuestInterface
-from smartvif.plug.steps.links import HybridBridge, Representor, Tap
+from smartvif.plug.steps.links import HybridBridge, LinkUp, Tap
 from smartvif.plug.steps.ovs import SwitchPort
 from smartvif.plug.steps.vf import Relay, SimulatedPassthrough, VfSettings
 
@@ -18,8 +18,8 @@ _KINDS: dict[str, Any] = {
     for kind in (
         GuestInterface,
         HybridBridge,
+        LinkUp,
         Relay,
-        Representor,
         SimulatedPassthrough,
         SwitchPort,
         Tap,

@@ -9,11 +9,10 @@ from smartvif.plug.step import Found, World
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tap:
-    """A TAP for the hypervisor to open. ``mtu`` in bytes."""
+    """A TAP for the hypervisor to open."""
 
     name: str
     mac: str
-    mtu: int
     multi_queue: bool = False
 
     def describe(self) -> str:
@@ -25,13 +24,12 @@ class Tap:
         return {"existed": world.links.get(self.name) is not None}
 
     def do(self, world: World) -> None:
-        """Create it and bring it up."""
+        """Create it."""
         if world.links.get(self.name) is None:
             world.links.add_tap(self.name, multi_queue=self.multi_queue)
         # The guest's address, with the first byte that libvirt gives a host's end: were both the
         # same, the host would take the guest's frames for its own.
         world.links.set_mac(self.name, f"fe{self.mac[2:]}")
-        world.links.set_up(self.name, mtu=self.mtu)
 
     def undo(self, world: World, found: Found) -> None:
         """Delete it if we created it."""
@@ -39,21 +37,20 @@ class Tap:
             world.links.delete(self.name)
 
     def check(self, world: World) -> bool:
-        """Whether it is there, up, with the right MTU."""
-        link = world.links.get(self.name)
-        return link is not None and link.up and link.mtu == self.mtu
+        """Whether it is there."""
+        return world.links.get(self.name) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Representor:
-    """A representor brought up with the network's MTU. ``mtu`` in bytes."""
+class LinkUp:
+    """A representor or tap brought up with the network's MTU. ``mtu`` in bytes."""
 
     netdev: str
     mtu: int
 
     def describe(self) -> str:
-        """Name the representor."""
-        return f"bring representor {self.netdev} up"
+        """Name the link."""
+        return f"bring {self.netdev} up"
 
     def find(self, world: World) -> Found:
         """Its MTU and whether it is up."""
@@ -65,7 +62,7 @@ class Representor:
         world.links.set_up(self.netdev, mtu=self.mtu)
 
     def undo(self, world: World, found: Found) -> None:
-        """Put MTU and state back, if the hardware is still there."""
+        """Put MTU and state back, if the link is still there."""
         if found and world.links.get(self.netdev) is not None:
             world.links.set_mtu(self.netdev, found["mtu"])
             if not found["up"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from smartvif.drivers.ovs import PortSpec
+from smartvif.drivers.ovs_rows import PortSpec
 from smartvif.plug.step import Found, World
 
 

@@ -52,10 +52,11 @@ class VfSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedPassthrough:
-    """A VF's netdev and a guest's tap joined, as if the guest had the VF itself."""
+    """A VF's netdev and a guest's tap joined, as if the guest had the VF. ``mtu`` in bytes."""
 
     netdev: str
     tap: str
+    mtu: int
 
     def describe(self) -> str:
         """Say that it is simulated."""
@@ -66,7 +67,8 @@ class SimulatedPassthrough:
         return {}
 
     def do(self, world: World) -> None:
-        """Redirect each to the other."""
+        """Bring the tap up and redirect each to the other."""
+        world.links.set_up(self.tap, mtu=self.mtu)
         world.links.redirect(self.netdev, self.tap)
         world.links.redirect(self.tap, self.netdev)
 

@@ -1,0 +1,345 @@
+"""The command line on a simulated host: what it answers, and what it refuses."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from commands import MODES, Answer, attach, document, guests, host, smartvif
+
+from smartvif.chain.demo import traces
+from smartvif.sim import image, libvirtd
+from smartvif.sim.host import BRIDGE, CONFIG, LIBVIRT, OPENVSWITCH, STATE, host_switch
+from smartvif.sim.testing import on_simulated_host
+
+MAC = "52:54:00:00:00:aa"
+
+PORT_KEYS = {
+    *("id", "vf", "vif_type", "vm", "mode", "switch", "bridge", "mac", "vlan", "mtu", "pf"),
+    *("switch_port", "socket", "simulated"),
+}
+STATE_KEYS = {"status", "working", "link_up", "health"}
+SHOW_KEYS = {"ovs", "guest", "relay", "steps"}
+OVS_KEYS = {"ofport", "error", "link_up", "external_ids", "statistics"}
+GUEST_KEYS = {"kind", "source", "live", "persistent"}
+PF_KEYS = {
+    *("address", "netdev", "driver", "simulated", "eswitch", "switch_id", "numa_node"),
+    *("num_vfs", "total_vfs", "vfs"),
+}
+VF_KEYS = {
+    *("address", "number", "netdev", "driver", "iommu_group", "representor", "problem", "port"),
+}
+MAP_PF_KEYS = {"address", "netdev", "simulated", "free_vfs", "vfs"}
+WAY_KEYS = {
+    *("pf", "vf", "netdev", "switch_port", "bridge", "vm", "mode", "port", "working", "simulated"),
+}
+SIMULATED = {
+    "normal": [],
+    "direct": ["vf", "eswitch", "passthrough"],
+    "virtio-forwarder": ["vf", "eswitch"],
+}
+
+
+def ask(**changed: str | None) -> list[str]:
+    """``attach`` with good values but for those given; None leaves one away."""
+    asked = {"vm": "vm1", "mode": "normal", "bridge": BRIDGE, **changed}
+    options = [(f"--{name}", value) for name, value in asked.items() if value is not None]
+    return ["attach", *(word for option in options for word in option)]
+
+
+BAD_INPUT: list[tuple[list[str], int, str]] = [
+    (ask(vm="vm9"), 1, "no virtual machine is called 'vm9'"),
+    (ask(vm=""), 1, "no virtual machine is called ''"),
+    (ask(vm=None), 2, "Missing option '--vm'"),
+    (ask(bridge="br-none"), 1, "there is no bridge 'br-none'"),
+    (ask(bridge="sixteen-letters-"), 2, "not a network interface name"),
+    (ask(bridge=""), 2, "not a network interface name"),
+    (ask(mode="macvtap"), 2, "'macvtap' is not one of"),
+    (ask(vlan="0"), 2, "0 is not a VLAN"),
+    (ask(vlan="4095"), 2, "4095 is not a VLAN"),
+    (ask(vlan="-1"), 2, "-1 is not a VLAN"),
+    (ask(vlan="abc"), 2, "'abc' is not a valid integer"),
+    (ask(mtu="67"), 2, "67 is not an MTU"),
+    (ask(mtu="65536"), 2, "65536 is not an MTU"),
+    (ask(mtu="9k"), 2, "'9k' is not a valid integer"),
+    (ask(mac="525400123456"), 2, "not a MAC address"),
+    (ask(mac=""), 2, "not a MAC address"),
+    (ask(mac="01:00:5e:00:00:01"), 2, "multicast"),
+    (ask(mac="ff:ff:ff:ff:ff:ff"), 2, "multicast"),
+    (ask(mac="00:00:00:00:00:00"), 2, "all zero"),
+    (ask(mac=MAC), 4, f"MAC address {MAC} already"),
+    (ask(mac=MAC.upper(), mode="direct"), 4, "already"),
+    (ask(mode="direct", vf="04:00.1"), 2, "not a PCI address"),
+    (ask(mode="direct", vf="0000:04:00.8"), 2, "not a PCI address"),
+    (ask(mode="direct", vf=""), 2, "not a PCI address"),
+    (ask(mode="direct", vf="0000:04:1f.7"), 1, "there is no VF 0000:04:1f.7"),
+    (ask(mode="direct", vf="0000:03:00.0"), 1, "there is no VF 0000:03:00.0"),
+    (ask(mode="direct", vf="0000:04:00.0"), 4, "in use by port"),
+    (ask(mode="virtio-forwarder", vf="0000:04:00.0"), 4, "in use by port"),
+    (ask(mode="direct", pf="p7"), 1, "there is no PF 'p7'"),
+    (ask(mode="direct", pf="p0wire"), 1, "there is no PF 'p0wire'"),
+    (ask(mode="direct", pf=""), 1, "there is no PF ''"),
+    (ask(vf="0000:04:00.1"), 2, "mode normal takes no VF"),
+    (ask(pf="p0"), 2, "mode normal takes no VF"),
+    (ask(vm="private", mode="virtio-forwarder"), 4, "memory is not shared"),
+    (["detach", "nosuch"], 1, "there is no port 'nosuch'"),
+    (["detach", ""], 1, "there is no port ''"),
+    (["detach"], 2, "Missing argument 'PORT'"),
+    (["detach", "twin"], 3, "several ports begin with 'twin'"),
+    (["show", "nosuch"], 1, "there is no port 'nosuch'"),
+    (["show", "twin"], 3, "several ports begin with 'twin'"),
+    (["ports", "-f", "xml"], 2, "'xml' is not one of"),
+    (["plug"], 2, "No such command 'plug'"),
+    (["attach", "--wrong"], 2, "No such option"),
+]
+"""What is asked, the exit code, and what the error says. VF 0000:04:00.0 and MAC are taken."""
+
+GOOD_CONFIG = f"""\
+[openvswitch]
+database = "unix:{OPENVSWITCH}/db.sock"
+[state]
+directory = "{STATE}"
+"""
+BAD_CONFIG: list[tuple[bytes, int, str]] = [
+    (b"[openvswitch\n", 2, "cannot read the configuration"),
+    (b"\xff\xfe", 2, "cannot read the configuration"),
+    (b"[openvswich]\n", 2, "unknown section: 'openvswich'"),
+    (b"[state]\ndir = '/tmp'\n", 2, r"unknown key in \[state\]: 'dir'"),
+    (b"state = 1\n", 2, "'state' must be a section"),
+    (b"[openvswitch]\ntimeout = '1'\n", 2, "timeout in .* must be a number"),
+    (b"[libvirt]\nuri = true\n", 2, "uri in .* must be a string"),
+    (b"[openvswitch]\ndatabase = 'db.sock'\n", 2, "'db.sock' is not an OVSDB address"),
+    (b"[openvswitch]\ndatabase = 'unix:/run/none'\n", 3, "cannot connect"),
+    (GOOD_CONFIG.encode() + b"[libvirt]\nuri = 'qemu:///none'\n", 3, "libvirt does not answer"),
+]
+"""A configuration, and the exit code and the words of an ``attach`` under it."""
+
+
+def refused(answer: Answer, code: int, what: str) -> None:
+    """It is one error that says what, where and a hint; nothing is on stdout."""
+    error = re.fullmatch(r"error: (\S.*?): (?P<what>\S.*)\n hint: \S.*\n", answer.err)
+    assert error is not None, answer
+    assert re.search(what, error["what"]), answer
+    assert (answer.code, answer.out) == (code, ""), answer
+
+
+@on_simulated_host(guests=1)
+def test_bad_input_is_one_error_and_changes_nothing() -> None:
+    """Every line of the tables gives its one error and its exit code, and leaves all as it was."""
+    attach("vm1", "direct", "--mac", MAC)
+    define_private("private")
+    journal = host().journal
+    for twin in ("twin-1", "twin-2"):
+        journal.begin(twin, vf=None, facts={})
+    before = traces(host())
+    for words, code, what in BAD_INPUT:
+        refused(smartvif(*words), code, re.escape(what))
+        assert traces(host()) == before, words
+    config = CONFIG.with_name("other.toml")
+    for text, code, what in BAD_CONFIG:
+        config.write_bytes(text)
+        refused(smartvif(*ask(), env={"SMARTVIF_CONFIG": str(config)}), code, what)
+        assert traces(host()) == before, text
+    refused(smartvif("ports", env={"SMARTVIF_CONFIG": "/none"}), 2, "cannot read")
+    refused(
+        smartvif("ports", env={"SMARTVIF_STATE_DIR": "/proc/none"}), 3, "cannot use the journal"
+    )
+    # Without a forwarder there is no virtio-forwarder mode.
+    config.write_text(GOOD_CONFIG)
+    asked = smartvif(*ask(mode="virtio-forwarder"), env={"SMARTVIF_CONFIG": str(config)})
+    refused(asked, 3, "no forwarder is configured")
+    assert traces(host()) == before
+
+
+def define_private(name: str) -> None:
+    """A stopped machine whose memory is its own."""
+    virsh = ["virsh", "-q", "-c", os.environ["LIBVIRT_DEFAULT_URI"]]
+    shown = subprocess.run(
+        [*virsh, "dumpxml", "vm1", "--inactive"], check=True, capture_output=True
+    )
+    domain = ET.fromstring(shown.stdout)
+    for path in ("uuid", "memoryBacking"):
+        found = domain.find(path)
+        assert found is not None
+        domain.remove(found)
+    for name_element in domain.iter("name"):
+        name_element.text = name
+    devices = domain.find("devices")
+    assert devices is not None
+    for interface in devices.findall("interface"):
+        devices.remove(interface)
+    description = Path("/run/private.xml")
+    description.write_bytes(ET.tostring(domain))
+    subprocess.run([*virsh, "define", str(description)], check=True, capture_output=True)
+
+
+@on_simulated_host(guests=1)
+def test_who_does_not_answer_is_named_and_nothing_is_lost() -> None:
+    """OVS or libvirt down: nobody can tell, and when it is back all works as if it had been up."""
+    port = attach("vm1", "direct")["id"]
+    before = traces(host())
+    with_down_database(lambda: refused(smartvif(*ask()), 3, "cannot connect"))
+    with_down_database(lambda: refused(smartvif("show", port), 3, "cannot connect"))
+    with_down_database(lambda: undecided(document("ports", code=3)["ports"]))
+    with_down_libvirt(lambda: refused(smartvif(*ask()), 3, "libvirt does not answer"))
+    with_down_libvirt(lambda: refused(smartvif("show", port), 3, "libvirt does not answer"))
+    assert traces(host()) == before
+    assert document("ports")["ports"][0]["health"] == "ok"
+
+    with_down_libvirt(lambda: refused(smartvif("detach", port), 1, "cannot undo"))
+    with_down_database(lambda: refused(smartvif("detach", port), 1, "cannot undo"))
+    assert document("ports", code=1)["ports"][0]["status"] == "unplugging"
+    assert document("detach", port)["id"] == port
+    assert document("ports")["ports"] == []
+
+
+def undecided(ports: list[dict[str, Any]]) -> None:
+    """Of no port is it said that it works or that it does not."""
+    assert [port["working"] for port in ports] == [None]
+    assert ports[0]["health"].startswith("cannot tell: ")
+
+
+def with_down_database(act: Callable[[], None]) -> None:
+    """Act while the host's ovsdb-server is not there."""
+    os.kill(int((OPENVSWITCH / "ovsdb-server.pid").read_text()), signal.SIGKILL)
+    (OPENVSWITCH / "db.sock").unlink()
+    act()
+    host_switch().start_database()
+
+
+def with_down_libvirt(act: Callable[[], None]) -> None:
+    """Act while libvirtd is not there."""
+    pid_file = LIBVIRT / "run" / "libvirt" / "libvirtd.pid"
+    os.kill(int(pid_file.read_text()), signal.SIGKILL)
+    act()
+    libvirtd.start(LIBVIRT)
+
+
+@on_simulated_host(guests=1)
+def test_every_command_on_a_running_and_on_a_stopped_machine() -> None:
+    """Each mode: JSON has exactly the documented keys and the truth; tables show it too."""
+    guests().define("vm2", image.ensure())
+    before = traces(host())
+    assert document("ports") == {"schema": "smartvif.ports/1", "ports": []}
+    assert smartvif("ports").err == "no ports\n"
+    for vm, live in (("vm1", True), ("vm2", False)):
+        for mode in MODES:
+            port = attach(vm, mode, "--vlan", "7")
+            assert port.pop("schema") == "smartvif.attach/1"
+            assert set(port) == PORT_KEYS
+            assert (port["vm"], port["mode"], port["switch"]) == (vm, mode, "ovs")
+            assert (port["bridge"], port["vlan"], port["mtu"]) == (BRIDGE, 7, 1500)
+            assert port["simulated"] == SIMULATED[mode]
+            assert (port["vf"] is None) == (mode == "normal")
+            check_ports(port)
+            check_show(port, live=live)
+            check_map(port)
+            check_nic_list(port)
+            check_tables(port)
+            detached = document("detach", port["id"][:8])
+            assert detached == {"schema": "smartvif.detach/1", **port}
+            assert traces(host()) == before
+    check_words_for_people()
+
+
+def check_ports(port: dict[str, Any]) -> None:
+    """``ports`` lists the one port, and it works."""
+    listed = document("ports")
+    assert listed["schema"] == "smartvif.ports/1"
+    (found,) = listed["ports"]
+    assert set(found) == PORT_KEYS | STATE_KEYS
+    assert {key: found[key] for key in PORT_KEYS} == port
+    assert (found["status"], found["working"], found["health"]) == ("plugged", True, "ok")
+
+
+def check_show(port: dict[str, Any], *, live: bool) -> None:
+    """``show`` knows the switch's side, the guest's and the forwarder's."""
+    shown = document("show", port["id"])
+    assert shown["schema"] == "smartvif.show/1"
+    assert set(shown) == PORT_KEYS | STATE_KEYS | SHOW_KEYS | {"schema"}
+    assert set(shown["ovs"]) == OVS_KEYS
+    assert shown["ovs"]["external_ids"]["attached-mac"] == port["mac"]
+    (interface,) = shown["guest"]
+    assert set(interface) == GUEST_KEYS
+    assert (interface["live"], interface["persistent"]) == (live, True)
+    forwarded = port["mode"] == "virtio-forwarder"
+    assert (set(shown["relay"] or {}), bool(port["socket"])) == (
+        OVS_KEYS if forwarded else set(),
+        forwarded,
+    )
+    assert [set(step) for step in shown["steps"]] == [{"number", "step", "done"}] * len(
+        shown["steps"]
+    )
+    assert all(step["done"] for step in shown["steps"])
+
+
+def check_map(port: dict[str, Any]) -> None:
+    """``map`` has the port's one way, and one VF less is free."""
+    drawn = document("map")
+    assert drawn["schema"] == "smartvif.map/1"
+    assert set(drawn) == {"schema", "pfs", "ways"}
+    (pf,), (way,) = drawn["pfs"], drawn["ways"]
+    assert set(pf) == MAP_PF_KEYS
+    assert (pf["vfs"], pf["free_vfs"]) == (8, 8 if port["vf"] is None else 7)
+    assert set(way) == WAY_KEYS
+    for key in ("pf", "vf", "switch_port", "bridge", "vm", "mode", "simulated"):
+        assert way[key] == port[key]
+    assert (way["port"], way["working"]) == (port["id"], True)
+
+
+def check_nic_list(port: dict[str, Any]) -> None:
+    """``nic list`` names the port as the owner of its VF, and of no other."""
+    listed = document("nic", "list")
+    assert listed["schema"] == "smartvif.nic-list/1"
+    (pf,) = listed["pfs"]
+    assert set(pf) == PF_KEYS
+    assert [set(vf) for vf in pf["vfs"]] == [VF_KEYS] * 8
+    owned = {vf["address"]: vf["port"] for vf in pf["vfs"] if vf["port"]}
+    assert owned == ({port["vf"]: port["id"]} if port["vf"] else {})
+    assert [vf["representor"] for vf in pf["vfs"]] == [f"p0r{number}" for number in range(8)]
+
+
+def check_tables(port: dict[str, Any]) -> None:
+    """The tables show the same, and say what is simulated."""
+    for words in (("ports",), ("show", port["id"]), ("map",)):
+        answer = smartvif(*words)
+        assert (answer.code, answer.err) == (0, "")
+        for value in (port["vm"], port["mode"], port["switch_port"], port["vf"] or ""):
+            assert value in answer.out
+    assert ("(simulated)" in smartvif("ports").out) == bool(port["simulated"])
+    listed = smartvif("nic", "list").out
+    assert "(simulated)" in listed
+    assert (port["id"] in listed) == (port["vf"] is not None)
+
+
+def check_words_for_people() -> None:
+    """``attach`` prints the identifier alone and notes what is simulated; ``detach`` is silent."""
+    answer = smartvif(*ask(mode="direct"))
+    (port,) = document("ports")["ports"]
+    assert (answer.code, answer.out) == (0, f"{port['id']}\n")
+    assert answer.err.splitlines() == [
+        f"note: the {part} of this port is simulated" for part in SIMULATED["direct"]
+    ]
+    quiet = smartvif("detach", port["id"])
+    assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
+    refused(smartvif("detach", port["id"]), 1, "there is no port")
+
+
+@on_simulated_host(guests=1)
+def test_a_port_of_a_machine_that_is_no_more_is_detached() -> None:
+    """Ports of a machine that was undefined meanwhile, in every mode, are shown and go wholly."""
+    guests().define("vm2", image.ensure())
+    before = {trace for trace in traces(host()) if not trace.startswith("vm2: ")}
+    ports = [attach("vm2", mode)["id"] for mode in MODES]
+    virsh = ["virsh", "-q", "-c", os.environ["LIBVIRT_DEFAULT_URI"]]
+    subprocess.run([*virsh, "undefine", "vm2"], check=True, capture_output=True)
+    for port in ports:
+        assert document("show", port)["guest"] == []
+        assert document("detach", port)["id"] == port
+    assert traces(host()) == before
