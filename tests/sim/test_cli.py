@@ -9,12 +9,12 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as ET
 
 from commands import MODES, Answer, attach, document, guests, host, smartvif
 
 from smartvif.chain.demo import traces
 from smartvif.sim import image, libvirtd
+from smartvif.sim.guests import domain_xml
 from smartvif.sim.host import BRIDGE, CONFIG, LIBVIRT, OPENVSWITCH, STATE, host_switch
 from smartvif.sim.testing import on_simulated_host
 
@@ -159,24 +159,17 @@ def test_bad_input_is_one_error_and_changes_nothing() -> None:
 
 def define_private(name: str) -> None:
     """A stopped machine whose memory is its own."""
-    virsh = ["virsh", "-q", "-c", os.environ["LIBVIRT_DEFAULT_URI"]]
-    shown = subprocess.run(
-        [*virsh, "dumpxml", "vm1", "--inactive"], check=True, capture_output=True
-    )
-    domain = ET.fromstring(shown.stdout)
-    for path in ("uuid", "memoryBacking"):
-        found = domain.find(path)
-        assert found is not None
-        domain.remove(found)
-    for name_element in domain.iter("name"):
-        name_element.text = name
-    devices = domain.find("devices")
-    assert devices is not None
-    for interface in devices.findall("interface"):
-        devices.remove(interface)
-    description = Path("/run/private.xml")
-    description.write_bytes(ET.tostring(domain))
-    subprocess.run([*virsh, "define", str(description)], check=True, capture_output=True)
+    run = Path("/run")
+    text = domain_xml(name, image.ensure(), log=run / f"{name}.log", agent=run / f"{name}.agent")
+    description = run / f"{name}.xml"
+    description.write_text(re.sub("<memoryBacking>.*</memoryBacking>", "", text))
+    virsh("define", str(description))
+
+
+def virsh(*words: str) -> None:
+    """Run virsh on the host's libvirt."""
+    uri = os.environ["LIBVIRT_DEFAULT_URI"]
+    subprocess.run(["virsh", "-q", "-c", uri, *words], check=True, capture_output=True)
 
 
 @on_simulated_host(guests=1)
@@ -337,8 +330,7 @@ def test_a_port_of_a_machine_that_is_no_more_is_detached() -> None:
     guests().define("vm2", image.ensure())
     before = {trace for trace in traces(host()) if not trace.startswith("vm2: ")}
     ports = [attach("vm2", mode)["id"] for mode in MODES]
-    virsh = ["virsh", "-q", "-c", os.environ["LIBVIRT_DEFAULT_URI"]]
-    subprocess.run([*virsh, "undefine", "vm2"], check=True, capture_output=True)
+    virsh("undefine", "vm2")
     for port in ports:
         assert document("show", port)["guest"] == []
         assert document("detach", port)["id"] == port

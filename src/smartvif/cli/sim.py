@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -41,6 +42,20 @@ def shell(nic: str, guests: int) -> None:
     """Start a shell on a simulated host; everything is gone when it ends."""
     os.environ["PS1"] = "(simulated host) \\$ "
     _run(nic, guests, [os.environ.get("SHELL", "/bin/sh")])
+
+
+@sim.command("exec", context_settings={"ignore_unknown_options": True})
+@click.argument("vm")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.option("--timeout", default=30.0, show_default=True, help="Seconds it may take.")
+def exec_(vm: str, command: tuple[str, ...], timeout: float) -> None:
+    """Run COMMAND in the machine VM, from within the simulated host; exits as it does."""
+    from smartvif.sim.console import Console
+    from smartvif.sim.host import GUESTS
+
+    code, said = Console(GUESTS / f"{vm}.agent").run(shlex.join(command), timeout)
+    sys.stdout.buffer.write(said)
+    sys.exit(code)
 
 
 def _run(nic: str, guests: int, command: list[str]) -> None:

@@ -121,7 +121,7 @@ def _port_row(port: PortView) -> tuple[object, ...]:
         facts["switch_port"],
         port.vf,
         facts["mac"],
-        port.health if port.link_up else f"{port.health}, link down",
+        f"{port.health}, link down" if port.link_up is False else port.health,
     )
 
 

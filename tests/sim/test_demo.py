@@ -1,0 +1,294 @@
+"""The demonstration and the simulated host around a command: what they say and what they leave."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from commands import SMARTVIF, smartvif
+
+import smartvif as package
+from smartvif.chain import demo
+from smartvif.chain.demo import Ping, Result
+from smartvif.chain.host import Host
+from smartvif.chain.request import Request
+from smartvif.cli.main import cli
+from smartvif.plug.journal import PortRecord
+from smartvif.prove.map import Map
+from smartvif.sim import image, namespaces
+
+DURATION = 18.0  # seconds that a demonstration takes where the processors have nothing else to do
+GUESTS = ("vm1", "vm2", "vm3")
+DEMO = [str(SMARTVIF), "demo", "-f", "json"]
+
+_MS_RDONLY, _MS_REMOUNT, _MS_BIND = 1, 32, 4096  # include/uapi/linux/mount.h
+_LOCKED = 0b1110  # nosuid, nodev, noexec: an ordinary user may not clear them (mount(2))
+
+
+def in_private_world(body: Callable[[], None]) -> None:
+    """Run ``body`` where nobody else has processes, netdevs or files, so that any trace is ours.
+
+    /tmp, /var/tmp and /run are empty, and nothing else can be written.
+    """
+    cache = image.ensure().kernel.parent
+    needed = {Path(sys.prefix), Path(package.__file__).parents[2], cache}
+
+    def inside() -> int:
+        namespaces.mount("tmpfs", "/run", kind="tmpfs")
+        for directory in (Path("/tmp"), Path("/var/tmp")):  # noqa: S108
+            empty(directory, {path for path in needed if path.is_relative_to(directory)})
+        flags = _MS_REMOUNT | _MS_BIND | _MS_RDONLY | (os.statvfs("/").f_flag & _LOCKED)
+        namespaces.mount("none", "/", flags=flags)
+        body()
+        return 0
+
+    assert namespaces.run(inside) == 0, "see the captured stderr"
+
+
+def empty(directory: Path, keep: set[Path]) -> None:
+    """Give us an empty directory there, in which only what we run from is to be seen."""
+    aside = {path: Path("/run") / f"keep{number}" for number, path in enumerate(keep)}
+    for path, place in aside.items():
+        place.mkdir()
+        namespaces.bind(path, place)
+    namespaces.mount("tmpfs", str(directory), kind="tmpfs")
+    for path, place in aside.items():
+        path.mkdir(parents=True)
+        namespaces.bind(place, path)
+
+
+def traces() -> dict[str, set[str]]:
+    """Everything that a command may leave in a private world."""
+    links = subprocess.run(["ip", "-br", "link"], check=True, capture_output=True, text=True)
+    listed = {
+        str(path)
+        for directory in ("/tmp", "/var/tmp", "/run")  # noqa: S108
+        for path in Path(directory).glob("*")
+    }
+    return {
+        "processes": {path.name for path in Path("/proc").glob("[0-9]*")},
+        "links": set(links.stdout.splitlines()),
+        "mounts": set(Path("/proc/self/mounts").read_text().splitlines()),
+        "files": listed,
+    }
+
+
+def same_soon(before: dict[str, set[str]], seconds: float = 3.0) -> dict[str, set[str]]:
+    """What differs after that time, or as soon as nothing does."""
+    end = time.monotonic() + seconds
+    while True:
+        after = traces()
+        differing = {kind: after[kind] ^ before[kind] for kind in before}
+        left = {kind: found for kind, found in differing.items() if found}
+        if not left or time.monotonic() > end:
+            return left
+        time.sleep(0.05)
+
+
+def start() -> subprocess.Popen[str]:
+    """A demonstration as a shell starts it: in a process group of its own."""
+    return subprocess.Popen(
+        DEMO,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+
+
+def test_the_demonstration() -> None:
+    """One document of the documented shape, six complete pairs of pings, and nothing is left."""
+
+    def body() -> None:
+        before = traces()
+        done = subprocess.run(DEMO, check=False, capture_output=True, text=True)
+        assert same_soon(before) == {}
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == {
+            "schema": "smartvif.demo/1",
+            "guests": [
+                {"name": "vm1", "mode": "normal", "switch": "ovs", "simulated": []},
+                {
+                    "name": "vm2",
+                    "mode": "direct",
+                    "switch": "ovs",
+                    "simulated": ["vf", "eswitch", "passthrough"],
+                },
+                {
+                    "name": "vm3",
+                    "mode": "virtio-forwarder",
+                    "switch": "ovs",
+                    "simulated": ["vf", "eswitch"],
+                },
+            ],
+            "pings": [
+                {"from": one, "to": other, "sent": demo.PINGS, "received": demo.PINGS}
+                for one, other in itertools.permutations(GUESTS, 2)
+            ],
+            "leftovers": [],
+        }
+        assert all(line.startswith(" ✓ ") for line in done.stderr.splitlines()), done.stderr
+
+    in_private_world(body)
+
+
+def test_a_killed_demonstration_leaves_nothing() -> None:
+    """SIGKILL at ten random moments, two demonstrations at a time: soon there is no trace."""
+    stratum = DURATION / 10
+    moments = [random.uniform(n * stratum, (n + 1) * stratum) for n in range(10)]  # noqa: S311
+    print("killed after", ", ".join(f"{moment:.2f}" for moment in moments), "s")
+
+    def body() -> None:
+        before = traces()
+        for pair in zip(moments[::2], moments[1::2], strict=True):
+            began = time.monotonic()
+            demonstrations = [start() for _ in pair]
+            for moment, running in zip(pair, demonstrations, strict=True):
+                time.sleep(max(0.0, began + moment - time.monotonic()))
+                assert running.poll() is None, "it was over before"
+                running.kill()
+                running.communicate()
+            assert same_soon(before) == {}, pair
+
+    in_private_world(body)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)]
+)
+def test_an_interrupted_demonstration_ends_at_once(number: signal.Signals, code: int) -> None:
+    """Ctrl-C while it is made, while machines boot and while they ping: no word but that."""
+
+    def body() -> None:
+        before = traces()
+        for step in (" ✓ SmartNIC", " ✓ forwarder", " ✓ vm1 → vm2"):
+            running = start()
+            assert running.stderr is not None
+            while not (line := running.stderr.readline()).startswith(step):
+                assert line, "it ended"
+            began = time.monotonic()
+            # A terminal's interrupt goes to the whole process group, kill(1)'s to the process.
+            if number is signal.SIGINT:
+                os.killpg(running.pid, number)
+            else:
+                running.send_signal(number)
+            out, err = running.communicate()
+            assert time.monotonic() - began < 3.0
+            assert (running.returncode, out) == (code, "")
+            words = [line for line in err.splitlines() if not line.startswith(" ✓ ")]
+            assert words == (["interrupted"] if number is signal.SIGINT else [])
+            assert same_soon(before) == {}
+
+    in_private_world(body)
+
+
+def test_a_ping_that_is_not_answered_fails_the_demonstration(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """With the answers of one machine to another dropped, the exit code is 1 and says so."""
+    drop = "priority=9,icmp,nw_src=10.0.0.2,nw_dst=10.0.0.1,icmp_type=0,actions=drop"
+
+    def attach_and_drop(request: Request, host: Host, **options: Any) -> PortRecord:
+        subprocess.run(["ovs-ofctl", "add-flow", request.bridge, drop], check=True)
+        return attach(request, host, **options)
+
+    attach = demo.attach
+    with (
+        mock.patch.object(demo, "attach", attach_and_drop),
+        mock.patch.object(demo, "PINGS", 1),
+        pytest.raises(SystemExit) as end,
+    ):
+        cli.main(["demo", "-f", "json"], standalone_mode=False)
+    assert end.value.code == 1
+    document = json.loads(capfd.readouterr().out)
+    unanswered = [(ping["from"], ping["to"]) for ping in document["pings"] if not ping["received"]]
+    assert unanswered == [("vm1", "vm2")]
+    assert document["leftovers"] == []
+
+
+def test_what_counts_as_complete() -> None:
+    """One lost packet or one thing left behind is enough for a failure."""
+    whole = Ping(source="vm1", target="vm2", sent=5, received=5)
+    lossy = Ping(source="vm2", target="vm1", sent=5, received=4)
+    nothing = Map(pfs=(), ways=())
+    for pings, leftovers, complete in (
+        ((whole,), (), True),
+        ((whole, lossy), (), False),
+        ((whole,), ("journal: port x",), False),
+    ):
+        found = Result(attached=(), pings=pings, map=nothing, leftovers=leftovers)
+        assert found.complete is complete
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [("exit 7", 7), ("kill -9 $$", 137), ("kill -2 $$", 130), ("true", 0)]
+)
+def test_a_simulated_host_gives_its_commands_exit_code(command: str, code: int) -> None:
+    """What a command ends with comes through, and so does the signal that ended it."""
+    answer = smartvif("sim", "run", "--", "sh", "-c", command)
+    assert (answer.code, answer.out, answer.err) == (code, "", "")
+
+
+def test_a_simulated_host_without_its_command() -> None:
+    """A command that is not there, and a card that cannot be, are one error each."""
+    unknown = smartvif("sim", "run", "--", "no-such-command")
+    assert unknown.code == 1
+    assert unknown.err == (
+        "error: sim: cannot run 'no-such-command': No such file or directory\n"
+        " hint: is it on PATH?\n"
+    )
+    for card in ("9x9", "1x257", "0x8", "8", "1x-1"):
+        answer = smartvif("sim", "run", "--nic", card, "--", "true")
+        assert (answer.code, answer.out) == (2, "")
+        assert answer.err.startswith("error: ")
+        assert "Traceback" not in answer.err
+
+
+def test_an_interrupt_is_the_commands_own() -> None:
+    """A command that takes Ctrl-C for itself goes on, and its switch with it."""
+    program = (
+        "import signal, subprocess, sys\n"
+        "signal.signal(signal.SIGINT, lambda *_: None)\n"
+        "print('ready', flush=True)\n"
+        "signal.pause()\n"
+        "add = ['ovs-vsctl', '--timeout=5', 'add-port', 'br-int', 'p0r0']\n"
+        "sys.exit(5 if subprocess.call(add) == 0 else 1)\n"
+    )
+    running = subprocess.Popen(
+        [SMARTVIF, "sim", "run", "--", sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+    assert running.stdout is not None
+    assert running.stdout.readline() == "ready\n"
+    os.killpg(running.pid, signal.SIGINT)
+    _, err = running.communicate(timeout=30)
+    assert (running.returncode, err) == (5, "")
+
+
+def test_a_large_card_is_listed_whole() -> None:
+    """Four PFs with 256 VFs each: 1024 VFs, each with the representor of its own number."""
+    began = time.monotonic()
+    words = ("sim", "run", "--nic", "4x256", "--", "smartvif", "nic", "list", "-f", "json")
+    answer = smartvif(*words)
+    print(f"1024 VFs listed in {time.monotonic() - began:.2f} s")
+    assert answer.code == 0, answer.err
+    found = {
+        (number, vf["number"]): vf["representor"]
+        for number, pf in enumerate(json.loads(answer.out)["pfs"])
+        for vf in pf["vfs"]
+    }
+    assert found == {(pf, vf): f"p{pf}r{vf}" for pf in range(4) for vf in range(256)}
