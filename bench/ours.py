@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from smartvif.host.representors import Representors
 from smartvif.model.pci import PciAddress
 from smartvif.openstack.convert import from_osvif
 from smartvif.plug import apply
+from smartvif.plug.apply import PortPlan
 from smartvif.plug.journal import Journal
 from smartvif.plug.plan import Devices, devices, plan
 from smartvif.plug.step import World
@@ -45,6 +46,16 @@ class Smartvif:
 
     def plug(self, case: Case) -> None:
         """Plug one port."""
+        port = self._port_plan(case)
+        apply.plug(port.port, port.plan, self.journal, self.world, vf=port.vf)
+
+    def plug_all(self, wanted: Sequence[Case]) -> None:
+        """Plug any number of ports by one call."""
+        ports = [self._port_plan(case) for case in wanted]
+        for error in apply.plug_many(ports, self.journal, self.world).values():
+            raise error
+
+    def _port_plan(self, case: Case) -> PortPlan:
         if case not in self._vifs:
             self._vifs[case] = cases.vif(case)
         vif = from_osvif(self._vifs[case])
@@ -54,7 +65,7 @@ class Smartvif:
             # The steps of a real host: a simulated VF has some more, which stand in for hardware.
             found = replace(found, vf=replace(found.vf, simulated=False))
         steps = plan(vif, vm_uuid=cases.VM, devices=found)
-        apply.plug(vif.id, steps, self.journal, self.world, vf=vif.dev_address)
+        return PortPlan(port=vif.id, plan=steps, vf=vif.dev_address)
 
     def unplug(self, case: Case) -> None:
         """Take it away again."""

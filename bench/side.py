@@ -49,6 +49,8 @@ class Worker:
     def burst(self, method: str, cases: Sequence[Case], threads: int) -> tuple[float, float]:
         """Call ``plug`` or ``unplug`` for all ``cases`` from so many threads.
 
+        One thread makes one call for all of them, where the side has one.
+
         Returns the seconds that it took, and those that its process spent on a processor.
         Raises: RuntimeError.
         """
@@ -73,7 +75,10 @@ def _serve(pipe: Connection, make: Callable[[], Side]) -> None:
 
 def _burst(side: Side, method: str, cases: Sequence[Case], threads: int) -> float:
     call, start = getattr(side, method), time.process_time()
-    if threads == 1:
+    together = getattr(side, f"{method}_all", None)
+    if threads == 1 and together is not None:
+        together(cases)
+    elif threads == 1:
         for case in cases:
             call(case)
     else:

@@ -44,6 +44,14 @@ def smartvif(*words: str, env: dict[str, str] | None = None) -> Answer:
     return Answer(code=done.returncode, out=done.stdout, err=done.stderr)
 
 
+def refused(answer: Answer, code: int, what: str) -> None:
+    """It is one error that says what, where and a hint; nothing is on stdout."""
+    error = re.fullmatch(r"error: (\S.*?): (?P<what>\S.*)\n hint: \S.*\n", answer.err)
+    assert error is not None, answer
+    assert re.search(what, error["what"]), answer
+    assert (answer.code, answer.out) == (code, ""), answer
+
+
 def document(*words: str, code: int = 0) -> dict[str, Any]:
     """Run the command with ``-f json``; what it printed, if it ended with ``code``."""
     answer = smartvif(*words, "-f", "json")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from commands import MODES, Answer, attach, document, guests, host, smartvif
+from commands import MODES, attach, document, guests, host, refused, smartvif
 
 from smartvif.chain.demo import traces
 from smartvif.sim import image, libvirtd
@@ -119,14 +119,6 @@ BAD_CONFIG: list[tuple[bytes, int, str]] = [
     (GOOD_CONFIG.encode() + b"[libvirt]\nuri = 'qemu:///none'\n", 3, "libvirt does not answer"),
 ]
 """A configuration, and the exit code and the words of an ``attach`` under it."""
-
-
-def refused(answer: Answer, code: int, what: str) -> None:
-    """It is one error that says what, where and a hint; nothing is on stdout."""
-    error = re.fullmatch(r"error: (\S.*?): (?P<what>\S.*)\n hint: \S.*\n", answer.err)
-    assert error is not None, answer
-    assert re.search(what, error["what"]), answer
-    assert (answer.code, answer.out) == (code, ""), answer
 
 
 @on_simulated_host(guests=1)

@@ -22,7 +22,7 @@ from smartvif.host import facts
 from smartvif.model.errors import Failed, Refused, SmartvifError, StepFailed, TimedOut
 from smartvif.plug.step import Step, World
 from smartvif.plug.steps.guest import GuestInterface
-from smartvif.plug.steps.links import LinkUp, Tap
+from smartvif.plug.steps.links import Tap
 from smartvif.plug.steps.ovs import SwitchPort
 from smartvif.plug.steps.vf import Relay, SimulatedPassthrough, VfSettings
 from smartvif.sim.host import BRIDGE, OPENVSWITCH, SIMULATION
@@ -30,16 +30,15 @@ from smartvif.sim.nic import representor
 from smartvif.sim.testing import on_simulated_host
 
 _STEPS: dict[Mode, tuple[type, ...]] = {
-    Mode.NORMAL: (Tap, SwitchPort, LinkUp, GuestInterface),
+    Mode.NORMAL: (Tap, SwitchPort, GuestInterface),
     Mode.DIRECT: (
         VfSettings,
         SwitchPort,
-        LinkUp,
         Tap,
         SimulatedPassthrough,
         GuestInterface,
     ),
-    Mode.VIRTIO_FORWARDER: (VfSettings, SwitchPort, LinkUp, Relay, GuestInterface),
+    Mode.VIRTIO_FORWARDER: (VfSettings, SwitchPort, Relay, GuestInterface),
 }
 """Each mode's steps, in their order; no plan has two of one kind."""
 

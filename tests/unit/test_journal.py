@@ -22,17 +22,18 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from smartvif.model.errors import CannotTell, NotFound, Refused
 from smartvif.plug.journal import Journal, PortStatus
 from smartvif.plug.step import Found, Step
-from smartvif.plug.steps.links import Representor, Tap
+from smartvif.plug.steps.links import HybridBridge, Tap
 from smartvif.plug.steps.vf import SimulatedPassthrough
 
 PORTS = st.sampled_from(["0d9a", "0d9b", "0dff", "1000", "%", "_"])
 VFS = st.sampled_from([None, "0000:04:00.0", "0000:04:00.1"])
 FACTS = st.dictionaries(st.text(), st.none() | st.integers() | st.text() | st.lists(st.booleans()))
 NUMBERS = st.integers(0, 3)
+MTUS = st.integers(68, 65535)
 STEPS: st.SearchStrategy[Step] = st.one_of(
-    st.builds(Tap, name=st.text(), mac=st.text(), mtu=st.integers(68, 65535)),
-    st.builds(Representor, netdev=st.text(), mtu=st.integers(68, 65535)),
-    st.builds(SimulatedPassthrough, netdev=st.text(), tap=st.text()),
+    st.builds(Tap, name=st.text(), mac=st.text(), multi_queue=st.booleans()),
+    st.builds(HybridBridge, bridge=st.text(), inner=st.text(), outer=st.text(), mtu=MTUS),
+    st.builds(SimulatedPassthrough, netdev=st.text(), tap=st.text(), mtu=MTUS),
 )
 # Three that share the file, as three processes would.
 JOURNALS = st.integers(0, 2)
@@ -320,7 +321,7 @@ def test_threads_share_a_journal(journal: Journal) -> None:
         port = f"port-{index}"
         for number in range(20):
             journal.begin(port, vf=f"0000:04:00.{index}", facts={"number": number})
-            journal.doing(port, number, Representor(netdev=port, mtu=number), {})
+            journal.doing(port, number, Tap(name=port, mac=str(number)), {})
             journal.done(port, number)
             record = journal.port(port)
             assert record is not None

@@ -16,6 +16,8 @@ from smartvif.model.errors import Invalid
 
 DEFAULT_FILE = Path("/etc/smartvif/smartvif.toml")
 
+_LONGEST = 3600  # seconds; the system's own limit is above, and nobody waits so long
+
 
 def _state_directory() -> str:
     if os.geteuid() == 0:
@@ -73,10 +75,10 @@ def load() -> Settings:
     named = os.environ.get("SMARTVIF_CONFIG")
     path = Path(named) if named else DEFAULT_FILE
     tables: dict[str, Any] = {}
-    if named or path.exists():
-        try:
-            tables = tomllib.loads(path.read_text())
-        except (OSError, ValueError) as error:  # not TOML, or not even text
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # not TOML, or not even text
+        if named or not isinstance(error, FileNotFoundError):
             raise Invalid(
                 f"cannot read the configuration: {error}",
                 where=str(path),
@@ -93,7 +95,7 @@ def load() -> Settings:
         name: _section(kind, tables.get(name, {}), path, name) for name, kind in sections.items()
     }
     if not values["libvirt"].uri:
-        uri = os.environ.get("LIBVIRT_DEFAULT_URI", "qemu:///system")
+        uri = os.environ.get("LIBVIRT_DEFAULT_URI") or "qemu:///system"
         values["libvirt"] = LibvirtSettings(uri=uri)
     state = os.environ.get("SMARTVIF_STATE_DIR") or values["state"].directory
     values["state"] = StateSettings(directory=state or _state_directory())
@@ -113,6 +115,12 @@ def _section(kind: Any, table: Any, path: Path, name: str) -> Any:
                 f"{key} in [{name}] must be a {'number' if number else 'string'}",
                 where=str(path),
                 hint=f"its default is: {key} = {defaults[key]!r}",
+            )
+        if not isinstance(value, str) and not 0 < value <= _LONGEST:
+            raise Invalid(
+                f"{key} in [{name}] is a time that cannot be waited: {value}",
+                where=str(path),
+                hint=f"it goes from more than 0 to {_LONGEST} seconds",
             )
     return kind(**table)
 

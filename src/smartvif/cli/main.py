@@ -11,7 +11,7 @@ import click
 
 import smartvif
 from smartvif.cli import demo, ports, sim, views
-from smartvif.cli.output import error_text, log_to_stderr
+from smartvif.cli.output import log_to_stderr
 from smartvif.model.errors import Invalid, SmartvifError
 
 
@@ -43,7 +43,7 @@ def main() -> None:
         # Not standalone: click itself would turn our errors into tracebacks.
         code = cli.main(standalone_mode=False)
     except SmartvifError as error:
-        click.echo(error_text(error), err=True)
+        click.echo(error.explained(), err=True)
         code = error.exit_code
     except click.UsageError as error:
         click.echo(_usage_text(error), err=True)
@@ -59,4 +59,5 @@ def _usage_text(error: click.UsageError) -> str:
     if error.ctx is None or error.message == error.ctx.get_help():
         return error.format_message()  # all that was missing is a command
     command = error.ctx.command_path
-    return error_text(Invalid(error.format_message(), where=command, hint=f"see: {command} --help"))
+    wrong = Invalid(error.format_message(), where=command, hint=f"see: {command} --help")
+    return wrong.explained()

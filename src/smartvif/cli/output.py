@@ -10,8 +10,6 @@ from typing import Any, TypeVar
 
 import click
 
-from smartvif.model.errors import SmartvifError
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 with_format: Callable[[F], F] = click.option(
@@ -52,13 +50,6 @@ def console() -> Any:
     from rich.console import Console
 
     return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-
-
-def error_text(error: SmartvifError) -> str:
-    """An error for people: what and where, and the hint on a line of its own."""
-    where = f"{error.where}: " if error.where else ""
-    hint = f"\n hint: {error.hint}" if error.hint else ""
-    return f"error: {where}{error.what}{hint}"
 
 
 def log_to_stderr(*, verbose: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from smartvif.model import checks
 from smartvif.model.errors import Failed
 
 
@@ -72,5 +73,7 @@ def _run(nic: str, guests: int, command: list[str]) -> None:
                 f"cannot run '{command[0]}': {error.strerror}", where="sim", hint="is it on PATH?"
             ) from error
 
-    wanted = host.SimulatedHost(nic=NicLayout.parse(nic), guests=guests)
+    with checks.about("--nic"):
+        layout = NicLayout.parse(nic)
+    wanted = host.SimulatedHost(nic=layout, guests=guests)
     sys.exit(host.run(wanted, replace_us))

@@ -1,7 +1,7 @@
-"""A netdev's state, address and MTU by the calls of netdevice(7).
+"""A netdev's state, address and MTU by the calls of netdevice(7), and taps by those of tun.
 
-rtnetlink can do the same; but through a library it costs some hundred times as much, and these
-four are on the way of every plug. Whatever is more than a field of a link is in ``netlink``.
+rtnetlink can do most of it too; but through a library it costs up to a hundred times as much, and
+these are on the way of every plug. Whatever else is done to links is in ``netlink``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from dataclasses import dataclass
 _GET_FLAGS, _SET_FLAGS = 0x8913, 0x8914
 _GET_MTU, _SET_MTU = 0x8921, 0x8922
 _SET_MAC, _GET_MAC = 0x8924, 0x8927
+# include/uapi/linux/if_tun.h
+_TUNSETIFF, _TUNSETPERSIST, _TUNSETOWNER = 0x400454CA, 0x400454CB, 0x400454CC
+_IFF_TAP, _IFF_MULTI_QUEUE, _IFF_NO_PI, _IFF_TUN_EXCL = 0x2, 0x100, 0x1000, 0x8000
 _IFF_UP = 1  # include/uapi/linux/if.h
 _ARPHRD_ETHER = 1  # include/uapi/linux/if_arp.h
 _NAME, _UNION = 16, 24  # bytes of the two parts of struct ifreq, include/uapi/linux/if.h
@@ -72,6 +75,19 @@ def set_mac(channel: socket.socket, name: str, mac: str) -> None:
     """
     address = bytes.fromhex(mac.replace(":", ""))
     _call(channel, _SET_MAC, name, struct.pack("H6s", _ARPHRD_ETHER, address))
+
+
+def add_tap(name: str, *, owner: int, multi_queue: bool) -> None:
+    """Make a TAP in this process's network namespace that the user ``owner`` may open.
+
+    It stays when it is closed. (Documentation/networking/tuntap.rst)
+    Raises: OSError.
+    """
+    flags = _IFF_TAP | _IFF_NO_PI | _IFF_TUN_EXCL | (_IFF_MULTI_QUEUE if multi_queue else 0)
+    with open("/dev/net/tun", "r+b", buffering=0) as tun:
+        fcntl.ioctl(tun, _TUNSETIFF, struct.pack(f"{_NAME}sH22x", name.encode(), flags))
+        fcntl.ioctl(tun, _TUNSETOWNER, owner)
+        fcntl.ioctl(tun, _TUNSETPERSIST, 1)
 
 
 def _call(channel: socket.socket, request: int, name: str, value: bytes = b"") -> bytes:

@@ -93,9 +93,8 @@ class Links:
 
         Raises: Failed.
         """
-        queues = {"ifr": {"multi_queue": 1}} if multi_queue else {}
-        with self._lock, _kernel(f"adding tap '{name}'"):
-            self._route.link("add", ifname=name, kind="tuntap", mode="tap", uid=0, **queues)
+        with _kernel(f"adding tap '{name}'"):
+            netdevice.add_tap(name, owner=0, multi_queue=multi_queue)
 
     def add_veth(self, name: str, peer: str) -> None:
         """Make a pair of links, each the other's far end.

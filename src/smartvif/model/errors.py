@@ -35,6 +35,12 @@ class SmartvifError(Exception):
         text = f"{self.where}: {self.what}" if self.where else self.what
         return f"{text} ({self.hint})" if self.hint else text
 
+    def explained(self) -> str:
+        """As a command says it on stderr: the hint on a line of its own."""
+        where = f"{self.where}: " if self.where else ""
+        hint = f"\n hint: {self.hint}" if self.hint else ""
+        return f"error: {where}{self.what}{hint}"
+
 
 class Invalid(SmartvifError):
     """A value that can never be right."""

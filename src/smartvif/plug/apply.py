@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 from smartvif.model.errors import Failed, SmartvifError, StepFailed
@@ -11,6 +13,18 @@ from smartvif.plug.journal import Journal, PortStatus
 from smartvif.plug.step import Plan, Step, World
 
 _log = logging.getLogger(__name__)
+
+_MOST_THREADS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortPlan:
+    """One of several ports to plug: what ``plug`` takes."""
+
+    port: str
+    plan: Plan
+    vf: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def plug(
@@ -57,6 +71,26 @@ def plug(
         journal.set_status(port, PortStatus.PLUGGED)
 
 
+def plug_many(
+    ports: Sequence[PortPlan], journal: Journal, world: World
+) -> dict[str, SmartvifError]:
+    """Plug several ports at the same time, so that they share the switch's transactions.
+
+    Each by itself is plugged wholly or not at all. Returns why not, for those that are not.
+    """
+    failed: dict[str, SmartvifError] = {}
+
+    def one(port: PortPlan) -> None:
+        try:
+            plug(port.port, port.plan, journal, world, vf=port.vf, facts=port.facts)
+        except SmartvifError as error:
+            failed[port.port] = error
+
+    with ThreadPoolExecutor(_MOST_THREADS) as threads:
+        list(threads.map(one, ports))
+    return failed
+
+
 def unplug(port: str, journal: Journal, world: World) -> None:
     """Undo every step that was taken for ``port``; a port that is not there is unplugged already.
 
@@ -73,24 +107,30 @@ def recover(journal: Journal, world: World, *, dry_run: bool = False) -> dict[st
     Half done is what a dead process left; a port that a living one is at work on is left alone.
     A step holds no more after a reboot, for one, which takes taps away.
     Returns what was done for the ports concerned, or with ``dry_run`` would be, by their names.
-    Raises: Failed, as unplug does; what a step raises.
+    Raises: Failed, as unplug does, or as plug does for the first of the ports that cannot be
+    mended; the others are.
     """
     concerned = {}
+    broken = []
     for record in journal.ports():
         with journal.locked(record.id, wait=False) as held:
             now = journal.port(record.id)
             if not held or now is None:
                 continue
-            if now.status is not PortStatus.PLUGGED:
-                concerned[record.id] = f"undo: it was {now.status}"
-                if not dry_run:
-                    _undo(record.id, journal, world)
+            if now.status is PortStatus.PLUGGED:
+                entries = journal.entries(record.id)
+                wrong = [e.step.describe() for e in entries if not e.step.check(world)]
+                if wrong:
+                    concerned[record.id] = f"do again: {', '.join(wrong)}"
+                    steps = tuple(entry.step for entry in entries)
+                    broken.append(PortPlan(port=now.id, plan=steps, vf=now.vf, facts=now.facts))
                 continue
-            for entry in journal.entries(record.id):
-                if not entry.step.check(world):
-                    concerned[record.id] = f"do again: {entry.step.describe()}"
-                    if not dry_run:
-                        entry.step.do(world)
+            concerned[record.id] = f"undo: it was {now.status}"
+            if not dry_run:
+                _undo(record.id, journal, world)
+    if not dry_run:
+        for error in plug_many(broken, journal, world).values():
+            raise error
     return concerned
 
 

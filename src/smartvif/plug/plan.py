@@ -17,7 +17,7 @@ from smartvif.host.representors import Representors
 from smartvif.model.errors import Failed, Invalid
 from smartvif.model.vif import SocketMode, Vif, VifKind
 from smartvif.plug.step import Plan, Step
-from smartvif.plug.steps.links import HybridBridge, LinkUp, Tap
+from smartvif.plug.steps.links import HybridBridge, Tap
 from smartvif.plug.steps.ovs import SwitchPort
 from smartvif.plug.steps.vf import Relay, SimulatedPassthrough, VfSettings
 
@@ -118,7 +118,7 @@ class _Case:
 def _tap(case: _Case) -> Plan:
     """A tap in the switch."""
     tap = _make_tap(case)
-    return tap, *_in_switch(case, tap.name)
+    return tap, _in_switch(case, tap.name)
 
 
 def _hybrid(case: _Case) -> Plan:
@@ -150,10 +150,10 @@ def _passthrough(case: _Case) -> Plan:
     """The representor in the switch; the guest has the VF."""
     plugged = _in_switch(case, case.with_vf.representor)
     if not case.with_vf.vf.simulated:
-        return plugged
+        return (plugged,)
     tap = _make_tap(case)
     joined = SimulatedPassthrough(netdev=case.with_vf.netdev, tap=tap.name, mtu=case.mtu)
-    return _vf_settings(case), *plugged, tap, joined
+    return _vf_settings(case), plugged, tap, joined
 
 
 def _forwarder(case: _Case) -> Plan:
@@ -167,20 +167,12 @@ def _forwarder(case: _Case) -> Plan:
     relay = RelaySpec(
         port_id=case.vif.id, netdev=case.with_vf.netdev, socket=case.vif.path, mtu=case.mtu
     )
-    return (
-        _vf_settings(case),
-        *_in_switch(case, case.with_vf.representor),
-        Relay(spec=relay),
-    )
+    plugged = _in_switch(case, case.with_vf.representor)
+    return _vf_settings(case), plugged, Relay(spec=relay)
 
 
-def _in_switch(case: _Case, netdev: str) -> tuple[Step, ...]:
-    """A netdev in the switch, brought up when it is there.
-
-    In this order, because ovs-vswitchd looks at all of its ports again whenever a link changes:
-    changed before, the plug would wait for that as well.
-    """
-    return SwitchPort(spec=case.switch_port(netdev)), LinkUp(netdev=netdev, mtu=case.mtu)
+def _in_switch(case: _Case, netdev: str) -> Step:
+    return SwitchPort(spec=case.switch_port(netdev), mtu=case.mtu)
 
 
 def _vf_settings(case: _Case) -> Step:

@@ -34,7 +34,7 @@ _NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = (
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
-_INTERRUPTS = (signal.SIGINT, signal.SIGQUIT)  # what Ctrl-C and Ctrl-\ send
+INTERRUPTS = (signal.SIGINT, signal.SIGQUIT)  # what Ctrl-C and Ctrl-\ send
 _NOBODY = 65534  # nobody and nogroup, fs/overflowuid's default (proc(5))
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -119,12 +119,11 @@ def guarded(main: Callable[[], int]) -> int:
     try:
         code = main()
     except SmartvifError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(error.explained(), file=sys.stderr)
         code = error.exit_code
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
         code = 128 + signal.SIGINT
     except BaseException:
         traceback.print_exc()
@@ -140,7 +139,7 @@ def interrupts_ignored() -> Iterator[Callable[[], None]]:
 
     Yields what gives a forked child the signals' former actions.
     """
-    before = [(number, signal.signal(number, signal.SIG_IGN)) for number in _INTERRUPTS]
+    before = [(number, signal.signal(number, signal.SIG_IGN)) for number in INTERRUPTS]
 
     def restore() -> None:
         for number, action in before:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import traceback
 from collections.abc import Callable
 from typing import ParamSpec
@@ -46,6 +47,8 @@ def on_simulated_host(
                 code = host.run(wanted, inside)
                 os.close(writable)
                 text = (answer.read() or b"").decode(errors="replace")
+            if code == 128 + signal.SIGINT:
+                raise KeyboardInterrupt
             if code != 0:
                 raise AssertionError(text or f"the simulated host ended with code {code}")
 

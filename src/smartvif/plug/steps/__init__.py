@@ -9,7 +9,7 @@ from smartvif.drivers.forwarder import RelaySpec
 from smartvif.drivers.ovs_rows import PortSpec
 from smartvif.plug.step import Step
 from smartvif.plug.steps.guest import GuestInterface
-from smartvif.plug.steps.links import HybridBridge, LinkUp, Tap
+from smartvif.plug.steps.links import HybridBridge, Tap
 from smartvif.plug.steps.ovs import SwitchPort
 from smartvif.plug.steps.vf import Relay, SimulatedPassthrough, VfSettings
 
@@ -18,7 +18,6 @@ _KINDS: dict[str, Any] = {
     for kind in (
         GuestInterface,
         HybridBridge,
-        LinkUp,
         Relay,
         SimulatedPassthrough,
         SwitchPort,
@@ -37,6 +36,6 @@ def dump(step: Step) -> tuple[str, dict[str, Any]]:
 def load(kind: str, values: dict[str, Any]) -> Step:
     """The step that ``dump`` gave."""
     if kind in _SPECS:
-        values = {"spec": _SPECS[kind](**values["spec"])}
+        values = {**values, "spec": _SPECS[kind](**values["spec"])}
     step: Step = _KINDS[kind](**values)
     return step

@@ -42,39 +42,6 @@ class Tap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LinkUp:
-    """A representor or tap brought up with the network's MTU. ``mtu`` in bytes."""
-
-    netdev: str
-    mtu: int
-
-    def describe(self) -> str:
-        """Name the link."""
-        return f"bring {self.netdev} up"
-
-    def find(self, world: World) -> Found:
-        """Its MTU and whether it is up."""
-        link = world.links.get(self.netdev)
-        return {"mtu": link.mtu, "up": link.up} if link else {}
-
-    def do(self, world: World) -> None:
-        """Bring it up."""
-        world.links.set_up(self.netdev, mtu=self.mtu)
-
-    def undo(self, world: World, found: Found) -> None:
-        """Put MTU and state back, if the link is still there."""
-        if found and world.links.get(self.netdev) is not None:
-            world.links.set_mtu(self.netdev, found["mtu"])
-            if not found["up"]:
-                world.links.set_down(self.netdev)
-
-    def check(self, world: World) -> bool:
-        """Whether it is up with the right MTU."""
-        link = world.links.get(self.netdev)
-        return link is not None and link.up and link.mtu == self.mtu
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HybridBridge:
     """A Linux bridge for a firewall, joined by a veth to the switch. ``mtu`` in bytes."""
 

@@ -10,32 +10,49 @@ from smartvif.plug.step import Found, World
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchPort:
-    """A port on an Open vSwitch bridge."""
+    """A port on an Open vSwitch bridge.
+
+    Where it is a link of the host, it gets ``mtu`` bytes and is brought up when it is in the
+    switch, and put back when it is out again. In this order, because ovs-vswitchd looks at all of
+    its ports anew whenever a link changes: changed before, the plug would wait for that too.
+    """
 
     spec: PortSpec
+    mtu: int | None = None
 
     def describe(self) -> str:
         """Name the port and the bridge."""
         return f"add port {self.spec.name} to bridge {self.spec.bridge}"
 
     def find(self, world: World) -> Found:
-        """Nothing: a port that is there already is either ours or refused."""
-        return {}
+        """The link's MTU and whether it is up."""
+        link = world.links.get(self.spec.name) if self.mtu is not None else None
+        return {"mtu": link.mtu, "up": link.up} if link else {}
 
     def do(self, world: World) -> None:
         """Add the port, and believe it when ovs-vswitchd has taken it."""
         world.ovs.add_port(self.spec)
+        if self.mtu is not None:
+            world.links.set_up(self.spec.name, mtu=self.mtu)
 
     def undo(self, world: World, found: Found) -> None:
-        """Remove the port if it is still ours."""
+        """Remove the port if it is still ours, and put the link back if it is still there."""
         world.ovs.remove_port(self.spec.name, self.spec.owner)
+        if found and world.links.get(self.spec.name) is not None:
+            world.links.set_mtu(self.spec.name, found["mtu"])
+            if not found["up"]:
+                world.links.set_down(self.spec.name)
 
     def check(self, world: World) -> bool:
-        """Whether the port is on its bridge, ours, and working."""
+        """Whether the port is on its bridge, ours, and working, and the link up."""
         port = world.ovs.port(self.spec.name)
-        return (
+        in_switch = (
             port is not None
             and port.owner == self.spec.owner
             and port.bridge == self.spec.bridge
             and port.failure is None
         )
+        if self.mtu is None:
+            return in_switch
+        link = world.links.get(self.spec.name)
+        return in_switch and link is not None and link.up and link.mtu == self.mtu
