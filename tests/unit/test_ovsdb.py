@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import gc
 import itertools
 import json
 import os
@@ -213,7 +212,6 @@ def test_every_byte_by_itself() -> None:
         assert database.transact([SELECT], Deadline(LONG)) == [{"rows": [text]}]
 
 
-@pytest.mark.xfail(strict=True, raises=CannotTell, reason="a text is read only where it ends in }")
 @pytest.mark.parametrize("after", [b"\n", b" \r\n\t", b'{"id":null,"method":"upd'])
 def test_a_reply_is_handed_over_when_it_is_whole(after: bytes) -> None:
     """Neither white space after a reply nor the beginning of another message holds it up."""
@@ -322,7 +320,6 @@ def test_a_server_that_never_answers(start: bool) -> None:
         assert caught.value.hint
 
 
-@pytest.mark.xfail(strict=True, reason="a connection that could not be begun is never closed")
 def test_a_connection_that_could_not_be_begun_is_closed() -> None:
     """A server that never lets us in sees us go, and no thread is left behind."""
     gone = threading.Event()
@@ -340,7 +337,6 @@ def test_a_connection_that_could_not_be_begun_is_closed() -> None:
         assert threading.active_count() <= before + 2
 
 
-@pytest.mark.xfail(strict=True, reason="sending waits as long as it takes")
 def test_a_server_that_never_reads() -> None:
     """The deadline holds for sending as well, and for those who wait to send."""
     closing = threading.Event()
@@ -475,7 +471,6 @@ def test_garbage(garbage: bytes, early: bool) -> None:
         assert caught.value.where == f"unix:{server.path}"
 
 
-@pytest.mark.xfail(strict=True, reason="Python's error as it is")
 @pytest.mark.parametrize("answer", [{}, {"result": None}, {"result": 5}])
 def test_answers_that_make_no_sense(answer: Message) -> None:
     """An answer of another form than OVSDB's tells nothing."""
@@ -489,7 +484,6 @@ def test_answers_that_make_no_sense(answer: Message) -> None:
         database.transact([SELECT], Deadline(LONG))
 
 
-@pytest.mark.xfail(strict=True, raises=IndexError, reason="Python's error as it is")
 def test_a_database_without_its_row() -> None:
     """A database that was never initialized cannot be changed, and the hint says how to mend it."""
 
@@ -529,9 +523,11 @@ def committing(next_cfg: int, *updates: int, early: bool) -> Callable[[Client], 
 @pytest.mark.parametrize("early", [True, False])
 @pytest.mark.parametrize("updates", [(5,), (4, 5), (4, 7), (7, 4)])
 def test_a_commit_waits_for_the_switch(updates: tuple[int, ...], early: bool) -> None:
-    """It returns when ovs-vswitchd is as far as the change, whether it says so before or after."""
+    """It returns as soon as ovs-vswitchd is so far, whether that is told before or after."""
+    began = time.monotonic()
     with serving(committing(5, *updates, early=early)) as (_, database):
         assert database.commit([SELECT], Deadline(LONG)) == [{}]
+    assert time.monotonic() - began < LONG / 2
 
 
 def test_a_commit_that_the_switch_had_seen() -> None:
@@ -551,16 +547,19 @@ def test_a_commit_that_the_switch_does_not_see() -> None:
 
 
 def test_a_commit_whose_connection_is_lost() -> None:
-    """Whether ovs-vswitchd has acted cannot be told where the server goes away meanwhile."""
+    """Whether ovs-vswitchd has acted cannot be told when the server goes away; it is said then."""
 
     def talk(client: Client) -> None:
         client.start()
         result = [{}, {"count": 1}, {"rows": [{"next_cfg": 1}]}]
         client.send(reply(client.request("transact"), result))
+        time.sleep(0.1)  # until it waits
         client.end.shutdown(socket.SHUT_RDWR)
 
+    began = time.monotonic()
     with serving(talk) as (_, database), pytest.raises(CannotTell, match="connection lost"):
         database.commit([SELECT], Deadline(LONG))
+    assert time.monotonic() - began < LONG / 2
 
 
 WAIT: Op = {"op": "wait", "table": "Port", "where": [], "rows": [], "until": "==", "timeout": 0}
@@ -625,19 +624,14 @@ def test_other_schemes(address: str) -> None:
     assert caught.value.hint
 
 
-@pytest.mark.xfail(strict=True, reason="a socket that could not be connected is not closed")
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_a_connection_that_could_not_be_made_is_closed() -> None:
     """A server that cannot be reached costs no open file."""
     database = Ovsdb("unix:/nonexistent/db.sock")
     before = os.listdir("/proc/self/fd")
     with pytest.raises(CannotTell) as caught:
         database.transact([SELECT], Deadline(SHORT))
-    try:
-        assert os.listdir("/proc/self/fd") == before
-    finally:
-        del caught
-        gc.collect()
+    assert os.listdir("/proc/self/fd") == before
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -657,12 +651,10 @@ def test_a_connection_that_could_not_be_made_is_closed() -> None:
         "tcp:..:6640",
     ],
 )
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_addresses_where_no_server_is(address: str) -> None:
     """Where nobody listens, or nobody can, nothing can be told; the address is named."""
     with pytest.raises((Invalid, CannotTell)) as caught:
         Ovsdb(address).transact([SELECT], Deadline(2.0))
-    gc.collect()
     assert address in str(caught.value)
     assert caught.value.hint
 

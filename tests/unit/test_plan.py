@@ -262,7 +262,6 @@ def test_a_real_vf_for_the_forwarder() -> None:
         planned(FORWARDER, REAL)
 
 
-@pytest.mark.xfail(strict=True, reason="a forwarder that connects is planned for a QEMU that does")
 def test_a_forwarder_for_a_guest_that_connects() -> None:
     """The forwarder connects to QEMU: a VIF whose QEMU connects as well has no plan."""
     client = vif(VifType.AGILIO_OVS, VnicType.VIRTIO_FORWARDER, vhostuser_mode="client")
@@ -312,7 +311,6 @@ def test_the_journal_knows_every_step() -> None:
     assert found == steps._KINDS.keys()
 
 
-@pytest.mark.xfail(strict=True, raises=(KeyError, TypeError), reason="not said by an error of ours")
 @pytest.mark.parametrize(
     ("kind", "values"), [("Novelty", {}), ("Tap", {"name": "t"}), ("Relay", {"spec": {"speed": 1}})]
 )

@@ -8,22 +8,24 @@ it does watch is ``Open_vSwitch.cur_cfg``, by which ovs-vswitchd says how far it
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import itertools
 import json
 import socket
+import struct
 import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from smartvif.drivers.json_stream import JsonStream
 from smartvif.model.errors import CannotTell, Conflict, Failed, Invalid, TimedOut
 
 Op = dict[str, Any]
 Row = dict[str, Any]
 
 DATABASE = "Open_vSwitch"
+_PATIENCE = 10.0  # seconds for the server to take our answer to its probe
 _HINT = "is ovsdb-server running? see: ovs-vsctl show"
 
 
@@ -62,6 +64,10 @@ class Ovsdb:
         """
         session = self._connected(deadline)
         results = session.transact([*ops, _BUMP, _READ_BUMPED], deadline)
+        if not results[-1]["rows"]:
+            raise Failed(
+                "the database has not been initialized", where=self.address, hint="ovs-vsctl init"
+            )
         session.wait_cur_cfg(results[-1]["rows"][0]["next_cfg"], deadline)
         return results[:-2]
 
@@ -116,10 +122,16 @@ class _Session:
         self._reader = threading.Thread(target=self._read, name="ovsdb", daemon=True)
         self._reader.start()
         watch = {"Open_vSwitch": [{"columns": ["cur_cfg"]}]}
-        self._take(self._call("monitor", [DATABASE, "smartvif", watch], deadline))
+        try:
+            self._take(self._call("monitor", [DATABASE, "smartvif", watch], deadline) or {})
+        except BaseException:
+            self.close()
+            raise
 
     def transact(self, ops: list[Op], deadline: Deadline) -> list[Any]:
         results: list[Any] = self._call("transact", [DATABASE, *ops], deadline)
+        if not isinstance(results, list):
+            raise CannotTell("the answer is not one of OVSDB's", where=self._address, hint=_HINT)
         for op, result in itertools.zip_longest(ops, results):
             if result is not None and "error" in result:
                 if op and op["op"] == "wait":
@@ -152,13 +164,8 @@ class _Session:
 
     def _call(self, method: str, params: list[Any], deadline: Deadline) -> Any:
         number, call = next(self._ids), _Call()
-        message = json.dumps({"id": number, "method": method, "params": params}).encode()
         self._calls[number] = call
-        try:
-            with self._sending:
-                self._socket.sendall(message)
-        except OSError as error:
-            self._break(str(error))
+        self._send({"id": number, "method": method, "params": params}, deadline)
         if self.broken is None:
             call.answered.wait(deadline.left())
         self._calls.pop(number, None)
@@ -170,22 +177,27 @@ class _Session:
             )
         if call.reply.get("error") is not None:
             raise Failed(f"OVSDB refused: {call.reply['error']}", where=self._address)
-        return call.reply["result"]
+        return call.reply.get("result")
+
+    def _send(self, message: Row, deadline: Deadline) -> None:
+        """Send within the deadline; a message sent in part is the end of the connection."""
+        if not self._sending.acquire(timeout=deadline.left()):
+            return
+        try:
+            seconds, fraction = divmod(max(deadline.left(), 0.001), 1)
+            limit = struct.pack("ll", int(seconds), int(fraction * 1e6))
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+            self._socket.sendall(json.dumps(message).encode())
+        except OSError as error:
+            self._break(f"cannot send: {error.strerror or error}")
+        finally:
+            self._sending.release()
 
     def _read(self) -> None:
-        decoder, text = json.JSONDecoder(), ""
-        utf8 = codecs.getincrementaldecoder("utf-8")()
+        stream = JsonStream()
         try:
             while data := self._socket.recv(1 << 16):
-                text += utf8.decode(data)
-                # Messages follow each other without a separator. One is whole only where a
-                # brace closes, so that a long one is not decoded again for each of its parts.
-                while text.endswith("}"):
-                    try:
-                        message, end = decoder.raw_decode(text)
-                    except json.JSONDecodeError:
-                        break
-                    text = text[end:].lstrip()
+                for message in stream.feed(data):
                     self._receive(message)
             self._break("the server closed the connection")
         except Exception as error:  # whatever it is, nobody reads any more: all must know
@@ -194,8 +206,7 @@ class _Session:
     def _receive(self, message: dict[str, Any]) -> None:
         if message.get("method") == "echo":
             echo = {"id": message["id"], "result": message["params"], "error": None}
-            with self._sending:
-                self._socket.sendall(json.dumps(echo).encode())
+            self._send(echo, Deadline(_PATIENCE))
         elif message.get("method") == "update":
             self._take(message["params"][1])
         elif call := self._calls.get(message["id"]):
@@ -230,18 +241,29 @@ class _Session:
 
 def _connect(address: str, deadline: Deadline) -> socket.socket:
     kind, _, rest = address.partition(":")
+    if kind not in {"unix", "tcp"}:
+        raise Invalid(f"'{address}' is not an OVSDB address", hint="unix:PATH or tcp:HOST:PORT")
     try:
-        if kind == "unix":
-            end = socket.socket(socket.AF_UNIX)
-            end.settimeout(deadline.left())
-            end.connect(rest)
-        elif kind == "tcp":
-            host, _, port = rest.rpartition(":")
-            end = socket.create_connection((host.strip("[]"), int(port)), deadline.left())
-            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        else:
-            raise Invalid(f"'{address}' is not an OVSDB address", hint="unix:PATH or tcp:HOST:PORT")
-    except (OSError, ValueError) as error:
+        end = _connect_unix(rest, deadline) if kind == "unix" else _connect_tcp(rest, deadline)
+    except (OSError, ValueError, OverflowError) as error:
         raise CannotTell(f"cannot connect: {error}", where=address, hint=_HINT) from error
     end.settimeout(None)
+    return end
+
+
+def _connect_unix(path: str, deadline: Deadline) -> socket.socket:
+    end = socket.socket(socket.AF_UNIX)
+    try:
+        end.settimeout(deadline.left())
+        end.connect(path)
+    except BaseException:
+        end.close()
+        raise
+    return end
+
+
+def _connect_tcp(rest: str, deadline: Deadline) -> socket.socket:
+    host, _, port = rest.rpartition(":")
+    end = socket.create_connection((host.strip("[]"), int(port)), deadline.left())
+    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return end

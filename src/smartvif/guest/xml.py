@@ -34,8 +34,9 @@ class Interface:
 def interface_xml(vif: Vif) -> str:
     """The ``<interface>`` that gives a guest ``vif``.
 
-    The MTU is said only for taps: for vhost-user it would need the backend's consent
-    (VHOST_USER_NET_SET_MTU), and a PCI device has its own.
+    The MTU is said only for taps. A PCI device has its own. For vhost-user libvirt 9 would set it
+    on a netdev of the host as well, and fail to hot-plug where there is none: such a guest sets
+    its own (docs.openvswitch.org, "Jumbo Frames", vHost ports).
 
     Raises: Invalid, for a VIF that no guest interface is known for or that lacks a value.
     """

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from smartvif.model.errors import Failed, SmartvifError, StepFailed
+from smartvif.model.errors import Failed, Refused, SmartvifError, StepFailed
 from smartvif.plug.journal import Journal, PortStatus
 from smartvif.plug.step import Plan, Step, World
 
@@ -47,10 +47,15 @@ def plug(
         record = journal.port(port)
         old = journal.entries(port)
         was_plugged = record is not None and record.status is PortStatus.PLUGGED
-        if old and not (was_plugged and tuple(entry.step for entry in old) == plan):
-            _undo(port, journal, world)
-            old, was_plugged = (), False
-        journal.begin(port, vf=vf, facts=facts or {})
+        if not (was_plugged and tuple(entry.step for entry in old) == plan):
+            if old:
+                _undo(port, journal, world)
+            was_plugged = False
+            try:
+                journal.begin(port, vf=vf, facts=facts or {})
+            except Refused:
+                journal.forget(port)  # an earlier claim, of which nothing came
+                raise
         for number, step in enumerate(plan):
             try:
                 if was_plugged:
@@ -105,33 +110,57 @@ def recover(journal: Journal, world: World, *, dry_run: bool = False) -> dict[st
     """Bring every port to an end: undo what is half done, take again the steps that hold no more.
 
     Half done is what a dead process left; a port that a living one is at work on is left alone.
-    A step holds no more after a reboot, for one, which takes taps away.
+    A step holds no more after a reboot, for one, which takes taps away. All ports are seen to at
+    the same time, so that they share the switch's transactions.
     Returns what was done for the ports concerned, or with ``dry_run`` would be, by their names.
-    Raises: Failed, as unplug does, or as plug does for the first of the ports that cannot be
-    mended; the others are.
+    Raises: as unplug and plug do, for the first port that cannot be helped, when all have been
+    seen to.
     """
-    concerned = {}
-    broken = []
-    for record in journal.ports():
-        with journal.locked(record.id, wait=False) as held:
-            now = journal.port(record.id)
-            if not held or now is None:
-                continue
-            if now.status is PortStatus.PLUGGED:
-                entries = journal.entries(record.id)
-                wrong = [e.step.describe() for e in entries if not e.step.check(world)]
-                if wrong:
-                    concerned[record.id] = f"do again: {', '.join(wrong)}"
-                    steps = tuple(entry.step for entry in entries)
-                    broken.append(PortPlan(port=now.id, plan=steps, vf=now.vf, facts=now.facts))
-                continue
-            concerned[record.id] = f"undo: it was {now.status}"
-            if not dry_run:
-                _undo(record.id, journal, world)
-    if not dry_run:
-        for error in plug_many(broken, journal, world).values():
-            raise error
+    concerned: dict[str, str] = {}
+    failed: list[SmartvifError] = []
+
+    def help_port(port: str) -> None:
+        try:
+            with journal.locked(port, wait=False) as held:
+                action = _to_do(port, journal, world) if held else None
+                if action is not None:
+                    concerned[port] = action.words
+                    if not dry_run:
+                        action.do()
+        except SmartvifError as error:
+            failed.append(error)
+
+    with ThreadPoolExecutor(_MOST_THREADS) as threads:
+        list(threads.map(help_port, [record.id for record in journal.ports()]))
+    if failed:
+        raise failed[0]
     return concerned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Action:
+    words: str
+    do: Callable[[], None]
+
+
+def _to_do(port: str, journal: Journal, world: World) -> _Action | None:
+    """What a port needs that nobody is at work on."""
+    record = journal.port(port)
+    if record is None:
+        return None
+    if record.status is not PortStatus.PLUGGED:
+        return _Action(
+            words=f"undo: it was {record.status}", do=lambda: _undo(port, journal, world)
+        )
+    wrong = [entry.step for entry in journal.entries(port) if not entry.step.check(world)]
+    if not wrong:
+        return None
+
+    def again() -> None:
+        for step in wrong:
+            step.do(world)
+
+    return _Action(words=f"do again: {', '.join(step.describe() for step in wrong)}", do=again)
 
 
 def _undo(port: str, journal: Journal, world: World) -> None:
@@ -151,7 +180,6 @@ def _undo(port: str, journal: Journal, world: World) -> None:
 
 def _roll_back(port: str, journal: Journal, world: World) -> None:
     """Undo as much as can be undone; what cannot stays in the journal for ``recover``."""
-    journal.set_status(port, PortStatus.UNPLUGGING)
     for entry in reversed(journal.entries(port)):
         try:
             entry.step.undo(world, entry.found)

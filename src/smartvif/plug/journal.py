@@ -20,7 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from smartvif.model.errors import CannotTell, NotFound, Refused
+from smartvif.model.errors import CannotTell, Failed, NotFound, Refused
 from smartvif.plug import steps
 from smartvif.plug.step import Found, Step
 
@@ -70,18 +70,19 @@ class Journal:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._mutex = threading.RLock()
-        path = directory / "state.db"
+        self._path = directory / "state.db"
         try:
             (directory / "locks").mkdir(parents=True, exist_ok=True, mode=0o755)
-            self._db = sqlite3.connect(path, timeout=30, check_same_thread=False)
-            self._db.isolation_level = None
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.executescript(_SCHEMA)
+            with _alone(directory):
+                self._db = sqlite3.connect(self._path, timeout=30, check_same_thread=False)
+                self._db.isolation_level = None
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = NORMAL")
+                self._db.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise CannotTell(
                 f"cannot use the journal: {error}",
-                where=str(path),
+                where=str(self._path),
                 hint="run it as root, or set SMARTVIF_STATE_DIR to a directory of yours",
             ) from error
 
@@ -122,7 +123,7 @@ class Journal:
         try:
             self._write(
                 "INSERT INTO ports VALUES (?1, 'plugging', ?2, ?3)"
-                " ON CONFLICT (id) DO UPDATE SET vf = ?2, facts = ?3",
+                " ON CONFLICT (id) DO UPDATE SET state = 'plugging', vf = ?2, facts = ?3",
                 (port, vf, json.dumps(facts)),
             )
         except sqlite3.IntegrityError as error:
@@ -185,6 +186,9 @@ class Journal:
 
         Raises: NotFound, also where several begin so.
         """
+        whole = self.port(name)
+        if whole is not None:
+            return whole
         found = [port for port in self.ports() if port.id.startswith(name)] if name else []
         if len(found) != 1:
             known = ", ".join(port.id for port in found or self.ports()) or "none"
@@ -200,12 +204,28 @@ class Journal:
         )
 
     def _write(self, query: str, values: tuple[Any, ...]) -> None:
-        with self._mutex:
-            self._db.execute(query, values)
+        try:
+            with self._mutex:
+                self._db.execute(query, values)
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.Error as error:
+            raise Failed(f"cannot write the journal: {error}", where=str(self._path)) from error
 
     def _rows(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         with self._mutex:
             return self._db.execute(query, values).fetchall()
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """SQLite waits for other processes, but not while it makes a file a WAL one."""
+    handle = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _same(handle: int, path: Path) -> bool:

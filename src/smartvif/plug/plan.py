@@ -163,6 +163,12 @@ def _forwarder(case: _Case) -> Plan:
             f"the forwarder cannot take VF {case.with_vf.vf.address}",
             hint="so far it takes the VFs of a simulated SmartNIC; use --mode direct",
         )
+    if case.vif.mode is not SocketMode.SERVER:
+        raise Invalid(
+            "the forwarder connects to the guest's socket, and so QEMU must be the server",
+            where=f"VIF {case.vif.id}",
+            hint="have the controller say vhostuser_mode=server",
+        )
     assert case.vif.path is not None
     relay = RelaySpec(
         port_id=case.vif.id, netdev=case.with_vf.netdev, socket=case.vif.path, mtu=case.mtu

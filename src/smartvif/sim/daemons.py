@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -52,17 +53,23 @@ def spawn(
 def wait_for(
     path: Path, process: subprocess.Popen[bytes], log: Path, *, seconds: float = 10.0
 ) -> None:
-    """Wait until ``process`` has made ``path``.
+    """Wait until ``process`` takes connections on the UNIX socket at ``path``.
 
+    That the socket is there does not tell: it is bound first and listened on a little later.
     Raises: Failed with the log's last lines if it ends before, TimedOut.
     """
     end = time.monotonic() + seconds
-    while not path.exists():
+    while not _listened_on(path):
         if process.poll() is not None:
             raise Failed(f"{_name(process)} ended at its start: {tail(log)}", where="sim")
         if time.monotonic() > end:
-            raise TimedOut(f"{_name(process)} did not make {path}: {tail(log)}", where="sim")
+            raise TimedOut(f"{_name(process)} does not listen on {path}: {tail(log)}", where="sim")
         time.sleep(0.005)
+
+
+def _listened_on(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
 
 
 def tail(log: Path) -> str:

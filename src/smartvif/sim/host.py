@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -102,10 +101,10 @@ def _make(
     CONFIG.write_text(_configuration())
     sysfs.write_sysfs(host.nic, SIMULATION / "sys")
     # The daemons are this process's children and keep its /sys.
+    child = os.fork()
+    if child == 0:
+        _inside(main)
     with namespaces.interrupts_ignored():
-        child = os.fork()
-        if child == 0:
-            _inside(main)
         return namespaces.exit_code(os.waitpid(child, 0)[1])
 
 
@@ -132,9 +131,6 @@ def _inside(main: Callable[[], int]) -> NoReturn:
         namespaces.enter_mounts()
         namespaces.bind(SIMULATION / "sys", "/sys")
         os.environ["SMARTVIF_CONFIG"] = str(CONFIG)
-        # An end, not an exception that undoes step by step: all goes with the namespaces.
-        for number in namespaces.INTERRUPTS:
-            signal.signal(number, signal.SIG_DFL)
         code = namespaces.guarded(main)
     finally:
         os._exit(code)

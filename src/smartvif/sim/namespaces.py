@@ -34,7 +34,7 @@ _NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = (
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
-INTERRUPTS = (signal.SIGINT, signal.SIGQUIT)  # what Ctrl-C and Ctrl-\ send
+_INTERRUPTS = (signal.SIGINT, signal.SIGQUIT)  # what Ctrl-C and Ctrl-\ send
 _NOBODY = 65534  # nobody and nogroup, fs/overflowuid's default (proc(5))
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -51,10 +51,10 @@ def run(main: Callable[[], int]) -> int:
     ready, go = os.pipe(), os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
-    with interrupts_ignored() as restore:
+    with interrupts_ignored():
         child = os.fork()
         if child == 0:
-            _child(main, restore, ready[1], go[0])
+            _child(main, ready[1], go[0])
         os.close(ready[1])
         os.close(go[0])
         failure = os.read(ready[0], 4096).decode()
@@ -123,8 +123,6 @@ def guarded(main: Callable[[], int]) -> int:
         code = error.exit_code
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
-    except KeyboardInterrupt:
-        code = 128 + signal.SIGINT
     except BaseException:
         traceback.print_exc()
         code = 1
@@ -134,24 +132,27 @@ def guarded(main: Callable[[], int]) -> int:
 
 
 @contextmanager
-def interrupts_ignored() -> Iterator[Callable[[], None]]:
-    """Leave a terminal's interrupts to the command that is waited for, as system(3) does.
-
-    Yields what gives a forked child the signals' former actions.
-    """
-    before = [(number, signal.signal(number, signal.SIG_IGN)) for number in INTERRUPTS]
-
-    def restore() -> None:
+def interrupts_ignored() -> Iterator[None]:
+    """Leave a terminal's interrupts to the command that is waited for, as system(3) does."""
+    before = [(number, signal.signal(number, signal.SIG_IGN)) for number in _INTERRUPTS]
+    try:
+        yield
+    finally:
         for number, action in before:
             signal.signal(number, action)
 
-    try:
-        yield restore
-    finally:
-        restore()
+
+def end_on_interrupt() -> None:
+    """Have a terminal's interrupts end this process, whatever it is at.
+
+    As an exception they would be lost where Python takes none, as in its hooks around a fork; and
+    there is nothing to tidy up that does not go with the namespaces.
+    """
+    for number in _INTERRUPTS:
+        signal.signal(number, signal.SIG_DFL)
 
 
-def _child(main: Callable[[], int], restore: Callable[[], None], ready: int, go: int) -> NoReturn:
+def _child(main: Callable[[], int], ready: int, go: int) -> NoReturn:
     """Between the namespaces: unshare, wait to be mapped, fork the first process inside."""
     parent = os.getppid()
     try:
@@ -172,13 +173,13 @@ def _child(main: Callable[[], int], restore: Callable[[], None], ready: int, go:
         first = os.fork()
         if first == 0:
             die_with_parent()
-            os._exit(guarded(partial(_fresh, main, restore)))
+            os._exit(guarded(partial(_fresh, main)))
         os._exit(exit_code(os.waitpid(first, 0)[1]))
     finally:
         os._exit(1)
 
 
-def _fresh(main: Callable[[], int], restore: Callable[[], None]) -> int:
+def _fresh(main: Callable[[], int]) -> int:
     """The first process inside: it reaps whatever ends, so that no process waits for a dead one.
 
     libvirt, for one, kills the QEMU that it asks for its abilities, and waits until it is gone.
@@ -188,7 +189,7 @@ def _fresh(main: Callable[[], int], restore: Callable[[], None]) -> int:
     worker = os.fork()
     if worker == 0:
         die_with_parent()
-        restore()
+        end_on_interrupt()
         os._exit(guarded(main))
     while True:
         process, status = os.waitpid(-1, 0)

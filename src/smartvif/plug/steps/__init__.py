@@ -7,6 +7,7 @@ from typing import Any
 
 from smartvif.drivers.forwarder import RelaySpec
 from smartvif.drivers.ovs_rows import PortSpec
+from smartvif.model.errors import CannotTell
 from smartvif.plug.step import Step
 from smartvif.plug.steps.guest import GuestInterface
 from smartvif.plug.steps.links import HybridBridge, Tap
@@ -34,8 +35,18 @@ def dump(step: Step) -> tuple[str, dict[str, Any]]:
 
 
 def load(kind: str, values: dict[str, Any]) -> Step:
-    """The step that ``dump`` gave."""
-    if kind in _SPECS:
-        values = {**values, "spec": _SPECS[kind](**values["spec"])}
-    step: Step = _KINDS[kind](**values)
+    """The step that ``dump`` gave.
+
+    Raises: CannotTell, for one that another version has written.
+    """
+    try:
+        if kind in _SPECS:
+            values = {**values, "spec": _SPECS[kind](**values["spec"])}
+        step: Step = _KINDS[kind](**values)
+    except (KeyError, TypeError) as error:
+        raise CannotTell(
+            f"the journal has a step that is not known here: {kind}",
+            where="journal",
+            hint="finish with the version of smartvif that wrote it",
+        ) from error
     return step

@@ -1,0 +1,43 @@
+"""The options of the os-vif plugins, as oslo.config has them; docs/reference/os-vif.md lists them.
+
+os-vif registers them in the group ``os_vif_`` and the plugin's name.
+"""
+
+from __future__ import annotations
+
+from oslo_config import cfg
+
+_LONGEST = 3600  # seconds; nobody waits so long
+
+AGILIO_OVS = [
+    cfg.StrOpt(
+        "ovsdb_connection",
+        # As os-vif's own plugin has it: an ordinary user may not use the server's UNIX socket.
+        default="tcp:127.0.0.1:6640",
+        help="Where Open vSwitch's OVSDB server is: unix:PATH or tcp:HOST:PORT.",
+    ),
+    cfg.FloatOpt(
+        "ovs_timeout",
+        default=10.0,
+        min=0.1,
+        max=_LONGEST,
+        help="Seconds that one call may take of Open vSwitch.",
+    ),
+    cfg.StrOpt(
+        "state_path",
+        default="/var/lib/smartvif",
+        help="The directory of the journal. The service must be able to write there. The smartvif"
+        " command, as root, shows and reconciles the ports of the journal in /var/lib/smartvif.",
+    ),
+    cfg.StrOpt(
+        "forwarder_database",
+        default="",
+        help="Where the virtio forwarder's own OVSDB server is. Empty: there is no forwarder.",
+    ),
+    cfg.StrOpt(
+        "forwarder_netns",
+        default="",
+        help="The network namespace that the virtio forwarder is in, see ip-netns(8).",
+    ),
+]
+"""Options in ``[os_vif_agilio_ovs]``."""
