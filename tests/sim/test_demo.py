@@ -281,7 +281,10 @@ def test_an_interrupt_is_the_commands_own() -> None:
     assert running.stdout is not None
     assert running.stdout.readline() == "ready\n"
     os.killpg(running.pid, signal.SIGINT)
-    _, err = running.communicate(timeout=30)
+    try:
+        _, err = running.communicate(timeout=30)
+    finally:
+        running.kill()
     assert (running.returncode, err) == (5, "")
 
 

@@ -10,7 +10,8 @@ from smartvif.plug.journal import PortRecord
 def detach(name: str, host: Host) -> PortRecord:
     """Undo the attachment whose identifier is or begins with ``name``; return what it was.
 
-    Raises: NotFound; Failed, where something cannot be undone: the rest stays, to be tried again.
+    Raises: NotFound, Ambiguous; Failed, where something cannot be undone: the rest stays, to be
+    tried again.
     """
     record = host.journal.find(name)
     unplug(record.id, host.journal, host.world)

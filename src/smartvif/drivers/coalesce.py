@@ -43,12 +43,12 @@ class Coalescer(Generic[T]):
             self._queue.append(mine)
         if not self._acting.acquire(timeout=deadline.left()):
             self._give_up(mine, deadline)
-        else:
-            try:
-                if not mine.done:
-                    self._act_for_all(deadline)
-            finally:
-                self._acting.release()
+            self._acting.acquire()  # somebody acts for us already, within a deadline of their own
+        try:
+            if not mine.done:
+                self._act_for_all(deadline)
+        finally:
+            self._acting.release()
         if mine.error is not None:
             raise mine.error
 
@@ -65,9 +65,11 @@ class Coalescer(Generic[T]):
             request.done = True
 
     def _give_up(self, mine: _Request[T], deadline: Deadline) -> None:
+        """Leave the queue; return where that is too late."""
         with self._queueing:
-            if mine in self._queue:
-                self._queue.remove(mine)
+            if mine not in self._queue:
+                return
+            self._queue.remove(mine)
         raise TimedOut(
             f"others were served for {deadline.seconds:g} s",
             hint="the switch is very busy, or stuck",

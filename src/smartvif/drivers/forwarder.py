@@ -92,7 +92,10 @@ class Forwarder:
                 "mutations": [["bridges", "delete", found["rows"][0]["_uuid"]]],
             }
             self.ovs.commit_removal([removal], self.ovs.deadline())
-        Path(spec.socket).unlink(missing_ok=True)
+        try:
+            Path(spec.socket).unlink(missing_ok=True)
+        except OSError as error:
+            raise Failed(f"cannot remove {spec.socket}: {error}", where="forwarder") from error
         inside = Links(self.netns)
         try:
             if inside.get(spec.netdev) is not None:

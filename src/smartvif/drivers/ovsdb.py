@@ -242,7 +242,11 @@ class _Session:
 def _connect(address: str, deadline: Deadline) -> socket.socket:
     kind, _, rest = address.partition(":")
     if kind not in {"unix", "tcp"}:
-        raise Invalid(f"'{address}' is not an OVSDB address", hint="unix:PATH or tcp:HOST:PORT")
+        raise Invalid(
+            f"'{address}' is not an OVSDB address",
+            where="OVSDB",
+            hint="write unix:PATH or tcp:HOST:PORT",
+        )
     try:
         end = _connect_unix(rest, deadline) if kind == "unix" else _connect_tcp(rest, deadline)
     except (OSError, ValueError, OverflowError) as error:

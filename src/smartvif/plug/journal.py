@@ -20,7 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from smartvif.model.errors import CannotTell, Failed, NotFound, Refused
+from smartvif.model.errors import Ambiguous, CannotTell, Failed, NotFound, Refused
 from smartvif.plug import steps
 from smartvif.plug.step import Found, Step
 
@@ -184,17 +184,19 @@ class Journal:
     def find(self, name: str) -> PortRecord:
         """The port whose identifier is or begins with ``name``.
 
-        Raises: NotFound, also where several begin so.
+        Raises: NotFound; Ambiguous, where several begin so.
         """
         whole = self.port(name)
         if whole is not None:
             return whole
-        found = [port for port in self.ports() if port.id.startswith(name)] if name else []
-        if len(found) != 1:
-            known = ", ".join(port.id for port in found or self.ports()) or "none"
-            what = "several ports begin with" if found else "there is no port"
-            raise NotFound(f"{what} '{name}'", hint=f"ports: {known}")
-        return found[0]
+        ports = self.ports()
+        found = [port for port in ports if port.id.startswith(name)] if name else []
+        if len(found) == 1:
+            return found[0]
+        known = ", ".join(port.id for port in found or ports) or "none"
+        if found:
+            raise Ambiguous(f"several ports begin with '{name}'", where="ports", hint=known)
+        raise NotFound(f"there is no port '{name}'", where="ports", hint=f"there are: {known}")
 
     def _ports(self, clause: str, values: tuple[str, ...]) -> tuple[PortRecord, ...]:
         query = f"SELECT id, state, vf, facts FROM ports {clause}"  # noqa: S608
