@@ -60,13 +60,14 @@ def in_private_world(body: Callable[[], None]) -> None:
 
 def empty(directory: Path, keep: set[Path]) -> None:
     """Give us an empty directory there, in which only what we run from is to be seen."""
-    aside = {path: Path("/run") / f"keep{number}" for number, path in enumerate(keep)}
+    # What holds others comes before them.
+    aside = {path: Path("/run") / f"keep{number}" for number, path in enumerate(sorted(keep))}
     for path, place in aside.items():
         place.mkdir()
         namespaces.bind(path, place)
     namespaces.mount("tmpfs", str(directory), kind="tmpfs")
     for path, place in aside.items():
-        path.mkdir(parents=True)
+        path.mkdir(parents=True, exist_ok=True)
         namespaces.bind(place, path)
 
 
