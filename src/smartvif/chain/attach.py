@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from smartvif.chain.host import Host
 from smartvif.chain.request import Mode, Request
@@ -26,6 +25,7 @@ from smartvif.model.vif import Vif, VifKind
 from smartvif.plug.apply import plug
 from smartvif.plug.journal import PortRecord
 from smartvif.plug.plan import DEFAULT_MTU, Devices, devices, plan
+from smartvif.plug.record import port_facts
 from smartvif.plug.step import Step
 from smartvif.plug.steps.guest import GuestInterface
 
@@ -54,10 +54,7 @@ def attach(
         vm_uuid = host.domains.uuid(request.vm)
         guest = GuestInterface(domain=request.vm, mac=vif.address, xml=_guest_xml(vif, found))
         steps = (*plan(vif, vm_uuid=vm_uuid, devices=found), guest)
-        known: dict[str, Any] = {
-            "vif_type": str(binding.vif_type),
-            **_facts(request, vif, found),
-        }
+        known = port_facts(vif, request.vm, found, steps)
         vf_address = str(vf.address) if vf is not None else None
         host.journal.begin(port.id, vf=vf_address, facts=known)
     plug(port.id, steps, host.journal, host.world, vf=vf_address, facts=known, progress=progress)
@@ -154,25 +151,3 @@ def _guest_xml(vif: Vif, found: Devices | None) -> str:
     if vif.kind is VifKind.HOST_DEVICE and found is not None and found.vf.simulated:
         vif = replace(vif, kind=VifKind.GENERIC, vif_name=names.tap(vif.id))
     return interface_xml(vif)
-
-
-def _facts(request: Request, vif: Vif, found: Devices | None) -> dict[str, Any]:
-    """What people will ask of the port."""
-    simulated = []
-    if found is not None and found.vf.simulated:
-        simulated = ["vf", "eswitch"]
-        if request.mode is Mode.DIRECT:
-            simulated.append("passthrough")
-    return {
-        "vm": request.vm,
-        "mode": str(request.mode),
-        "switch": "ovs",
-        "bridge": request.bridge,
-        "mac": vif.address,
-        "vlan": request.vlan,
-        "mtu": vif.network.mtu,
-        "pf": str(found.vf.pf) if found is not None else None,
-        "switch_port": found.representor if found is not None else vif.vif_name,
-        "socket": vif.path,
-        "simulated": simulated,
-    }

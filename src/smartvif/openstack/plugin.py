@@ -26,10 +26,10 @@ from smartvif.model.pci import PciAddress
 from smartvif.model.vif import Offload, PortProfile, ProfileKind, Vif, VifKind
 from smartvif.openstack.convert import from_osvif
 from smartvif.openstack.options import AGILIO_OVS
-from smartvif.openstack.record import port_facts
 from smartvif.plug import apply
 from smartvif.plug.journal import Journal
 from smartvif.plug.plan import Devices, devices, plan
+from smartvif.plug.record import port_facts
 from smartvif.plug.step import World
 
 NAME = "agilio_ovs"
@@ -49,6 +49,8 @@ SUPPORTED: dict[VifKind, tuple[_Versions, dict[ProfileKind, _Versions]]] = {
     VifKind.BRIDGE: (("1.0", "1.0"), _BASE | _OPENVSWITCH),
 }
 """The least and the greatest version of each class, and of the port profiles it may have."""
+
+_NEEDED = {VifKind.BRIDGE: ("bridge_name",), VifKind.VHOSTUSER: ("vif_name", "path")}
 
 
 class AgilioOvsPlugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by mypy
@@ -156,15 +158,16 @@ def _checked(vif: Vif) -> Vif:
     where = f"VIF {vif.id}"
     profile = vif.profile or PortProfile(kind=ProfileKind.BASE)
     if vif.kind is VifKind.OPENVSWITCH and not profile.create_tap:
-        # libvirt makes that tap later, and refuses one that is there: its "The tap... interface
-        # already exists" (libvirt, virnetdevtap.c, without managed='no').
+        # libvirt makes that tap when the guest starts, and takes one that is there already only
+        # with managed='no' (libvirt.org/formatdomain.html), which Nova then does not write.
         raise Invalid(
             "the port profile leaves the tap to the hypervisor",
             where=where,
             hint="have the controller set ovs_create_tap in the port's vif_details",
         )
-    if vif.kind is VifKind.VHOSTUSER and (vif.vif_name is None or vif.path is None):
-        raise Invalid("the VIF names no vhost-user socket or port", where=where)
+    for field in _NEEDED.get(vif.kind, ()):
+        if getattr(vif, field) is None:
+            raise Invalid(f"a {vif.kind} needs a {field}, and this one has none", where=where)
     if profile.offload is None and vif.kind is not VifKind.HOST_DEVICE:
         return vif
     offload = profile.offload or Offload()

@@ -1,4 +1,4 @@
-"""What people will ask of a port that os-vif plugged: the same as of one that the command did."""
+"""What people will ask of a port: the same, whether os-vif plugged it or the command."""
 
 from __future__ import annotations
 
