@@ -260,6 +260,8 @@ def test_a_simulated_host_without_its_command() -> None:
     refused(unknown, 1, "cannot run 'no-such-command'")
     for card in ("9x9", "1x257", "0x8", "8", "1x-1"):
         refused(smartvif("sim", "run", "--nic", card, "--", "true"), 2, "card|SmartNIC")
+    inner = smartvif("sim", "run", "--", str(SMARTVIF), "sim", "run", "--", "true")
+    refused(inner, 4, "this is a simulated host already")
 
 
 def test_an_interrupt_is_the_commands_own() -> None:

@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovsdb import Deadline, Ovsdb
-from smartvif.model.errors import Failed
+from smartvif.model.errors import Failed, Refused
 from smartvif.sim import image, libvirtd, namespaces, nic, sysfs
 from smartvif.sim.guests import Guests
 from smartvif.sim.nic import NicLayout
@@ -56,8 +56,13 @@ class SimulatedHost:
 def run(host: SimulatedHost, main: Callable[[], int]) -> int:
     """Make the host, run ``main`` in it, take everything away, and return its exit code.
 
-    Raises: Failed, where this machine lacks something; its hint says what to do.
+    Raises: Failed, where this machine lacks something; its hint says what to do. Refused, where
+    it is a simulated host already: the kernel lets none be made inside one.
     """
+    if SIMULATION.exists():
+        raise Refused(
+            "this is a simulated host already", where="sim", hint="leave it, and start another"
+        )
     if host.guests and not os.access(_TUN, os.R_OK | os.W_OK):
         raise Failed(
             f"you may not use {_TUN}",
