@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from smartvif.model.errors import Failed, Refused, StepFailed
 from smartvif.plug import steps
-from smartvif.plug.apply import plug, recover, unplug
+from smartvif.plug.apply import PortPlan, plug, plug_many, recover, unplug
 from smartvif.plug.journal import Journal, PortStatus
 from smartvif.plug.step import Found, Plan, Step, World
 
@@ -419,6 +419,16 @@ def test_one_bad_port_does_not_hold_up_the_others(journal: Journal, toys: Toys, 
         recover(journal, world(toys))
     assert toys.there == {"q.a"}
     assert journal.port("r") is None
+
+
+def test_many_ports_at_once(journal: Journal, toys: Toys) -> None:
+    """Each is plugged or not by itself, and the errors say which are not and why."""
+    toys.broken = {"do q.b"}
+    ports = [PortPlan(port=port, plan=plan(port, "ab"), vf=f"vf of {port}") for port in "pqr"]
+    failed = plug_many(ports, journal, world(toys))
+    assert {port: error.what for port, error in failed.items()} == {"q": "do q.b fails"}
+    assert toys.there == {"p.a", "p.b", "r.a", "r.b"}
+    assert {port.id: port.vf for port in journal.ports()} == {"p": "vf of p", "r": "vf of r"}
 
 
 class RivalledJournal(Journal):
