@@ -19,7 +19,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from smartvif.model.errors import CannotTell, NotFound, Refused
+from smartvif.model.errors import Ambiguous, CannotTell, NotFound, Refused
 from smartvif.plug.journal import Journal, PortStatus
 from smartvif.plug.step import Found, Step
 from smartvif.plug.steps.links import HybridBridge, Tap
@@ -133,7 +133,7 @@ class JournalMachine(RuleBasedStateMachine):
         if len(alike) == 1:
             assert self.journals[by].find(name).id == alike[0]
             return
-        with pytest.raises(NotFound) as caught:
+        with pytest.raises(Ambiguous if alike else NotFound) as caught:
             self.journals[by].find(name)
         assert all(port in caught.value.hint for port in alike or self.records)
 
