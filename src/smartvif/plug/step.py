@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from smartvif.drivers.forwarder import Forwarder
@@ -48,7 +47,6 @@ class World:
     ovs: OpenVSwitch
     forwarder: Forwarder | None = None
     guests: Guests | None = None
-    sysfs: Path = Path("/sys")
 
     def need_forwarder(self) -> Forwarder:
         """The forwarder.
