@@ -15,7 +15,14 @@ from pathlib import Path
 
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovs_rows import OWNER, PortSpec, PortState, insert, interface_row, ovsdb_map
+from smartvif.drivers.ovs_rows import (
+    OWNER,
+    PortSpec,
+    PortState,
+    bridge_ops,
+    interface_row,
+    ovsdb_map,
+)
 from smartvif.drivers.ovsdb import Op
 from smartvif.model.errors import Failed
 
@@ -122,29 +129,15 @@ def _insert_ops(spec: RelaySpec) -> list[Op]:
         mtu_request=spec.mtu,
     )
     local = PortSpec(bridge=spec.bridge, name=spec.bridge, owner=spec.port_id, type="internal")
-    ops: list[Op] = []
-    for number, port in enumerate((local, vf, vhost)):
-        row = {"name": port.name, **interface_row(port)}
-        ops.append(insert("Interface", row, f"interface{number}"))
-        interfaces = ["named-uuid", f"interface{number}"]
-        ops.append(insert("Port", {"name": port.name, "interfaces": interfaces}, f"port{number}"))
     bridge = {
         "name": spec.bridge,
         "datapath_type": "netdev",
-        "ports": ["set", [["named-uuid", f"port{number}"] for number in range(3)]],
         "external_ids": ovsdb_map({OWNER: spec.port_id}),
         # A wire, not a switch: pass on what 802.1D keeps to one link, and learn no addresses,
         # so that a frame is sent to the other port wherever its address was seen before.
         "other_config": ovsdb_map({"forward-bpdu": "true"}),
         "flood_vlans": 0,
     }
-    ops.append(insert("Bridge", bridge, "bridge"))
-    ops.append(
-        {
-            "op": "mutate",
-            "table": "Open_vSwitch",
-            "where": [],
-            "mutations": [["bridges", "insert", ["named-uuid", "bridge"]]],
-        }
+    return bridge_ops(
+        bridge, [{"name": port.name, **interface_row(port)} for port in (local, vf, vhost)]
     )
-    return ops

@@ -69,7 +69,7 @@ class OpenVSwitch:
 
         Raises: CannotTell.
         """
-        columns = ["_uuid", "name", "datapath_type"]
+        columns = ["name", "datapath_type"]
         (found,) = self.db.transact([select("Bridge", [], columns)], self.deadline())
         return tuple(sorted(map(bridge_value, found["rows"]), key=lambda bridge: bridge.name))
 

@@ -5,7 +5,7 @@ The columns are those of ovs-vswitchd.conf.db(5), their notation that of RFC 704
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +31,6 @@ class Bridge:
 
     name: str
     datapath_type: str
-    uuid: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +176,26 @@ def removal_ops(port: Row) -> list[Op]:
     return ops
 
 
+def bridge_ops(row: Row, interfaces: Sequence[Row]) -> list[Op]:
+    """Add the bridge of that Bridge row, with a port of the same name for each Interface row."""
+    ops: list[Op] = []
+    for number, interface in enumerate(interfaces):
+        ops.append(insert("Interface", interface, f"interface{number}"))
+        port = {"name": interface["name"], "interfaces": ["named-uuid", f"interface{number}"]}
+        ops.append(insert("Port", port, f"port{number}"))
+    ports = ["set", [["named-uuid", f"port{number}"] for number in range(len(interfaces))]]
+    ops.append(insert("Bridge", {**row, "ports": ports}, "bridge"))
+    ops.append(
+        {
+            "op": "mutate",
+            "table": "Open_vSwitch",
+            "where": [],
+            "mutations": [["bridges", "insert", ["named-uuid", "bridge"]]],
+        }
+    )
+    return ops
+
+
 def _is(uuid: list[str]) -> list[Any]:
     return ["_uuid", "==", uuid]
 
@@ -199,9 +218,7 @@ def port_state(interface: Row, port: Row, bridge: str) -> PortState:
 def bridge_value(row: Row) -> Bridge:
     """A Bridge row."""
     # An empty datapath_type means "system" (ovs-vswitchd.conf.db(5), Bridge).
-    return Bridge(
-        name=row["name"], datapath_type=row["datapath_type"] or "system", uuid=row["_uuid"][1]
-    )
+    return Bridge(name=row["name"], datapath_type=row["datapath_type"] or "system")
 
 
 def optional(value: Any) -> Any:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from smartvif.drivers.netlink import Links
+from smartvif.drivers.ovs_rows import bridge_ops
 from smartvif.drivers.ovsdb import Deadline, Ovsdb
 from smartvif.model.errors import Failed, Refused
 from smartvif.sim import image, libvirtd, namespaces, nic, sysfs
@@ -143,31 +144,8 @@ def _inside(main: Callable[[], int]) -> NoReturn:
 
 def _add_bridge() -> None:
     database = Ovsdb(host_switch().address)
-    names = ({"name": BRIDGE, "type": "internal"}, {"name": BRIDGE})
-    database.commit(
-        [
-            {"op": "insert", "table": "Interface", "row": names[0], "uuid-name": "interface"},
-            {
-                "op": "insert",
-                "table": "Port",
-                "row": {**names[1], "interfaces": ["named-uuid", "interface"]},
-                "uuid-name": "port",
-            },
-            {
-                "op": "insert",
-                "table": "Bridge",
-                "row": {**names[1], "datapath_type": "netdev", "ports": ["named-uuid", "port"]},
-                "uuid-name": "bridge",
-            },
-            {
-                "op": "mutate",
-                "table": "Open_vSwitch",
-                "where": [],
-                "mutations": [["bridges", "insert", ["named-uuid", "bridge"]]],
-            },
-        ],
-        Deadline(10.0),
-    )
+    row = {"name": BRIDGE, "datapath_type": "netdev"}
+    database.commit(bridge_ops(row, [{"name": BRIDGE, "type": "internal"}]), Deadline(10.0))
     database.close()
 
 
