@@ -30,12 +30,16 @@ class VifType(StrEnum):
     VROUTER = "vrouter"
     VHOSTUSER = "vhostuser"
     HW_VEB = "hw_veb"
+    UNBOUND = "unbound"
     BINDING_FAILED = "binding_failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """The network a port is in. ``mtu`` in bytes; ``vlan`` is the tag on the bridge, if any."""
+    """The network a port is in. ``mtu`` in bytes.
+
+    ``vlan`` is the tag on the bridge, if any: of a provider network, its segmentation id.
+    """
 
     id: str
     bridge: str | None = None
@@ -46,13 +50,19 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """One port as a user or Neutron asks for it. ``pci_slot`` is the VF, once one is claimed."""
+    """One port as a user or Neutron asks for it. ``pci_slot`` is the VF, once one is claimed.
+
+    ``fixed_ips`` are its addresses, of both IP versions. ``trusted`` lets the guest change its
+    VF's MAC address and receive what is not for it.
+    """
 
     id: str
     mac: str
     network: Network
     vnic_type: VnicType = VnicType.NORMAL
     pci_slot: str | None = None
+    fixed_ips: tuple[str, ...] = ()
+    trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,8 @@ class ProfileKind(StrEnum):
     BASE = "VIFPortProfileBase"
     OPENVSWITCH = "VIFPortProfileOpenVSwitch"
     OVS_REPRESENTOR = "VIFPortProfileOVSRepresentor"
+    FP_OPENVSWITCH = "VIFPortProfileFPOpenVSwitch"
+    FP_BRIDGE = "VIFPortProfileFPBridge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +48,10 @@ class Offload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortProfile:
-    """What the switch must know of the port; ``multiqueue`` is for a tap that we create."""
+    """What the switch must know of the port; ``multiqueue`` is for a tap that we create.
+
+    ``bridge_name`` and ``hybrid_plug`` are 6WIND's, in the two FP profiles.
+    """
 
     kind: ProfileKind
     interface_id: str | None = None
@@ -54,6 +59,8 @@ class PortProfile:
     create_port: bool = False
     create_tap: bool = False
     multiqueue: bool = False
+    bridge_name: str | None = None
+    hybrid_plug: bool = False
     offload: Offload | None = None
 
 
@@ -63,7 +70,7 @@ class Vif:
 
     ``vif_name`` is the host-side netdev or port; ``bridge_name`` the hybrid Linux bridge or the
     switch's bridge; ``path`` and ``mode`` are a vhost-user socket's; ``dev_address`` is the VF a
-    guest gets as a PCI device.
+    guest gets as a PCI device. ``fixed_ips`` are the guest's addresses, of both IP versions.
     """
 
     id: str
@@ -78,3 +85,14 @@ class Vif:
     dev_address: str | None = None
     profile: PortProfile | None = None
     has_traffic_filtering: bool = False
+    fixed_ips: tuple[str, ...] = ()
+    trusted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """Whose VIF it is: libvirt's or Nova's identifier and name, and Nova's project."""
+
+    uuid: str
+    name: str
+    project: str | None = None
