@@ -19,11 +19,13 @@ from smartvif.host import facts
 from smartvif.host.facts import Vf
 from smartvif.host.representors import Representors
 from smartvif.model.pci import PciAddress
+from smartvif.model.vif import Machine
 from smartvif.openstack.convert import from_osvif
 from smartvif.plug import apply
 from smartvif.plug.apply import PortPlan
+from smartvif.plug.case import Devices, devices
 from smartvif.plug.journal import Journal
-from smartvif.plug.plan import Devices, devices, plan
+from smartvif.plug.plan import plan
 from smartvif.plug.step import World
 from smartvif.sim.host import OPENVSWITCH
 
@@ -64,7 +66,7 @@ class Smartvif:
             found = self.devices(vif.dev_address)
             # The steps of a real host: a simulated VF has some more, which stand in for hardware.
             found = replace(found, vf=replace(found.vf, simulated=False))
-        steps = plan(vif, vm_uuid=cases.VM, devices=found)
+        steps = plan(vif, machine=Machine(uuid=cases.VM, name="bench"), devices=found)
         return PortPlan(port=vif.id, plan=steps, vf=vif.dev_address)
 
     def unplug(self, case: Case) -> None:
@@ -73,7 +75,7 @@ class Smartvif:
 
     def look_up(self, address: str) -> str:
         """The representor of a VF."""
-        return self.devices(address).representor
+        return str(self.devices(address).representor)
 
     def look_up_cold(self, address: str) -> str:
         """The same, by a process that has not looked for anything before."""
@@ -99,7 +101,8 @@ class Watched(Smartvif):
         self._mark = 0.0
         self.journal = self._watched(self.journal, "journal")
         self.world.links = self._watched(self.world.links, "netlink")
-        self.world.ovs.db = self._watched(self.world.ovs.db, "OVSDB")
+        switch = self.world.need_ovs()
+        switch.db = self._watched(switch.db, "OVSDB")
 
     def devices(self, address: str) -> Devices:
         """As above."""

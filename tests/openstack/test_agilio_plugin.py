@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
+import pkgutil
 import re
 import signal
 import subprocess
@@ -21,15 +23,17 @@ from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.network import Network
 from oslo_config import cfg
 
+from smartvif.chain.detach import reconcile
 from smartvif.chain.host import Host
 from smartvif.chain.settings import load
 from smartvif.control import names
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
+from smartvif.drivers.ovs_rows import PortSpec
 from smartvif.drivers.ovsdb import Ovsdb
-from smartvif.model.errors import CannotTell, Invalid, NotFound
+from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound
+from smartvif.openstack.agilio_ovs import AgilioOvsPlugin
 from smartvif.openstack.options import AGILIO_OVS
-from smartvif.openstack.plugin import SUPPORTED, AgilioOvsPlugin
 from smartvif.prove import ports
 from smartvif.sim import nic
 from smartvif.sim.host import (
@@ -53,7 +57,8 @@ ONE = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
 OTHER = "1e9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
 MAC = "fa:16:3e:12:34:56"
 MTU = 1450
-CAP_NET_ADMIN = 12  # include/uapi/linux/capability.h
+FILTERS = Path(__file__).parents[2] / "packaging" / "rootwrap.d"
+CAP_NET_ADMIN, CAP_SYS_ADMIN = 12, 21  # include/uapi/linux/capability.h
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -87,6 +92,7 @@ def configure(**changes: str) -> None:
     CONFIG.write_text(
         "\n".join(["[os_vif_agilio_ovs]", *lines])
         + f"\n[smartvif_privileged]\nhelper_command = {helper}\n"
+        + f"[smartvif_privileged_netns]\nhelper_command = {helper} --config-file {CONFIG}\n"
     )
     cfg.CONF(["--config-file", str(CONFIG)])
 
@@ -245,11 +251,80 @@ def test_hybrid() -> None:
 
 @on_host
 def test_a_tap_of_the_hypervisors() -> None:
-    """A tap that libvirt will make is not made here: it would refuse to start the guest."""
+    """A tap that libvirt will make is awaited, taken with its MTU, and awaited when it is gone."""
     before = rows(), links()
-    with pytest.raises(PlugException, match=r"leaves the tap .*ovs_create_tap"):
-        plug(vif("normal", vf=None))
+    tap = names.tap(ONE)
+    obj = vif("normal", vf=None)
+    host = Links()
+    for _ in range(2):
+        plug(obj)
+        found = switch().port(tap)
+        assert found is not None
+        assert (found.owner, found.bridge) == (ONE, BRIDGE)
+        assert found.failure == f"could not open network device {tap} (No such device)"
+        assert links() == before[1]
+        assert reconcile(Host(load())) == {}
+    host.add_tap(tap)
+    wait_until(tap, "ofport>0", f"mtu={MTU}", "error=[]")
+    plug(obj)
+    assert_healthy()
+    host.delete(tap)
+    wait_until(tap, "mtu=[]")
+    plug(obj)
+    host.add_tap(tap)
+    wait_until(tap, f"mtu={MTU}")
+    unplug(obj)
+    host.delete(tap)
     assert (rows(), links()) == before
+
+
+def wait_until(interface: str, *conditions: str) -> None:
+    """Wait until Open vSwitch says so of an interface."""
+    wait = ["ovs-vsctl", "--timeout=20", "wait-until", "interface", interface, *conditions]
+    subprocess.run(wait, check=True)
+
+
+@on_host
+def test_an_awaited_port_that_cannot_be() -> None:
+    """That a netdev is absent is the one thing that may be wrong with an awaited port."""
+    spec = PortSpec(bridge=BRIDGE, name=names.tap(ONE), owner=ONE, type="nonsense", awaited=True)
+    with pytest.raises(Failed, match=r"did not take port .*could not open network"):
+        switch().add_port(spec)
+
+
+@on_host
+def test_a_port_of_libvirts() -> None:
+    """A VIF that libvirt plugs itself needs the bridge and nothing else; what we had made goes."""
+    before = rows(), links()
+    obj = vif("normal", vf=None)
+    plug(obj)
+    obj.port_profile.create_port = False
+    for _ in range(2):
+        plug(obj)
+        assert (rows(), links()) == before
+        assert Host(load()).journal.ports() == ()
+    unplug(obj)
+    assert (rows(), links()) == before
+    obj.bridge_name = "br-none"
+    with pytest.raises(PlugException, match="no bridge 'br-none'"):
+        plug(obj)
+
+
+@on_host
+def test_a_lost_journal() -> None:
+    """Without the journal unplug takes away what the switch and the forwarder know to be ours."""
+    forwarder = start_forwarder()
+    plug(vif("direct", OTHER, 2))
+    before = rows(), links().keys()
+    for obj in (vif("normal", vf=None, ovs_create_tap=True), forwarder_vif()):
+        plug(obj)
+        assert (rows(), links().keys()) != before
+        configure(state_path=f"{STATE}/{obj.obj_name()}")
+        os_vif.initialize(reset=True)
+        for _ in range(3):
+            unplug(obj)
+            assert (rows(), links().keys()) == before
+            assert forwarder.ports() == ()
 
 
 @on_host
@@ -301,6 +376,7 @@ def test_unplug_without_the_vf() -> None:
     before = rows()
     obj = vif("direct")
     plug(obj)
+    Links().delete("p0v1")
     Links().delete("p0r1")
     unplug(obj)
     assert rows() == before
@@ -406,26 +482,146 @@ def test_a_broken_configuration() -> None:
 
 @on_host
 def test_capabilities_of_the_daemon() -> None:
-    """The daemon has CAP_NET_ADMIN and no other capability, and is not there before it is used."""
-    obj = vif("normal", vf=None, ovs_create_tap=True)
-    assert daemons() == []
-    unplug(obj)
-    assert daemons() == []
-    plug(obj)
-    (capabilities,) = daemons()
-    wanted = 1 << CAP_NET_ADMIN
-    assert capabilities == {"CapEff": wanted, "CapPrm": wanted, "CapInh": 0, "CapAmb": 0}
+    """Each daemon has the capabilities it needs and no other, and is not there before it is used.
+
+    Only a port behind the forwarder needs the one that may enter namespaces.
+    """
+    from smartvif.openstack.privileged import PrivilegedPortFiles
+
+    start_forwarder()
+    assert daemons() == {}
+    for directory in ("/run/nowhere", CONFIG):
+        PrivilegedPortFiles(Path(directory)).remove(ONE)
+    for obj in (vif("normal", vf=None, ovs_create_tap=True), forwarder_vif()):
+        unplug(obj)
+    assert daemons() == {}
+    plug(vif("normal", OTHER, vf=None, ovs_create_tap=True))
+    links_only = {"privileged": capabilities(CAP_NET_ADMIN)}
+    assert daemons() == links_only
+    plug(forwarder_vif())
+    entering = capabilities(CAP_NET_ADMIN, CAP_SYS_ADMIN)
+    assert daemons() == links_only | {"privileged_netns": entering}
 
 
-def daemons() -> list[dict[str, int]]:
-    """The capabilities of each of our privileged daemons."""
-    found = []
+def capabilities(*numbers: int) -> dict[str, int]:
+    """A process with these in effect and none to hand on, as its status in /proc has it."""
+    wanted = sum(1 << number for number in numbers)
+    return {"CapEff": wanted, "CapPrm": wanted, "CapInh": 0, "CapAmb": 0}
+
+
+def daemons() -> dict[str, dict[str, int]]:
+    """The capabilities of our privileged daemons, by the module of each."""
+    found = {}
     for process in Path("/proc").glob("[0-9]*"):
-        if b"smartvif.openstack.privileged" in (process / "cmdline").read_bytes():
+        command = (process / "cmdline").read_bytes().decode()
+        if context := re.search(r"smartvif\.openstack\.(\w+)\.context", command):
+            assert context[1] not in found
             status = dict(re.findall(r"(Cap\w+):\s+(\w+)", (process / "status").read_text()))
             kinds = ("CapEff", "CapPrm", "CapInh", "CapAmb")
-            found.append({kind: int(status[kind], 16) for kind in kinds})
+            found[context[1]] = {kind: int(status[kind], 16) for kind in kinds}
     return found
+
+
+@on_host
+def test_a_service_that_is_not_root() -> None:
+    """Without any capability of its own a service plugs and unplugs a forwarder's port."""
+    from oslo_privsep import capabilities as own
+
+    forwarder = start_forwarder()
+    before = rows(), links()
+    own.drop_all_caps_except([], [], [])
+    with pytest.raises(Failed, match="not permitted"):
+        Links().set_mtu("p0v1", MTU)
+    with pytest.raises(Failed, match="not permitted"):
+        Links(FORWARDER_NETNS).get("lo")
+    obj = forwarder_vif()
+    for _ in range(2):
+        plug(obj)
+        assert "p0v1" not in links()
+        assert "p0v1" in {port.name for port in forwarder.ports() if port.failure is None}
+    # What a QEMU that was killed leaves in a directory that is not the service's.
+    left = Path(obj.path)
+    left.touch()
+    SOCKETS.chmod(0o555)
+    for _ in range(2):
+        unplug(obj)
+        assert forwarder.ports() == ()
+        assert (rows(), links()) == before
+        assert left.exists()
+
+
+@on_host
+def test_the_namespace_is_the_configurations() -> None:
+    """The daemon enters the namespace that its own configuration names, whatever it is told."""
+    from smartvif.openstack import privileged_netns
+
+    group = "os_vif_agilio_ovs"
+    for name in (FORWARDER_NETNS, "another"):
+        subprocess.run(["ip", "netns", "add", name], check=True)
+        subprocess.run(["ip", "-n", name, "link", "add", name, "type", "bridge"], check=True)
+    inside = privileged_netns.ForwarderLinks(group)
+    cfg.CONF.set_override("forwarder_netns", "another", group=group)
+    assert inside.get(FORWARDER_NETNS) is not None
+    assert inside.get("another") is None
+    with pytest.raises(NotFound, match="no such link"):
+        inside.set_up("absent", mtu=MTU)
+    with pytest.raises(NotFound, match="no such link"):
+        inside.move("absent", None)
+    refused: list[Callable[[], object]] = [
+        lambda: inside.set_up(FORWARDER_NETNS, mtu=1 << 20),
+        lambda: inside.set_up("a name that is too long", mtu=MTU),
+        lambda: inside.get("../lo"),
+        lambda: inside.move("a name that is too long", None),
+        lambda: privileged_netns.ForwarderLinks("DEFAULT").get("lo"),
+    ]
+    for act in refused:
+        with pytest.raises(Invalid):
+            act()
+    with pytest.raises(Failed, match=r"knows no forwarder_netns in \[os_vif_vrouter\]"):
+        privileged_netns.ForwarderLinks("os_vif_vrouter").get("lo")
+    channel = privileged_netns.context.channel
+    for name in ("os.getpid", "smartvif.openstack.privileged._delete"):
+        with pytest.raises(Exception, match="not exported"):
+            channel.remote_call(name, ("lo",), {}, 5)
+
+
+@on_host
+def test_a_namespace_that_is_not_there() -> None:
+    """It is not made, and the error names the option; nothing is left of the plug."""
+    FORWARDER.mkdir()
+    forwarder_switch(1).start_database()
+    before = rows(), links()
+    with pytest.raises(PlugException, match=r"no network namespace .forwarder.*forwarder_netns"):
+        plug(forwarder_vif())
+    assert (rows(), links()) == before
+    assert Host(load()).journal.ports() == ()
+    assert not Path("/run/netns", FORWARDER_NETNS).exists()
+
+
+def test_rootwrap() -> None:
+    """The packaged filters let root start the helper for each of our contexts, and nothing else."""
+    from oslo_privsep.priv_context import PrivContext
+    from oslo_rootwrap import wrapper
+
+    import smartvif.openstack
+
+    # The last one is rootwrap's own, of the versions that let every helper be started.
+    filters = wrapper.load_filters([str(FILTERS)])[:2]
+    modules = pkgutil.iter_modules(smartvif.openstack.__path__, "smartvif.openstack.")
+    found = {
+        f"{module.name}.{name}"
+        for module in modules
+        for name, value in vars(importlib.import_module(module.name)).items()
+        if isinstance(value, PrivContext)
+    }
+    entries = re.findall("^[^#\\[\n]+", FILTERS.joinpath("smartvif.filters").read_text(), re.M)
+    assert len(found) == len(filters) == len(entries)
+    start = ["privsep-helper", "--config-file", "/etc/nova/nova.conf", "--privsep_context"]
+    end = ["--privsep_sock_path", "/tmp/tmpabc/privsep.sock"]  # noqa: S108
+    for context in found:
+        assert [each.match([*start, context, *end]) for each in filters].count(True) == 1
+    for other in ("os.path", "smartvif.openstack.privileged.context.x"):
+        assert not any(each.match([*start, other, *end]) for each in filters)
 
 
 @on_host
@@ -469,7 +665,7 @@ def test_every_change_is_the_daemons() -> None:
     """No call that changes a link is left to the service itself."""
     from smartvif.openstack.privileged import PrivilegedLinks
 
-    reading = {"get", "names", "close"}
+    reading = {"get", "names", "vf_trust", "is_idle_tap", "close"}
     public = {name for name in vars(Links) if not name.startswith("_")}
     assert public - vars(PrivilegedLinks).keys() == reading
 
@@ -504,7 +700,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     ("kind", "profile", "offloaded"),
     [
         (str(kind), str(profile), offloaded)
-        for kind, (_, profiles) in SUPPORTED.items()
+        for kind, (_, profiles) in AgilioOvsPlugin.SUPPORTED.items()
         for profile in profiles
         for offloaded in (False, True)
         if not offloaded or kind in {"VIFHostDevice", "VIFVHostUser"}

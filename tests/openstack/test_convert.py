@@ -7,7 +7,9 @@ from typing import Any
 
 import os_vif
 import pytest
+from os_vif.objects import fixed_ip as osv_ip
 from os_vif.objects import network as osv_network
+from os_vif.objects import subnet as osv_subnet
 from os_vif.objects import vif as osv
 
 from smartvif.model.errors import Invalid
@@ -81,6 +83,59 @@ def test_a_network_in_full() -> None:
     assert from_osvif(made(osv.VIFGeneric, network=network)).network.mtu is None
 
 
+def subnet(*addresses: str) -> Any:
+    """A subnet in which the port has these addresses, each with a floating one before it."""
+    ips = [osv_ip.FixedIP(address=address, floating_ips=["203.0.113.9"]) for address in addresses]
+    return osv_subnet.Subnet(ips=osv_ip.FixedIPList(objects=ips))
+
+
+@pytest.mark.parametrize(
+    ("subnets", "expected"),
+    [
+        ([], ()),
+        ([subnet("10.0.0.5")], ("10.0.0.5",)),
+        ([subnet()], ()),
+        ([osv_subnet.Subnet()], ()),
+        (
+            [subnet("10.0.0.5", "10.0.0.4"), subnet(), subnet("FD00:0::5"), subnet("10.0.1.5")],
+            ("10.0.0.5", "10.0.0.4", "fd00::5", "10.0.1.5"),
+        ),
+    ],
+)
+def test_the_fixed_ips(subnets: list[Any], expected: tuple[str, ...]) -> None:
+    """Every address of every subnet is kept, in order, and none is asked for where none is."""
+    listed = osv_subnet.SubnetList(objects=subnets)
+    network = osv_network.Network(id=NET, subnets=listed)
+    assert from_osvif(made(osv.VIFGeneric, network=network)).fixed_ips == expected
+
+
+@pytest.mark.parametrize("subnets", [osv_subnet.SubnetList(), None])
+def test_no_fixed_ips(subnets: Any) -> None:
+    """A list of subnets that nobody filled, or nobody made, holds no address."""
+    network = osv_network.Network(id=NET)
+    if subnets is not None:
+        network.subnets = subnets
+    assert from_osvif(made(osv.VIFGeneric, network=network)).fixed_ips == ()
+
+
+def test_the_fast_path_profiles() -> None:
+    """6WIND's profiles keep their bridge, and whether it is a hybrid one."""
+    profile: Any = osv.VIFPortProfileFPOpenVSwitch(
+        interface_id=ID, datapath_type="netdev", bridge_name="qbr0", hybrid_plug=True
+    )
+    assert from_osvif(made(osv.VIFVHostUser, port_profile=profile)).profile == PortProfile(
+        kind=ProfileKind.FP_OPENVSWITCH,
+        interface_id=ID,
+        datapath_type="netdev",
+        bridge_name="qbr0",
+        hybrid_plug=True,
+    )
+    profile = osv.VIFPortProfileFPBridge(bridge_name="brq0")
+    assert from_osvif(made(osv.VIFVHostUser, port_profile=profile)).profile == PortProfile(
+        kind=ProfileKind.FP_BRIDGE, bridge_name="brq0"
+    )
+
+
 def test_the_open_vswitch_profile() -> None:
     """All that the plugin needs for a tap on Open vSwitch is kept."""
     profile = osv.VIFPortProfileOpenVSwitch(
@@ -102,6 +157,8 @@ def test_the_open_vswitch_profile() -> None:
         (osv.VIFPortProfileBase, ProfileKind.BASE),
         (osv.VIFPortProfileOpenVSwitch, ProfileKind.OPENVSWITCH),
         (osv.VIFPortProfileOVSRepresentor, ProfileKind.OVS_REPRESENTOR),
+        (osv.VIFPortProfileFPOpenVSwitch, ProfileKind.FP_OPENVSWITCH),
+        (osv.VIFPortProfileFPBridge, ProfileKind.FP_BRIDGE),
     ],
 )
 def test_an_offload_in_each_profile(cls: Any, kind: ProfileKind) -> None:
@@ -165,8 +222,8 @@ def test_the_old_fields_beside_other_new_ones(old: dict[str, str]) -> None:
         (lambda: made(osv.VIFNestedDPDK), "VIFNestedDPDK"),
         (lambda: made(osv.VIFHostDevice, dev_type="generic"), "generic"),
         (
-            lambda: made(osv.VIFVHostUser, port_profile=osv.VIFPortProfileFPBridge()),
-            "VIFPortProfileFPBridge",
+            lambda: made(osv.VIFVHostUser, port_profile=osv.VIFPortProfileFPTap()),
+            "VIFPortProfileFPTap",
         ),
         (
             lambda: made(

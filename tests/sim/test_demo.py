@@ -22,11 +22,12 @@ from commands import SMARTVIF, refused, smartvif
 import smartvif as package
 from smartvif.chain import demo
 from smartvif.chain.attach import attach
-from smartvif.chain.demo import Ping, Result
+from smartvif.chain.demo import Ping, Result, Round
 from smartvif.chain.host import Host
 from smartvif.chain.request import Request
 from smartvif.cli.main import cli
 from smartvif.plug.journal import PortRecord
+from smartvif.plug.plan import Switch
 from smartvif.prove.map import Map
 from smartvif.sim import image, namespaces
 
@@ -111,7 +112,7 @@ def start() -> subprocess.Popen[str]:
 
 
 def test_the_demonstration() -> None:
-    """One document of the documented shape, six complete pairs of pings, and nothing is left."""
+    """One document of the documented shape, two times six pairs of pings, nothing is left."""
 
     def body() -> None:
         before = traces()
@@ -121,22 +122,23 @@ def test_the_demonstration() -> None:
         assert json.loads(done.stdout) == {
             "schema": "smartvif.demo/1",
             "guests": [
-                {"name": "vm1", "mode": "normal", "switch": "ovs", "simulated": []},
-                {
-                    "name": "vm2",
-                    "mode": "direct",
-                    "switch": "ovs",
-                    "simulated": ["vf", "eswitch", "passthrough"],
-                },
-                {
-                    "name": "vm3",
-                    "mode": "virtio-forwarder",
-                    "switch": "ovs",
-                    "simulated": ["vf", "eswitch"],
-                },
+                {"name": vm, "mode": mode, "switch": switch, "simulated": simulated + more}
+                for switch, more in (("ovs", []), ("vrouter", ["vrouter"]))
+                for vm, mode, simulated in (
+                    ("vm1", "normal", []),
+                    ("vm2", "direct", ["vf", "eswitch", "passthrough"]),
+                    ("vm3", "virtio-forwarder", ["vf", "eswitch"]),
+                )
             ],
             "pings": [
-                {"from": one, "to": other, "sent": demo.PINGS, "received": demo.PINGS}
+                {
+                    "switch": switch,
+                    "from": one,
+                    "to": other,
+                    "sent": demo.PINGS,
+                    "received": demo.PINGS,
+                }
+                for switch in ("ovs", "vrouter")
                 for one, other in itertools.permutations(GUESTS, 2)
             ],
             "leftovers": [],
@@ -212,7 +214,8 @@ def test_a_ping_that_is_not_answered_fails_the_demonstration(
     drop = "priority=9,icmp,nw_src=10.0.0.2,nw_dst=10.0.0.1,icmp_type=0,actions=drop"
 
     def attach_and_drop(request: Request, host: Host, **options: Any) -> PortRecord:
-        subprocess.run(["ovs-ofctl", "add-flow", request.bridge, drop], check=True)
+        if request.bridge is not None:
+            subprocess.run(["ovs-ofctl", "add-flow", request.bridge, drop], check=True)
         return attach(request, host, **options)
 
     log = logging.getLogger("smartvif.sim")
@@ -226,8 +229,12 @@ def test_a_ping_that_is_not_answered_fails_the_demonstration(
         cli.main(["demo", "-f", "json"], standalone_mode=False)
     assert end.value.code == 1
     document = json.loads(capfd.readouterr().out)
-    unanswered = [(ping["from"], ping["to"]) for ping in document["pings"] if not ping["received"]]
-    assert unanswered == [("vm1", "vm2")]
+    unanswered = [
+        (ping["switch"], ping["from"], ping["to"])
+        for ping in document["pings"]
+        if not ping["received"]
+    ]
+    assert unanswered == [("ovs", "vm1", "vm2")]
     assert document["leftovers"] == []
 
 
@@ -241,7 +248,8 @@ def test_what_counts_as_complete() -> None:
         ((whole, lossy), (), False),
         ((whole,), ("journal: port x",), False),
     ):
-        found = Result(attached=(), pings=pings, map=nothing, leftovers=leftovers)
+        shown = Round(switch=Switch.OVS, attached=(), pings=pings, map=nothing)
+        found = Result(rounds=(shown,), leftovers=leftovers)
         assert found.complete is complete
 
 

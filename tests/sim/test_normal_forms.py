@@ -16,6 +16,7 @@ from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovsdb import Ovsdb
 from smartvif.guest.xml import interface_xml
 from smartvif.model.port import Network, Port
+from smartvif.model.vif import Machine
 from smartvif.plug.apply import plug, unplug
 from smartvif.plug.plan import plan
 from smartvif.plug.step import World
@@ -59,7 +60,7 @@ def test_a_hybrid_port_carries_packets_and_leaves_nothing() -> None:
     for number in (1, 2):
         port = _port(BRIDGE, number, mtu=1400)
         vif = build_vif(port, bind(port, switch))
-        steps = plan(vif, vm_uuid=str(uuid.uuid4()))
+        steps = plan(vif, machine=Machine(uuid=str(uuid.uuid4()), name="vm"))
         for _ in range(2):
             plug(vif.id, steps, host.journal, host.world)
         assert vif.bridge_name is not None
@@ -110,8 +111,9 @@ def test_a_port_with_the_switchs_own_socket_carries_packets_and_leaves_nothing()
         vm = f"vm{number}"
         port = _port("br-dpdk", number)
         vif = build_vif(port, bind(port, switch))
+        machine = Machine(uuid=host.domains.uuid(vm), name=vm)
         guest = GuestInterface(domain=vm, mac=vif.address, xml=interface_xml(vif))
-        plug(vif.id, (*plan(vif, vm_uuid=host.domains.uuid(vm)), guest), host.journal, world)
+        plug(vif.id, (*plan(vif, machine=machine), guest), host.journal, world)
         console = Console(GUESTS / f"{vm}.agent")
         found = f"until grep -q {vif.address} /sys/class/net/eth0/address; do sleep 0.2; done"
         code, said = console.run(

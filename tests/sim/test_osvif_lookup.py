@@ -60,6 +60,7 @@ def look_up(layout: nic.NicLayout, step: int) -> list[dict[str, object]]:
 
 def inside() -> int:
     """Make the card's interfaces once, and look in the tree of one layout after the other."""
+    namespaces.mount("none", "/run", kind="tmpfs")
     nic.create(nic.NicLayout.parse("4x256"))
     folder, answers = scratch(), {}
     for text, step in LAYOUTS.items():
@@ -75,6 +76,7 @@ def refused() -> int:
     """Make a card where its names are taken, first one that is seen and then one that is not."""
     from pyroute2 import IPRoute
 
+    namespaces.mount("none", "/run", kind="tmpfs")
     layout, answers = nic.NicLayout.parse("1x2"), []
     for name, alias in (("p0r1", None), ("lo0", "p0r1")):
         with IPRoute() as kernel:
@@ -95,20 +97,23 @@ def made() -> int:
     """Make a card and say what the kernel then has of each of its interfaces."""
     from pyroute2 import IPRoute
 
+    namespaces.mount("none", "/run", kind="tmpfs")
     layout = nic.NicLayout.parse("2x3")
     nic.create(layout)
     write_sysfs(layout, scratch())
-    with IPRoute() as kernel:
+    with IPRoute() as kernel, IPRoute(netns=nic.NETNS) as inside:
         links = {link["index"]: link for link in kernel.get_links()}
+        inner = {link["index"]: link for link in inside.get_links()}
     answers = {
         link.get_attr("IFLA_IFNAME"): {
             "mac": link.get_attr("IFLA_ADDRESS"),
             "mtu": link.get_attr("IFLA_MTU"),
-            "peer": links[link.get_attr("IFLA_LINK")].get_attr("IFLA_IFNAME"),
+            "peer": [place[link.get_attr("IFLA_LINK")].get_attr("IFLA_IFNAME"), place is inner],
             "ifindex": index,
         }
         for index, link in links.items()
         if link.get_attr("IFLA_LINK")
+        for place in [links if link.get_attr("IFLA_LINK_NETNSID") is None else inner]
     }
     shown = {
         path.parent.name: int(path.read_text()) for path in SCRATCH.glob("class/net/*/ifindex")
@@ -154,14 +159,17 @@ def test_os_vif_finds_the_same() -> None:
 
 
 def test_interfaces_of_a_card() -> None:
-    """A card's interfaces are veth pairs, without IPv6, with the MAC addresses of the layout."""
+    """A card's interfaces are ends of veth pairs, without IPv6, with the layout's MAC addresses.
+
+    Those of VFs and representors have their other ends inside the card, by the same names.
+    """
     answers = in_namespaces("made")
     assert isinstance(answers, dict)
     pairs = [(nic.uplink(pf), nic.wire(pf)) for pf in range(2)]
-    pairs += [
-        (nic.vf_netdev(pf, vf), nic.representor(pf, vf)) for pf in range(2) for vf in range(3)
-    ]
-    peers = dict(pairs) | {other: one for one, other in pairs}
+    peers = {one: [other, False] for pair in pairs for one, other in (pair, pair[::-1])}
+    for pf, vf in ((pf, vf) for pf in range(2) for vf in range(3)):
+        for name in (nic.vf_netdev(pf, vf), nic.representor(pf, vf)):
+            peers[name] = [name, True]
     assert {name: link["peer"] for name, link in answers["kernel"].items()} == peers
     for name, link in answers["kernel"].items():
         assert (link["mac"], link["mtu"]) == (nic.mac(name), 1500)

@@ -18,6 +18,7 @@ from smartvif.chain.demo import traces
 from smartvif.chain.detach import detach, reconcile
 from smartvif.chain.host import Host
 from smartvif.chain.request import Mode, Request
+from smartvif.drivers.netlink import Links
 from smartvif.host import facts
 from smartvif.model.errors import Failed, Refused, SmartvifError, StepFailed, TimedOut
 from smartvif.plug.step import Step, World
@@ -26,7 +27,7 @@ from smartvif.plug.steps.links import Tap
 from smartvif.plug.steps.ovs import SwitchPort
 from smartvif.plug.steps.vf import Relay, SimulatedPassthrough, VfSettings
 from smartvif.sim.host import BRIDGE, OPENVSWITCH, SIMULATION
-from smartvif.sim.nic import representor
+from smartvif.sim.nic import NETNS, representor, vf_netdev
 from smartvif.sim.testing import on_simulated_host
 
 _STEPS: dict[Mode, tuple[type, ...]] = {
@@ -151,7 +152,10 @@ def test_a_vf_that_vanished_is_no_hindrance_to_detaching() -> None:
         record = attach(_request(mode), host)
         assert record.vf is not None
         number = int(record.facts["switch_port"].removeprefix("p0r"))
-        host.world.links.delete(representor(0, number))
+        # Without its inner end a netdev is gone, in whatever namespace it is.
+        inside = Links(NETNS)
+        inside.delete(vf_netdev(0, number))
+        inside.delete(representor(0, number))
         (SIMULATION / "sys" / "bus/pci/devices" / record.vf).unlink()
         detach(record.id, _host())
         gone = {trace for trace in before if f"p0r{number} " in trace or f"p0v{number} " in trace}
@@ -206,7 +210,7 @@ def test_a_stopped_vswitchd_undoes_the_plug_and_the_rest_waits_for_it() -> None:
     host = _host()
     before = traces(host)
     vswitchd = int((OPENVSWITCH / "ovs-vswitchd.pid").read_text())
-    host.world.ovs.timeout = 1.0
+    host.world.need_ovs().timeout = 1.0
     os.kill(vswitchd, signal.SIGSTOP)
     with pytest.raises(StepFailed) as caught:
         attach(_request(Mode.NORMAL), host)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
+import unittest
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from smartvif.control import names as names_of
 from smartvif.model.errors import Failed, Refused, StepFailed
 from smartvif.plug import steps
 from smartvif.plug.apply import PortPlan, plug, plug_many, recover, unplug
@@ -38,6 +40,17 @@ class Toys:
     broken: set[str] = field(default_factory=set)
     log: list[str] = field(default_factory=list)
     life: int | None = None
+    ovs: None = None
+    vrouter: None = None
+    forwarder: None = None
+
+    @property
+    def links(self) -> Toys:
+        """The links are toys as well."""
+        return self
+
+    def get(self, name: str) -> str | None:
+        return name if name in self.there else None
 
     def act(self, verb: str, name: str) -> None:
         self.live()
@@ -352,6 +365,15 @@ def test_unplugging_three_times(journal: Journal, toys: Toys) -> None:
         unplug(port, journal, world(toys))
         assert (toys.there, journal.ports()) == (set(), ())
     assert toys.heard("undo") == ["p.b", "p.a"]
+
+
+def test_what_bears_the_name_of_an_unknown_port(journal: Journal, toys: Toys) -> None:
+    """A link that is named after a port which the journal does not know is left, with a warning."""
+    toys.there = {names_of.tap("p")}
+    with unittest.TestCase().assertLogs("smartvif.plug.sweep", "WARNING") as said:
+        unplug("p", journal, world(toys))
+    assert toys.there == {names_of.tap("p")}
+    assert names_of.tap("p") in said.output[0]
 
 
 def test_another_plan_replaces_the_old_one(journal: Journal, toys: Toys) -> None:

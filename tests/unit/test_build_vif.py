@@ -19,6 +19,8 @@ DOC = Path(__file__).parents[2] / "docs" / "reference" / "vif-table.md"
 ID = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
 VF = "0000:03:00.1"
 SOCKET = "/run/vhu/guest.sock"
+AGILIO, VHOSTUSER = VifType.AGILIO_OVS, VifType.VHOSTUSER
+VROUTER, HW_VEB = VifType.VROUTER, VifType.HW_VEB
 Details = dict[str, str | bool]
 
 
@@ -41,7 +43,7 @@ def port(vnic_type: VnicType = VnicType.NORMAL, **changes: object) -> Port:
 
 
 def binding(vif_type: VifType = VifType.OVS, **details: str | bool) -> Binding:
-    given: Details = {"vhostuser_socket": SOCKET, "vhostuser_ovs_plug": True}
+    given: Details = {"vhostuser_socket": SOCKET, "vhostuser_ovs_plug": True, "vlan": "5"}
     return Binding(vif_type=vif_type, details=given | details)
 
 
@@ -55,9 +57,8 @@ def test_each_row_of_the_page() -> None:
     rows = section("From binding to VIF")
     for vif_type, vnic_type, condition, kind, plugin, name, profile in rows:
         keys = re.findall(r"`(\w+)`", condition)
-        details: Details = {key: True for key in keys if key != "vhostuser_socket"}
-        if "vhostuser_socket" in keys:
-            details["vhostuser_socket"] = SOCKET
+        said: Details = {"vhostuser_socket": SOCKET, "vlan": "7"}
+        details: Details = {key: said.get(key, True) for key in keys}
         bound = Binding(vif_type=VifType(vif_type.strip("`")), details=details)
         vif = build_vif(port(VnicType(vnic_type.strip("`"))), bound)
         assert vif.kind == kind.strip("`")
@@ -68,8 +69,16 @@ def test_each_row_of_the_page() -> None:
             "-": None,
             "Open vSwitch": ProfileKind.OPENVSWITCH,
             "Representor": ProfileKind.OVS_REPRESENTOR,
+            "offload": ProfileKind.BASE,
+            "fast path OVS": ProfileKind.FP_OPENVSWITCH,
+            "fast path bridge": ProfileKind.FP_BRIDGE,
         }
         assert (vif.profile.kind if vif.profile else None) == kinds[profile]
+        offloaded = vif.profile is not None and vif.profile.offload is not None
+        assert offloaded == (profile in {"Representor", "offload"})
+        on_bridge = vif.plugin in {"ovs", "agilio_ovs", "vhostuser_fp"} or "remote" in vnic_type
+        assert vif.network.bridge == ("br-int" if on_bridge else None)
+        assert vif.network.vlan == (7 if "vlan" in keys else 5)
 
 
 def test_every_pair_that_is_not_on_the_page_is_an_error() -> None:
@@ -161,13 +170,106 @@ def test_the_socket_mode_is_the_controllers(mode: SocketMode) -> None:
     assert build_vif(port(VnicType.VIRTIO_FORWARDER), bound).mode is mode
 
 
-@pytest.mark.parametrize("details", [{}, {"vhostuser_ovs_plug": True, "vhostuser_fp_plug": True}])
-def test_a_vhost_user_port_of_another_switch(details: Details) -> None:
-    """A vhost-user port that is not for Open vSwitch is not plugged as if it were."""
-    socket: Details = {"vhostuser_socket": SOCKET}
-    bound = Binding(vif_type=VifType.VHOSTUSER, details=socket | details)
-    with pytest.raises(Invalid, match="not for Open vSwitch"):
-        build_vif(port(), bound)
+@pytest.mark.parametrize(
+    ("plugs", "plugin"),
+    [
+        ("fp ovs vrouter", "vhostuser_fp"),
+        ("fp vrouter", "vhostuser_fp"),
+        ("ovs vrouter", "ovs"),
+        ("vrouter", "contrail_vrouter"),
+        ("", "noop"),
+    ],
+)
+def test_whose_a_socket_is(plugs: str, plugin: str) -> None:
+    """Of several switches that a binding names, one has the socket; a false one is not named."""
+    flags: Details = {
+        f"vhostuser_{switch}_plug": switch in plugs.split() for switch in ("fp", "ovs", "vrouter")
+    }
+    vif = build_vif(port(), binding(VHOSTUSER, **flags))
+    assert (vif.plugin, vif.path, vif.mode) == (plugin, SOCKET, SocketMode.SERVER)
+
+
+@pytest.mark.parametrize(
+    ("hybrid", "bridge"), [(False, "br-left"), (True, "qbr0d9a1b2c-3e")], ids=["plain", "hybrid"]
+)
+def test_a_fast_path_on_open_vswitch(hybrid: bool, bridge: str) -> None:
+    """6WIND's plugin learns which bridge to make the port on, and whether it is a Linux bridge."""
+    bound = binding(
+        VHOSTUSER,
+        vhostuser_fp_plug=True,
+        ovs_hybrid_plug=hybrid,
+        bridge_name="br-left",
+        datapath_type="netdev",
+    )
+    assert build_vif(port(), bound).profile == PortProfile(
+        kind=ProfileKind.FP_OPENVSWITCH,
+        interface_id=ID,
+        datapath_type="netdev",
+        bridge_name=bridge,
+        hybrid_plug=hybrid,
+    )
+
+
+def test_a_fast_path_on_a_linux_bridge() -> None:
+    """Without Open vSwitch the bridge is a Linux bridge, whatever else the details say."""
+    bound = binding(
+        VHOSTUSER, vhostuser_fp_plug=True, vhostuser_ovs_plug=False, ovs_hybrid_plug=True
+    )
+    profile = PortProfile(kind=ProfileKind.FP_BRIDGE, bridge_name="br-int")
+    assert build_vif(port(), bound).profile == profile
+
+
+def test_an_offloaded_vrouter_port_in_full() -> None:
+    """The guest has the VF, the vRouter its representor; there is no bridge, nor a VIF name."""
+    offload = Offload(representor_name="tap0d9a1b2c-3e", representor_address=VF)
+    network = Network(id="n", vlan=5, mtu=1450)
+    profile = PortProfile(kind=ProfileKind.BASE, offload=offload)
+    direct = Vif(
+        id=ID,
+        kind=VifKind.HOST_DEVICE,
+        plugin="vrouter",
+        address="52:54:00:12:34:56",
+        network=network,
+        dev_address=VF,
+        profile=profile,
+        has_traffic_filtering=True,
+    )
+    asked = port(VnicType.DIRECT, network=replace(network, physical_network="left"))
+    assert build_vif(asked, binding(VROUTER, port_filter=True)) == direct
+    relayed = build_vif(
+        replace(asked, vnic_type=VnicType.VIRTIO_FORWARDER), binding(VROUTER, port_filter=True)
+    )
+    assert relayed == replace(
+        direct,
+        kind=VifKind.VHOSTUSER,
+        dev_address=None,
+        vif_name="tap0d9a1b2c-3e",
+        path=SOCKET,
+        mode=SocketMode.SERVER,
+    )
+
+
+@pytest.mark.parametrize("vnic_type", [VnicType.DIRECT, VnicType.MACVTAP])
+@pytest.mark.parametrize(("text", "vlan"), [("0", 0), ("1", 1), ("4094", 4094)])
+def test_the_nics_own_vlan(vnic_type: VnicType, text: str, vlan: int) -> None:
+    """The tag is the binding's, which Neutron says as text, and 0 where the network has none."""
+    vif = build_vif(port(vnic_type), binding(HW_VEB, vlan=text))
+    assert vif.network == Network(id="n", vlan=vlan, mtu=1450)
+    assert (vif.dev_address, vif.profile, vif.vif_name) == (VF, None, None)
+
+
+BOUND_PAIRS = [(row[0].strip("`"), row[1].strip("`")) for row in section("From binding to VIF")]
+
+
+@pytest.mark.parametrize(("vif_type", "vnic_type"), sorted(set(BOUND_PAIRS)))
+def test_what_every_vif_has_of_its_port(vif_type: str, vnic_type: str) -> None:
+    """Trust and addresses come from the port, each address in its one spelling."""
+    asked = port(VnicType(vnic_type), fixed_ips=("10.0.0.5", "FD00:0::5", "10.0.0.4"), trusted=True)
+    vif = build_vif(asked, binding(VifType(vif_type)))
+    assert vif.fixed_ips == ("10.0.0.5", "fd00::5", "10.0.0.4")
+    assert vif.trusted
+    plain = build_vif(port(VnicType(vnic_type)), binding(VifType(vif_type)))
+    assert (plain.fixed_ips, plain.trusted) == ((), False)
 
 
 def test_a_bridge_name_the_kernel_does_not_take() -> None:
@@ -196,7 +298,6 @@ FOREIGN = (
 )
 BARE_METAL = (VnicType.BAREMETAL, VnicType.SMART_NIC)
 CANNOT = "cannot carry VNIC type"
-AGILIO, VHOSTUSER = VifType.AGILIO_OVS, VifType.VHOSTUSER
 DIRECT, FORWARDER = port(VnicType.DIRECT), port(VnicType.VIRTIO_FORWARDER)
 NO_BRIDGE = port(network=Network(id="n"))
 
@@ -217,7 +318,50 @@ REFUSED: dict[str, tuple[str, list[tuple[Port, Binding]]]] = {
             if vnic_type is not VnicType.NORMAL
         ],
     ),
-    "no-pci-slot": ("no VF is claimed", [(replace(DIRECT, pci_slot=None), binding())]),
+    "vrouter-unsupported": (
+        CANNOT,
+        [
+            (port(vnic_type), binding(VROUTER))
+            for vnic_type in VnicType
+            if vnic_type not in {VnicType.NORMAL, VnicType.DIRECT, VnicType.VIRTIO_FORWARDER}
+        ],
+    ),
+    "hw-veb-vnic": (
+        CANNOT,
+        [
+            (port(vnic_type), binding(HW_VEB))
+            for vnic_type in VnicType
+            if vnic_type not in {VnicType.DIRECT, VnicType.MACVTAP, VnicType.VIRTIO_FORWARDER}
+        ],
+    ),
+    "hw-veb-no-vlan": (
+        "names no VLAN",
+        [(DIRECT, without("vlan", HW_VEB)), (FORWARDER, without("vlan", HW_VEB))],
+    ),
+    "hw-veb-bad-vlan": (
+        "VLAN",
+        [
+            (DIRECT, binding(HW_VEB, vlan=vlan))
+            for vlan in ("", "untagged", "-1", "4095", "5.0", " 5", "\u0665", True)
+        ],
+    ),
+    "unbound": (
+        "there is no VIF",
+        [(port(), Binding(vif_type=t)) for t in (VifType.UNBOUND, VifType.BINDING_FAILED)],
+    ),
+    "no-pci-slot": (
+        "no VF is claimed",
+        [
+            (replace(asked, pci_slot=None), binding(vif_type))
+            for asked, vif_type in (
+                (DIRECT, VifType.OVS),
+                (DIRECT, VROUTER),
+                (FORWARDER, VROUTER),
+                (DIRECT, HW_VEB),
+                (FORWARDER, HW_VEB),
+            )
+        ],
+    ),
     "no-profile": ("no VF is claimed", [(replace(FORWARDER, pci_slot=None), binding(AGILIO))]),
     "bad-pci-slot": (
         "not a PCI address",
@@ -226,11 +370,19 @@ REFUSED: dict[str, tuple[str, list[tuple[Port, Binding]]]] = {
             for slot in ("", "03:00.1", "0000:03:20.1", "0000:03:00.8", "enp3s0f0v1")
         ],
     ),
+    "unchecked-pci-slot": (
+        "not a PCI address",
+        [
+            (replace(asked, pci_slot="enp3s0f0v1"), binding(vif_type))
+            for asked, vif_type in ((FORWARDER, VROUTER), (DIRECT, HW_VEB), (FORWARDER, HW_VEB))
+        ],
+    ),
     "no-socket": (
         "vhostuser_socket",
         [
             (FORWARDER, without("vhostuser_socket", AGILIO)),
             (FORWARDER, binding(AGILIO, vhostuser_socket="")),
+            (FORWARDER, without("vhostuser_socket", VROUTER)),
             (port(), without("vhostuser_socket", VHOSTUSER)),
         ],
     ),
@@ -242,6 +394,10 @@ REFUSED: dict[str, tuple[str, list[tuple[Port, Binding]]]] = {
         ],
     ),
     "no-bridge": ("names a bridge", [(NO_BRIDGE, binding()), (NO_BRIDGE, binding(VHOSTUSER))]),
+    "bad-ip": (
+        "not an IP address",
+        [(port(fixed_ips=(ip,)), binding()) for ip in ("10.0.0.300", "10.0.0.1/24", "")],
+    ),
     "multicast-mac": ("multicast", [(port(mac="01:00:5e:00:00:01"), binding())]),
 }
 
@@ -282,7 +438,14 @@ def long_bridge() -> None:
     assert build_vif(port(), binding(bridge_name="b" * 15)).bridge_name == "b" * 15
 
 
+def ip_order() -> None:
+    """The addresses stay in the port's order."""
+    asked = port(fixed_ips=("10.0.0.5", "10.0.1.5", "10.0.0.6"))
+    assert build_vif(asked, binding()).fixed_ips == asked.fixed_ips
+
+
 BUILT = {
+    "ip-order": ip_order,
     "agilio-normal": agilio_normal,
     "agilio-vdpa": agilio_vdpa,
     "wide-pci-domain": wide_pci_domain,

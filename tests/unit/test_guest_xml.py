@@ -17,12 +17,14 @@ from smartvif.sim.guests import domain_xml
 from smartvif.sim.image import GuestImage
 
 MAC = "52:54:00:12:34:56"
+VF = "0000:05:1f.7"
 
 
-def vif(kind: VifKind, *, mtu: int | None = None, **values: object) -> Vif:
+def vif(kind: VifKind, *, mtu: int | None = None, vlan: int | None = None, **values: object) -> Vif:
     """A VIF of one kind with the values that matter for it."""
     fixed = {"id": "p1", "plugin": "agilio_ovs", "address": MAC}
-    return Vif(kind=kind, network=Network(id="n1", mtu=mtu), **(fixed | values))  # type: ignore[arg-type]
+    network = Network(id="n1", mtu=mtu, vlan=vlan)
+    return Vif(kind=kind, network=network, **(fixed | values))  # type: ignore[arg-type]
 
 
 def with_tap(create_tap: bool) -> PortProfile:
@@ -96,6 +98,45 @@ CASES = {
 </interface>""",
         "0000:05:1f.7",
     ),
+    "VF in the NIC's switch": (
+        vif(VifKind.HOST_DEVICE, plugin="hw_veb", vlan=5, mtu=9000, dev_address="0000:05:1f.7"),
+        """\
+<interface type="hostdev" managed="yes">
+  <mac address="52:54:00:12:34:56" />
+  <source>
+    <address type="pci" domain="0x0000" bus="0x05" slot="0x1f" function="0x7" />
+  </source>
+  <vlan>
+    <tag id="5" />
+  </vlan>
+</interface>""",
+        "0000:05:1f.7",
+    ),
+    "macvtap in the NIC's switch": (
+        vif(VifKind.GENERIC, plugin="hw_veb", vlan=0, mtu=9000, dev_address=VF, vif_name="vf0"),
+        """\
+<interface type="direct">
+  <mac address="52:54:00:12:34:56" />
+  <source dev="vf0" mode="passthrough" />
+  <model type="virtio" />
+  <driver name="vhost" />
+  <vlan>
+    <tag id="0" />
+  </vlan>
+</interface>""",
+        "vf0",
+    ),
+    "tagged by the switch": (
+        vif(VifKind.HOST_DEVICE, plugin="ovs", vlan=5, dev_address="0000:05:1f.7"),
+        """\
+<interface type="hostdev" managed="yes">
+  <mac address="52:54:00:12:34:56" />
+  <source>
+    <address type="pci" domain="0x0000" bus="0x05" slot="0x1f" function="0x7" />
+  </source>
+</interface>""",
+        "0000:05:1f.7",
+    ),
 }
 by_name = pytest.mark.parametrize("name", CASES)
 
@@ -112,7 +153,9 @@ def test_read_back(name: str) -> None:
     """What is read from the element is what the VIF is plugged into."""
     value, text, source = CASES[name]
     interface = xml.read_interface(text)
-    assert (interface.mac, interface.source, interface.target) == (MAC, source, value.vif_name)
+    # libvirt names a macvtap itself.
+    target = None if interface.kind == "direct" else value.vif_name
+    assert (interface.mac, interface.source, interface.target) == (MAC, source, target)
 
 
 @by_name
@@ -138,6 +181,8 @@ def test_schema(name: str, tmp_path: Path) -> None:
         vif(VifKind.VHOSTUSER, path="/run/s"),
         vif(VifKind.VHOSTUSER, mode=SocketMode.SERVER),
         vif(VifKind.HOST_DEVICE),
+        vif(VifKind.HOST_DEVICE, plugin="hw_veb", vlan=5),
+        vif(VifKind.GENERIC, plugin="hw_veb", vlan=5, dev_address=VF),
         vif(VifKind.HOST_DEVICE, dev_address="05:1f.7"),
     ],
 )

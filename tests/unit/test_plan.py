@@ -20,9 +20,10 @@ from smartvif.host.facts import Vf
 from smartvif.model.errors import CannotTell, Failed, Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Network, Port, VifType, VnicType
-from smartvif.model.vif import SocketMode, Vif
+from smartvif.model.vif import Machine, PortProfile, ProfileKind, SocketMode, Vif
 from smartvif.plug import steps
-from smartvif.plug.plan import Devices, plan
+from smartvif.plug.case import Devices
+from smartvif.plug.plan import plan
 from smartvif.plug.step import Plan, Step
 from smartvif.plug.steps.links import HybridBridge, Tap
 from smartvif.plug.steps.ovs import SwitchPort
@@ -32,6 +33,7 @@ ID = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
 TAP = "tap0d9a1b2c-3e"
 MAC = "52:54:00:12:34:56"
 VM = "5f1b6a3e-0000-4000-8000-000000000001"
+MACHINE = Machine(uuid=VM, name="web")
 VF = "0000:04:00.1"
 SOCKET = "/run/vhu/guest.sock"
 IDS = {"iface-id": ID, "iface-status": "active", "attached-mac": MAC, "vm-uuid": VM}
@@ -70,6 +72,8 @@ def vif(
 
 
 TAPPED = vif(ovs_create_tap=True)
+AWAITED = vif()
+LIBVIRTS = dataclasses.replace(AWAITED, profile=PortProfile(kind=ProfileKind.OPENVSWITCH))
 HYBRID = vif(ovs_hybrid_plug=True)
 VHOST_USER = vif(VifType.VHOSTUSER)
 DIRECT = vif(VifType.OVS, VnicType.DIRECT)
@@ -78,7 +82,7 @@ REAL, SIMULATED = devices(simulated=False), devices(simulated=True)
 
 
 def planned(asked: Vif, found: Devices | None = None) -> Plan:
-    return plan(asked, vm_uuid=VM, devices=found)
+    return plan(asked, machine=MACHINE, devices=found)
 
 
 def switch_port(made: Plan) -> PortSpec:
@@ -90,7 +94,9 @@ def switch_port(made: Plan) -> PortSpec:
     ("asked", "found", "kinds"),
     [
         (TAPPED, None, [Tap, SwitchPort]),
-        (vif(VifType.AGILIO_OVS), None, [Tap, SwitchPort]),
+        (vif(VifType.AGILIO_OVS, ovs_create_tap=True), None, [Tap, SwitchPort]),
+        (AWAITED, None, [SwitchPort]),
+        (LIBVIRTS, None, []),
         (HYBRID, None, [HybridBridge, SwitchPort]),
         (VHOST_USER, None, [SwitchPort]),
         (DIRECT, REAL, [SwitchPort]),
@@ -120,6 +126,38 @@ def test_a_tap() -> None:
             mtu=1450,
         ),
     )
+
+
+def test_a_tap_that_comes_later() -> None:
+    """A tap that libvirt will make is awaited by the switch, which will give it its MTU."""
+    (made,) = planned(AWAITED)
+    assert made == SwitchPort(
+        spec=PortSpec(
+            bridge="br-int",
+            name=TAP,
+            owner=ID,
+            external_ids=IDS,
+            tag=5,
+            mtu_request=1450,
+            awaited=True,
+        )
+    )
+
+
+def test_what_an_awaited_port_may_fail_with() -> None:
+    """Only that its own netdev is absent, and only where it is awaited."""
+    absent = f"could not open network device {TAP} (No such device)"
+    spec = switch_port(planned(AWAITED))
+    assert spec.may_fail_with(absent)
+    assert not dataclasses.replace(spec, awaited=False).may_fail_with(absent)
+    for error in (
+        None,
+        "",
+        f"could not open network device {TAP} (Operation not permitted)",
+        "could not open network device tap (No such device)",
+        f"could not add network device {TAP} to ofproto (Too many links)",
+    ):
+        assert not spec.may_fail_with(error)
 
 
 def test_queues() -> None:
@@ -186,18 +224,26 @@ def test_a_forwarder() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "found"), [("tap", None), ("hybrid", None), ("real", REAL), ("simulated", SIMULATED)]
+    ("shape", "found"),
+    [
+        ("tap", None),
+        ("awaited", None),
+        ("hybrid", None),
+        ("real", REAL),
+        ("simulated", SIMULATED),
+    ],
 )
 def test_the_mtu_where_the_network_says_none(shape: str, found: Devices | None) -> None:
     """Every device gets 1500 bytes where the network has no MTU."""
     asked = {
-        "tap": vif(mtu=None),
+        "tap": vif(mtu=None, ovs_create_tap=True),
+        "awaited": vif(mtu=None),
         "hybrid": vif(mtu=None, ovs_hybrid_plug=True),
         "real": vif(VifType.OVS, VnicType.DIRECT, mtu=None),
         "simulated": vif(VifType.AGILIO_OVS, VnicType.VIRTIO_FORWARDER, mtu=None),
     }[shape]
     dumped = json.dumps([steps.dump(step) for step in planned(asked, found)])
-    assert set(re.findall(r'"mtu": (\w+)', dumped)) - {"null"} == {"1500"}
+    assert set(re.findall(r'"mtu(?:_request)?": (\w+)', dumped)) - {"null"} == {"1500"}
 
 
 @pytest.mark.parametrize("vlan", [None, 1, 4094])
@@ -211,7 +257,7 @@ def test_the_vlan(vlan: int | None) -> None:
         assert switch_port(planned(asked, found)).tag == vlan
 
 
-@pytest.mark.parametrize("asked", [TAPPED, HYBRID, VHOST_USER])
+@pytest.mark.parametrize("asked", [TAPPED, AWAITED, HYBRID, VHOST_USER])
 def test_the_identifiers_of_a_port_without_a_vf(asked: Vif) -> None:
     """Such a port has the four identifiers that os-vif gives, and names no VF."""
     assert switch_port(planned(asked)).external_ids == IDS
@@ -245,15 +291,16 @@ def test_a_vf_that_is_not_of_this_host(asked: Vif) -> None:
 def test_no_plan() -> None:
     """A VF that the SmartNIC's own controller plugs has no plan here."""
     remote = vif(VifType.OVS, VnicType.REMOTE_MANAGED)
-    with pytest.raises(Invalid, match="no plan for a VIFHostDevice without a VF"):
+    with pytest.raises(Invalid, match="no switch goes with the plugin 'noop'"):
         planned(remote, REAL)
 
 
 def test_a_network_without_a_bridge() -> None:
-    """A VIF that names no bridge has no plan."""
-    bare = dataclasses.replace(DIRECT, network=Network(id="n"))
-    with pytest.raises(Invalid, match="names no bridge"):
-        planned(bare, REAL)
+    """A VIF that names no bridge has no plan, not even an empty one."""
+    for asked in (DIRECT, LIBVIRTS):
+        bare = dataclasses.replace(asked, network=Network(id="n"), bridge_name=None)
+        with pytest.raises(Invalid, match="names no bridge"):
+            planned(bare, REAL if asked is DIRECT else None)
 
 
 def test_a_real_vf_for_the_forwarder() -> None:
@@ -278,6 +325,8 @@ def test_a_vf_that_something_else_has() -> None:
 
 def values_of(hint: Any) -> st.SearchStrategy[Any]:
     """Every value of a type; of a dataclass, also in those fields that have a default."""
+    if hint is float:
+        return st.floats(allow_nan=False)  # which equals not even itself
     if typing.get_origin(hint) is Mapping:
         return st.dictionaries(st.text(), st.text())
     if not dataclasses.is_dataclass(hint):
@@ -301,7 +350,7 @@ def test_the_journal_can_hold_every_step(kind: Any) -> None:
 
 def test_the_journal_knows_every_step() -> None:
     """No kind of step is missing in the table that the journal reads by."""
-    modules = (steps.guest, steps.links, steps.ovs, steps.vf)
+    modules = (steps.guest, steps.links, steps.ovs, steps.veb, steps.vf, steps.vrouter)
     found = {
         name
         for module in modules

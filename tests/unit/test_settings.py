@@ -15,6 +15,10 @@ EVERYTHING = """
 [openvswitch]
 database = "tcp:127.0.0.1:6640"
 timeout = 2.5
+[vrouter]
+agent = "http://127.0.0.1:9092"
+ports = "/srv/ports"
+timeout = 1
 [libvirt]
 uri = "qemu:///session"
 [forwarder]
@@ -60,6 +64,9 @@ def test_every_key(file: Path) -> None:
     file.write_text(EVERYTHING)
     assert settings.load() == settings.Settings(
         openvswitch=settings.OpenVSwitchSettings(database="tcp:127.0.0.1:6640", timeout=2.5),
+        vrouter=settings.VRouterSettings(
+            agent="http://127.0.0.1:9092", ports="/srv/ports", timeout=1
+        ),
         libvirt=settings.LibvirtSettings(uri="qemu:///session"),
         forwarder=settings.ForwarderSettings(
             database="unix:/run/fwd/db.sock", netns="fwd", sockets="/run/fwd/sockets"

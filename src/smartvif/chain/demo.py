@@ -1,4 +1,7 @@
-"""The main job on a simulated host: one machine in each mode, all talking, nothing left behind."""
+"""The main job on a simulated host: one machine in each mode, all talking, nothing left behind.
+
+Once on Open vSwitch, and once more, with the same machines, on the vRouter.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from smartvif.drivers.netlink import Links
 from smartvif.host import facts
 from smartvif.model.errors import Failed, TimedOut
 from smartvif.plug.journal import PortRecord
+from smartvif.plug.plan import Switch
 from smartvif.prove import map as prove_map
 from smartvif.prove import nics, ports
 from smartvif.sim import host as sim
@@ -28,6 +32,13 @@ from smartvif.sim.nic import NicLayout
 HOST = sim.SimulatedHost(nic=NicLayout(pfs=1, vfs=8), guests=3)
 """What the demonstration runs on."""
 
+NETWORK = "0e5eb1a2-7c3d-4a52-9f6e-5d0c8b3a1f42"
+"""The virtual network on the vRouter."""
+
+_WHERE: dict[Switch, dict[str, Any]] = {
+    Switch.OVS: {"bridge": sim.BRIDGE},
+    Switch.VROUTER: {"network": NETWORK},
+}
 PINGS = 5
 _HOTPLUG = 60.0  # seconds for a guest to show an interface
 
@@ -43,18 +54,27 @@ class Ping:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What the demonstration has shown."""
+class Round:
+    """What was shown on one switch."""
 
+    switch: Switch
     attached: tuple[PortRecord, ...]
     pings: tuple[Ping, ...]
     map: prove_map.Map
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What the demonstration has shown."""
+
+    rounds: tuple[Round, ...]
     leftovers: tuple[str, ...]
 
     @property
     def complete(self) -> bool:
         """Whether every ping was answered and nothing is left."""
-        return all(ping.sent == ping.received for ping in self.pings) and not self.leftovers
+        pings = [ping for shown in self.rounds for ping in shown.pings]
+        return all(ping.sent == ping.received for ping in pings) and not self.leftovers
 
     def as_json(self) -> dict[str, Any]:
         """Stable keys; documented in docs/reference/cli.md."""
@@ -62,16 +82,19 @@ class Result:
         return {
             "guests": [
                 {"name": port.facts["vm"], **{key: port.facts[key] for key in keys}}
-                for port in self.attached
+                for shown in self.rounds
+                for port in shown.attached
             ],
             "pings": [
                 {
+                    "switch": str(shown.switch),
                     "from": ping.source,
                     "to": ping.target,
                     "sent": ping.sent,
                     "received": ping.received,
                 }
-                for ping in self.pings
+                for shown in self.rounds
+                for ping in shown.pings
             ],
             "leftovers": list(self.leftovers),
         }
@@ -83,9 +106,15 @@ def demonstrate(host: Host, tell: Callable[[str], None]) -> Result:
     Raises: as attach and detach do.
     """
     before = traces(host)
+    rounds = tuple(_round(switch, host, tell) for switch in _WHERE)
+    left = traces(host) ^ before
+    return Result(rounds=rounds, leftovers=tuple(sorted(left)))
+
+
+def _round(switch: Switch, host: Host, tell: Callable[[str], None]) -> Round:
     attached = []
     for vm, mode in zip(HOST.guest_names, Mode, strict=True):
-        request = Request(vm=vm, mode=mode, bridge=sim.BRIDGE)
+        request = Request(vm=vm, mode=mode, switch=switch, **_WHERE[switch])
         attached.append(
             attach(request, host, progress=lambda step, vm=vm: tell(f"{vm}: {step.describe()}"))  # type: ignore[misc]
         )
@@ -104,10 +133,7 @@ def demonstrate(host: Host, tell: Callable[[str], None]) -> Result:
     for record in attached:
         detach(record.id, host)
         tell(f"{record.facts['vm']}: detached")
-    left = traces(host) ^ before
-    return Result(
-        attached=tuple(attached), pings=tuple(pings), map=drawn, leftovers=tuple(sorted(left))
-    )
+    return Round(switch=switch, attached=tuple(attached), pings=tuple(pings), map=drawn)
 
 
 def traces(host: Host) -> set[str]:
@@ -121,8 +147,12 @@ def traces(host: Host) -> set[str]:
                 found.add(f"{where}: link {name} {link.mac} mtu {link.mtu} {state}")
         links.close()
     world = host.world
-    found |= {f"Open vSwitch: port {port.name} on {port.bridge}" for port in world.ovs.ports()}
+    found |= {
+        f"Open vSwitch: port {port.name} on {port.bridge}" for port in world.need_ovs().ports()
+    }
     found |= {f"forwarder: port {p.name}" for p in world.need_forwarder().ovs.ports()}
+    vrouter = world.need_vrouter().files.netdevs()
+    found |= {f"vRouter: port {port} with {netdev}" for netdev, port in vrouter.items()}
     found |= {f"journal: port {record.id}" for record in host.journal.ports()}
     found |= {f"socket: {path}" for path in Path(host.settings.forwarder.sockets).iterdir()}
     for vm in host.domains.names():

@@ -10,6 +10,8 @@ from smartvif.drivers.forwarder import Forwarder
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.drivers.vrouter_agent import VRouterAgent
+from smartvif.drivers.vrouter_port import PortFiles
 from smartvif.guest.domain import Domains
 from smartvif.host.representors import Representors
 from smartvif.plug.journal import Journal
@@ -43,9 +45,15 @@ class Host:
         return World(
             links=Links(),
             ovs=self._open_vswitch(self.settings.openvswitch.database),
+            vrouter=self._vrouter(),
             forwarder=self._forwarder(),
             guests=self.domains,
         )
+
+    def _vrouter(self) -> VRouterAgent:
+        settings = self.settings.vrouter
+        files = PortFiles(Path(settings.ports))
+        return VRouterAgent(settings.agent, files, timeout=settings.timeout)
 
     def _forwarder(self) -> Forwarder | None:
         settings = self.settings.forwarder

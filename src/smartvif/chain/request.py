@@ -8,8 +8,10 @@ from enum import StrEnum
 from typing import Any
 
 from smartvif.model import checks
+from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import VnicType
+from smartvif.plug.plan import Switch
 
 
 class Mode(StrEnum):
@@ -32,22 +34,28 @@ class Mode(StrEnum):
 
 _CHECKS: dict[str, Callable[[Any], object]] = {
     "bridge": checks.ifname,
+    "network": checks.uuid,
     "vlan": checks.vlan,
     "mtu": checks.mtu,
     "mac": checks.mac,
 }
+_ABOUT = {Switch.OVS: ("bridge", ("network",)), Switch.VROUTER: ("network", ("bridge", "vlan"))}
+"""What each switch must be told, and what it cannot be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One attachment. ``mtu`` in bytes; ``pf`` an address or a netdev. None: choose.
 
+    Open vSwitch attaches to a ``bridge``, the vRouter to a virtual ``network``, a UUID.
     Raises: Invalid, for a value that can never be right.
     """
 
     vm: str
     mode: Mode
-    bridge: str
+    switch: Switch = Switch.OVS
+    bridge: str | None = None
+    network: str | None = None
     vlan: int | None = None
     mtu: int | None = None
     mac: str | None = None
@@ -60,3 +68,13 @@ class Request:
             if value is not None:
                 with checks.about(f"--{name}"):
                     check(value)
+        needed, foreign = _ABOUT[self.switch]
+        if getattr(self, needed) is None:
+            raise Invalid(f"it is missing, and {self.switch} needs it", where=f"--{needed}")
+        for name in foreign:
+            if getattr(self, name) is not None:
+                raise Invalid(
+                    f"it means nothing to {self.switch}",
+                    where=f"--{name}",
+                    hint=f"say --{needed}, or choose another --switch",
+                )

@@ -35,6 +35,18 @@ class OpenVSwitchSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VRouterSettings:
+    """``agent`` is its port API; ``ports`` the directory of its port files.
+
+    ``timeout`` is the seconds that one plug may take of it.
+    """
+
+    agent: str = "http://127.0.0.1:9091"
+    ports: str = "/var/lib/contrail/ports"
+    timeout: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LibvirtSettings:
     """``uri`` as virsh takes it."""
 
@@ -62,6 +74,7 @@ class Settings:
     """All sections."""
 
     openvswitch: OpenVSwitchSettings
+    vrouter: VRouterSettings
     libvirt: LibvirtSettings
     forwarder: ForwarderSettings
     state: StateSettings
@@ -86,6 +99,7 @@ def load() -> Settings:
             ) from error
     sections = {
         "openvswitch": OpenVSwitchSettings,
+        "vrouter": VRouterSettings,
         "libvirt": LibvirtSettings,
         "forwarder": ForwarderSettings,
         "state": StateSettings,

@@ -12,13 +12,13 @@ from smartvif.cli import here
 from smartvif.cli.output import console, print_json, print_table, with_format
 
 if TYPE_CHECKING:
-    from smartvif.chain.demo import Result
+    from smartvif.chain.demo import Result, Round
 
 
 @click.command()
 @with_format
 def demo(output: str) -> None:
-    """Show the main job: three machines, three modes, one Open vSwitch, on a simulated host."""
+    """Show the main job: three machines, three modes, both switches, on a simulated host."""
     from smartvif.chain import demo as chain_demo
     from smartvif.sim import host as sim
 
@@ -47,21 +47,26 @@ def _tick(step: str) -> None:
 
 
 def _print(result: Result) -> None:
+    for shown in result.rounds:
+        _print_round(shown)
+    if result.leftovers:
+        click.echo("\nleft behind: " + "; ".join(result.leftovers))
+    else:
+        click.echo("\nnothing is left behind")
+
+
+def _print_round(shown: Round) -> None:
     from smartvif.cli.drawing import tree
 
-    guests = [port.facts for port in result.attached]
+    guests = [port.facts for port in shown.attached]
     columns = ["machine", "mode", "switch", "simulated"]
     rows = [(f["vm"], f["mode"], f["switch"], ", ".join(f["simulated"]) or None) for f in guests]
     print_table(columns, rows, empty="")
-    answered = {(ping.source, ping.target): f"{ping.received}/{ping.sent}" for ping in result.pings}
+    answered = {(ping.source, ping.target): f"{ping.received}/{ping.sent}" for ping in shown.pings}
     names = [f["vm"] for f in guests]
     print_table(
         ["ping from", *(f"to {name}" for name in names)],
         [(source, *(answered.get((source, target)) for target in names)) for source in names],
         empty="",
     )
-    console().print(tree(result.map))
-    if result.leftovers:
-        click.echo("\nleft behind: " + "; ".join(result.leftovers))
-    else:
-        click.echo("\nnothing is left behind")
+    console().print(tree(shown.map))

@@ -25,8 +25,8 @@ def tree(found: Map) -> Tree:
                     f"VF {way.vf} {way.netdev or ''} → representor {way.switch_port} → {_end(way)}"
                 )
     software = [way for way in found.ways if way.pf is None]
-    for bridge, ways in groupby(software, key=lambda way: way.bridge):
-        branch = root.add(f"software ports of {bridge}")
+    for switch, ways in groupby(software, key=lambda way: way.switch):
+        branch = root.add(f"software ports of {switch}")
         for way in ways:
             branch.add(f"{way.switch_port} → {_end(way)}")
     return root
@@ -38,4 +38,4 @@ def _end(way: Way) -> str:
     simulated = ", ".join(facts["simulated"])
     note = f"; simulated: {simulated}" if simulated else ""
     health = "" if way.port.working else f" ✗ {way.port.health}"
-    return f"{way.bridge}{vlan} → {way.vm} ({facts['mode']}{note}){health}"
+    return f"{way.switch}{vlan} → {way.vm} ({facts['mode']}{note}){health}"

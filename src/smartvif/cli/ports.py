@@ -12,26 +12,32 @@ from smartvif.model import checks
 from smartvif.model.pci import PciAddress
 
 _MODES = ["normal", "direct", "virtio-forwarder"]
+_SWITCHES = ["ovs", "vrouter"]
 
 
 @click.command()
 @click.option("--vm", required=True, help="The machine, as libvirt calls it.")
 @click.option("--mode", required=True, type=click.Choice(_MODES), help="How it gets its port.")
-@click.option("--bridge", required=True, help="The Open vSwitch bridge.")
-@click.option("--vlan", type=int, help="The VLAN the port is in.")
+@click.option(
+    "--switch", type=click.Choice(_SWITCHES), default="ovs", show_default=True, help="Which one."
+)
+@click.option("--bridge", help="Open vSwitch: the bridge.")
+@click.option("--network", help="The vRouter: the virtual network, a UUID.")
+@click.option("--vlan", type=int, help="Open vSwitch: the VLAN the port is in.")
 @click.option("--mtu", type=int, help="In bytes; 1500 if not given.")
 @click.option("--mac", help="The guest's MAC address; a new one if not given.")
 @click.option("--pf", help="Take a VF of this PF: an address or a netdev.")
 @click.option("--vf", help="Take this VF: an address.")
 @with_format
-def attach(output: str, mode: str, vf: str | None, **asked: Any) -> None:
-    """Attach a machine to a bridge; prints the new port's identifier."""
+def attach(output: str, mode: str, switch: str, vf: str | None, **asked: Any) -> None:
+    """Attach a machine to a switch; prints the new port's identifier."""
     from smartvif.chain.attach import attach as chain_attach
     from smartvif.chain.request import Mode, Request
+    from smartvif.plug.plan import Switch
 
     with checks.about("--vf"):
         address = None if vf is None else PciAddress.parse(vf)
-    request = Request(mode=Mode(mode), vf=address, **asked)
+    request = Request(mode=Mode(mode), switch=Switch(switch), vf=address, **asked)
     record = chain_attach(request, here.host())
     if output == "json":
         print_json("attach", {"id": record.id, "vf": record.vf, **record.facts})

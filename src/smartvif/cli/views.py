@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,7 +28,7 @@ def ports(output: str) -> None:
     if output == "json":
         print_json("ports", {"ports": [port.as_json() for port in found]})
     else:
-        columns = ["port", "machine", "mode", "bridge", "switch port", "vf", "mac", "health"]
+        columns = ["port", "machine", "mode", "switch", "switch port", "vf", "mac", "health"]
         print_table(columns, map(_port_row, found), empty="no ports")
     _exit_by(found)
 
@@ -57,7 +58,7 @@ def show(output: str, port: str) -> None:
 @click.command("map")
 @with_format
 def map_(output: str) -> None:
-    """Draw PF, VF, representor, bridge and machine of every port."""
+    """Draw PF, VF, representor, switch and machine of every port."""
     from smartvif.cli.drawing import tree
     from smartvif.prove import map as prove_map
     from smartvif.prove import ports as prove_ports
@@ -117,12 +118,19 @@ def _port_row(port: PortView) -> tuple[object, ...]:
         port.id[:8],
         facts["vm"],
         f"{facts['mode']}{simulated}",
-        facts["bridge"] if facts["vlan"] is None else f"{facts['bridge']} vlan {facts['vlan']}",
+        _switch(facts),
         facts["switch_port"],
         port.vf,
         facts["mac"],
         f"{port.health}, link down" if port.link_up is False else port.health,
     )
+
+
+def _switch(facts: Mapping[str, Any]) -> str:
+    if facts["bridge"] is None:
+        return f"vRouter {facts['network'][:8]}"
+    vlan = "" if facts["vlan"] is None else f" vlan {facts['vlan']}"
+    return f"{facts['bridge']}{vlan}"
 
 
 def _plain(value: object) -> object:

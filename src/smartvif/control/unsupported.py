@@ -5,13 +5,13 @@ from __future__ import annotations
 from smartvif.model.errors import Invalid
 from smartvif.model.port import Port, VnicType
 
-# Every switch carries NORMAL, so it needs no remedy.
 _REMEDIES = {
-    VnicType.DIRECT: "bind it with vif_type 'ovs' or 'agilio_ovs', which plug its representor",
+    VnicType.NORMAL: "a port without a VF is not for the switch inside a NIC; ask for 'direct'",
+    VnicType.DIRECT: "bind it as 'ovs', 'agilio_ovs' or 'vrouter', which plug its representor",
     VnicType.MACVTAP: "a macvtap bypasses the switch; ask for 'direct', or bind it as 'hw_veb'",
     VnicType.DIRECT_PHYSICAL: "a whole PF has no representor; ask for 'direct' to get a VF",
     VnicType.BAREMETAL: "the port of a machine without a hypervisor is plugged on its own switch",
-    VnicType.VIRTIO_FORWARDER: "bind it with vif_type 'agilio_ovs', which carries the socket",
+    VnicType.VIRTIO_FORWARDER: "bind it as 'agilio_ovs' or 'vrouter', which carry its socket",
     VnicType.SMART_NIC: "the port of a machine without a hypervisor is plugged on its SmartNIC",
     VnicType.VDPA: "bind it with vif_type 'ovs' or 'agilio_ovs', which plug its representor",
     VnicType.ACCELERATOR_DIRECT: "the accelerator is not on the switch; ask for 'direct'",

@@ -10,9 +10,15 @@ guest outlives the forwarder (docs.openvswitch.org, "vhost-user-client").
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
+from smartvif.drivers.netdevice import Link
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovs_rows import (
@@ -21,11 +27,16 @@ from smartvif.drivers.ovs_rows import (
     PortState,
     bridge_ops,
     interface_row,
+    mapping,
     ovsdb_map,
+    select,
 )
 from smartvif.drivers.ovsdb import Op
-from smartvif.model.errors import Failed
+from smartvif.model.errors import Failed, NotFound
 
+_log = logging.getLogger(__name__)
+
+_VHOST = "dpdkvhostuserclient"
 _NAME_LEN = 11  # of the port's identifier, as Nova cuts it for a tap's name
 
 
@@ -49,25 +60,45 @@ class RelaySpec:
         return f"vhu-{self.port_id[:_NAME_LEN]}"
 
 
-class Forwarder:
-    """An OVS-DPDK instance, and the network namespace ``netns`` that it lives in."""
+class Inside(Protocol):
+    """The links of the forwarder's namespace, and what is done with them; as ``Links`` does it."""
 
-    def __init__(self, ovs: OpenVSwitch, *, netns: str) -> None:
+    def get(self, name: str, /) -> Link | None:
+        """The link called ``name``, or None."""
+
+    def set_up(self, name: str, /, *, mtu: int) -> None:
+        """Bring a link up, with ``mtu`` bytes."""
+
+    def move(self, name: str, to: None, /) -> None:
+        """Move a link out, to this process's own namespace."""
+
+    def close(self) -> None:
+        """Close what was opened."""
+
+
+class Forwarder:
+    """An OVS-DPDK instance, and the network namespace ``netns`` that it lives in.
+
+    ``inside`` opens the links there for one call. Without it this process enters the namespace
+    itself, which takes CAP_SYS_ADMIN.
+    """
+
+    def __init__(
+        self, ovs: OpenVSwitch, *, netns: str, inside: Callable[[], Inside] | None = None
+    ) -> None:
         self.ovs = ovs
         self.netns = netns
+        self._inside: Callable[[], Inside] = inside or partial(Links, netns)
 
     def add(self, spec: RelaySpec, links: Links) -> None:
         """Give the forwarder the VF, taken from ``links``, and make the relay; twice is once.
 
         Raises: Failed with OVS's words, TimedOut, CannotTell.
         """
-        inside = Links(self.netns)
-        try:
+        with closing(self._inside()) as inside:
             if inside.get(spec.netdev) is None:
                 links.move(spec.netdev, self.netns)
             inside.set_up(spec.netdev, mtu=spec.mtu)
-        finally:
-            inside.close()
         deadline = self.ovs.deadline()
         if spec.bridge not in {bridge.name for bridge in self.ovs.bridges()}:
             self.ovs.db.commit(_insert_ops(spec), deadline)
@@ -99,16 +130,46 @@ class Forwarder:
                 "mutations": [["bridges", "delete", found["rows"][0]["_uuid"]]],
             }
             self.ovs.commit_removal([removal], self.ovs.deadline())
-        try:
-            Path(spec.socket).unlink(missing_ok=True)
-        except OSError as error:
-            raise Failed(f"cannot remove {spec.socket}: {error}", where="forwarder") from error
-        inside = Links(self.netns)
-        try:
+        # NotFound: the VF has gone meanwhile, or the whole namespace, which gave it back.
+        with closing(self._inside()) as inside, suppress(NotFound):
             if inside.get(spec.netdev) is not None:
                 inside.move(spec.netdev, None)
-        finally:
-            inside.close()
+        try:
+            Path(spec.socket).unlink(missing_ok=True)
+        except PermissionError:
+            # A QEMU that ends removes its socket, and one that listens what is in its way
+            # (util/qemu-sockets.c, unix_listen_saddr); the service may not.
+            _log.warning("%s is not ours to remove: left as it is", spec.socket)
+        except OSError as error:
+            raise Failed(f"cannot remove {spec.socket}: {error}", where="forwarder") from error
+
+    def relay_of(self, port_id: str) -> RelaySpec | None:
+        """The relay that is there for a port, as the forwarder's database has it, or None.
+
+        Raises: CannotTell.
+        """
+        where = [["external_ids", "includes", ovsdb_map({OWNER: port_id})]]
+        bridges, interfaces = (
+            result["rows"]
+            for result in self.ovs.db.transact(
+                [
+                    select("Bridge", where, ["name"]),
+                    select("Interface", where, ["name", "type", "options", "mtu_request"]),
+                ],
+                self.ovs.deadline(),
+            )
+        )
+        vfs = [row for row in interfaces if not row["type"]]
+        sockets = [row for row in interfaces if row["type"] == _VHOST]
+        if not (bridges and vfs and sockets):
+            return None
+        found = RelaySpec(
+            port_id=port_id,
+            netdev=vfs[0]["name"],
+            socket=mapping(sockets[0]["options"])["vhost-server-path"],
+            mtu=sockets[0]["mtu_request"],
+        )
+        return found if [row["name"] for row in bridges] == [found.bridge] else None
 
     def relay_port(self, spec: RelaySpec) -> PortState | None:
         """The relay's port to the guest, up when the guest's driver is; None if there is none.
@@ -124,7 +185,7 @@ def _insert_ops(spec: RelaySpec) -> list[Op]:
         bridge=spec.bridge,
         name=spec.vhost,
         owner=spec.port_id,
-        type="dpdkvhostuserclient",
+        type=_VHOST,
         options={"vhost-server-path": spec.socket},
         mtu_request=spec.mtu,
     )

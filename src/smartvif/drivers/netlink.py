@@ -25,6 +25,9 @@ _INGRESS = 0xFFFF0000  # TC_H_INGRESS, include/uapi/linux/pkt_sched.h
 # What the kernel says where there is no queueing discipline to delete, or no link.
 _NO_QDISC = frozenset({errno.ENOENT, errno.EINVAL, errno.ENODEV})
 _NOT_ALLOWED = frozenset({errno.EPERM, errno.EACCES})
+_IFF_TAP = 2  # include/uapi/linux/if_tun.h
+_WITH_VFS = 1  # RTEXT_FILTER_VF, include/uapi/linux/rtnetlink.h
+_UNKNOWN = 0xFFFFFFFF  # what a driver that says nothing leaves (rtnl_fill_vfinfo: -1)
 
 
 class Links:
@@ -88,6 +91,31 @@ class Links:
         with self._lock, _kernel(f"putting link '{name}' into '{bridge}'"):
             self._route.link("set", ifname=name, master=self._index(bridge))
 
+    def vf_trust(self, pf: str, number: int) -> bool | None:
+        """Whether the VF ``number`` of ``pf`` is trusted, or None where its driver does not say.
+
+        Raises: NotFound, for a PF or VF that is not there; Failed.
+        """
+        found = None
+        with self._lock, _kernel(f"reading the VFs of link '{pf}'"):
+            (found,) = self._route.link("get", ifname=pf, ext_mask=_WITH_VFS)
+        vfs = found.get_attr("IFLA_VFINFO_LIST") if found else None
+        infos = vfs.get_attrs("IFLA_VF_INFO") if vfs else ()
+        trusts = [info.get_attr("IFLA_VF_TRUST") for info in infos]
+        said = {trust["vf"]: trust["trust"] for trust in trusts}
+        if number not in said:
+            raise NotFound(f"link '{pf}' has no VF {number}", where="kernel")
+        return None if said[number] == _UNKNOWN else bool(said[number])
+
+    def set_vf_trust(self, pf: str, number: int, trusted: bool) -> None:
+        """Let the guest that has the VF ``number`` of ``pf`` change its address and modes, or not.
+
+        Raises: NotFound, Failed.
+        """
+        with self._lock, _kernel(f"{'' if trusted else 'dis'}trusting VF {number} of link '{pf}'"):
+            vf = {"vf": number, "trust": int(trusted)}
+            self._route.link("set", index=self._index(pf), vf=vf)
+
     def add_tap(self, name: str, *, multi_queue: bool = False) -> None:
         """Make a TAP that root may open without capabilities, and that stays when it is closed.
 
@@ -95,6 +123,23 @@ class Links:
         """
         with _kernel(f"adding tap '{name}'"):
             netdevice.add_tap(name, owner=0, multi_queue=multi_queue)
+
+    def is_idle_tap(self, name: str) -> bool:
+        """Whether a link is a TAP as ``add_tap`` makes it, and nobody has it open.
+
+        It has a carrier while somebody has (drivers/net/tun.c, __tun_detach).
+        Raises: NotFound, Failed.
+        """
+        found = None
+        with self._lock, _kernel(f"reading link '{name}'"):
+            (found,) = self._route.link("get", ifname=name)
+        info = found.get_attr("IFLA_LINKINFO") if found else None
+        if not info or info.get_attr("IFLA_INFO_KIND") != "tun":
+            return False
+        made = {"IFLA_TUN_TYPE": _IFF_TAP, "IFLA_TUN_PERSIST": 1, "IFLA_TUN_OWNER": 0}
+        tun = info.get_attr("IFLA_INFO_DATA")
+        is_ours = all(tun.get_attr(attribute) == value for attribute, value in made.items())
+        return is_ours and not found.get_attr("IFLA_CARRIER")
 
     def add_veth(self, name: str, peer: str) -> None:
         """Make a pair of links, each the other's far end.

@@ -21,6 +21,7 @@ from smartvif.drivers.ovs_rows import (
     insert_ops,
     mapping,
     optional,
+    ovsdb_map,
     port_state,
     removal_ops,
     select,
@@ -116,10 +117,19 @@ class OpenVSwitch:
             return None
         return port_state(interface, port, self._bridge_of(port, deadline) or "")
 
+    def owned_by(self, owner: str) -> tuple[str, ...]:
+        """The names of all ports that ``owner`` has.
+
+        Raises: CannotTell.
+        """
+        where = [["external_ids", "includes", ovsdb_map({OWNER: owner})]]
+        (found,) = self.db.transact([select("Interface", where, ["name"])], self.deadline())
+        return tuple(sorted(row["name"] for row in found["rows"]))
+
     def add_port(self, spec: PortSpec) -> None:
         """Make the port, or bring one that ``spec.owner`` already has to what ``spec`` says.
 
-        When it returns, ovs-vswitchd has the port.
+        When it returns, ovs-vswitchd has the port; or waits for its netdev, where that is awaited.
         Raises: NotFound (bridge), Refused (the port is somebody else's, or on another bridge),
         Failed with OVS's words (no such netdev, ...), TimedOut, CannotTell.
         """
@@ -219,7 +229,7 @@ class OpenVSwitch:
 def _failure(spec: PortSpec, rows: list[Row]) -> Failed | None:
     error = optional(rows[0]["error"]) if rows else "the interface has vanished"
     ofport = optional(rows[0]["ofport"]) if rows else None
-    if not error and ofport is not None and ofport >= 0:
+    if spec.may_fail_with(error) or (not error and ofport is not None and ofport >= 0):
         return None
     return Failed(
         f"Open vSwitch did not take port '{spec.name}': {error or 'it gave no reason'}",

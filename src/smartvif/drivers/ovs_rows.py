@@ -35,7 +35,10 @@ class Bridge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortSpec:
-    """A port as it should be. ``tag`` is the access VLAN; ``mtu_request`` in bytes."""
+    """A port as it should be. ``tag`` is the access VLAN; ``mtu_request`` in bytes.
+
+    The netdev of an ``awaited`` port may come later, and go and come again.
+    """
 
     bridge: str
     name: str
@@ -45,6 +48,15 @@ class PortSpec:
     external_ids: Mapping[str, str] = field(default_factory=dict)
     tag: int | None = None
     mtu_request: int | None = None
+    awaited: bool = False
+
+    def may_fail_with(self, error: str | None) -> bool:
+        """Whether ``error`` says no more than that an awaited netdev is not there yet.
+
+        OVS looks at the port again when it appears (vswitchd/bridge.c, iface_do_create).
+        """
+        absent = f"could not open network device {self.name} (No such device)"
+        return self.awaited and error == absent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
+from smartvif.model.port import VifType
 from smartvif.model.vif import SocketMode, Vif, VifKind
 
 # Seconds between a vhost-user client's attempts to reach a forwarder that went away.
@@ -38,9 +39,16 @@ def interface_xml(vif: Vif) -> str:
     on a netdev of the host as well, and fail to hot-plug where there is none: such a guest sets
     its own (docs.openvswitch.org, "Jumbo Frames", vHost ports).
 
+    The VLAN is said only where the NIC itself switches (hw_veb): nobody else would tag the frames.
+
     Raises: Invalid, for a VIF that no guest interface is known for or that lacks a value.
     """
+    in_nic = vif.plugin == VifType.HW_VEB
     match vif.kind:
+        case VifKind.HOST_DEVICE if in_nic:
+            interface = _tagged(_hostdev(vif), vif)
+        case VifKind.GENERIC if in_nic:
+            interface = _tagged(_macvtap(vif), vif)
         case VifKind.GENERIC:
             interface = _ethernet(vif)
         case VifKind.OPENVSWITCH if vif.profile is not None and vif.profile.create_tap:
@@ -147,6 +155,21 @@ def _hostdev(vif: Vif) -> ET.Element:
         slot=f"0x{address.slot:02x}",
         function=f"0x{address.function:x}",
     )
+    return interface
+
+
+def _macvtap(vif: Vif) -> ET.Element:
+    """A macvtap that has the VF's netdev to itself, so that libvirt programs the VF by its PF."""
+    interface = _interface("direct", vif)
+    ET.SubElement(interface, "source", dev=_needed(vif, "vif_name"), mode="passthrough")
+    ET.SubElement(interface, "model", type="virtio")
+    ET.SubElement(interface, "driver", name="vhost")
+    return interface
+
+
+def _tagged(interface: ET.Element, vif: Vif) -> ET.Element:
+    if vif.network.vlan is not None:
+        ET.SubElement(ET.SubElement(interface, "vlan"), "tag", id=str(vif.network.vlan))
     return interface
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid as uuids
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -81,3 +82,16 @@ def ifname(name: str) -> str:
             hint=f"1 to {IFNAME_MAX} bytes without blanks, '/', ':' or '%'",
         )
     return name
+
+
+def uuid(text: str) -> str:
+    """A UUID in its one spelling: lower case, with dashes.
+
+    Raises: Invalid.
+    """
+    try:
+        return str(uuids.UUID(text))
+    except ValueError:
+        raise Invalid(
+            f"'{text}' is not a UUID", hint="write it like 0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
+        ) from None

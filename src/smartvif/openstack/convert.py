@@ -7,6 +7,7 @@ such a field raises NotImplementedError; hence ``'field' in obj`` before every r
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -43,6 +44,7 @@ def from_osvif(obj: Any) -> Vif:
         dev_address=_pci(_get(obj, "dev_address")),
         profile=_profile(_get(obj, "port_profile"), where),
         has_traffic_filtering=_get(obj, "has_traffic_filtering", False),
+        fixed_ips=tuple(_fixed_ips(obj.network)),
     )
 
 
@@ -67,6 +69,19 @@ def _network(obj: Any) -> Network:
     )
 
 
+def _fixed_ips(network: Any) -> Iterator[str]:
+    """Every address of every subnet, in order: floating ones are not the guest's."""
+    for subnet in _listed(network, "subnets"):
+        for ip in _listed(subnet, "ips"):
+            yield str(ip.address)
+
+
+def _listed(obj: Any, field: str) -> Iterable[Any]:
+    """The objects of an ObjectListBase."""
+    found = _get(obj, field)
+    return () if found is None else _get(found, "objects", ())
+
+
 def _profile(obj: Any, where: str) -> PortProfile | None:
     if obj is None:
         return None
@@ -77,6 +92,8 @@ def _profile(obj: Any, where: str) -> PortProfile | None:
         create_port=_get(obj, "create_port", False),
         create_tap=_get(obj, "create_tap", False),
         multiqueue=_get(obj, "multiqueue", False),
+        bridge_name=_get(obj, "bridge_name"),
+        hybrid_plug=_get(obj, "hybrid_plug", False),
         offload=_offload(obj, where),
     )
 

@@ -1,20 +1,20 @@
-"""The os-vif plugin ``agilio_ovs``: Nova's ports on Open vSwitch, by the plans of ``plug``.
+"""What the os-vif plugins have in common: from an os-vif object to a VIF, and to one of our plans.
 
-os-vif loads it by the entry point of that name. One plugin whose constructor raises leaves every
+os-vif loads a plugin by the entry point of its name. One whose constructor raises leaves every
 plugin of the process unusable (os_vif/__init__.py, initialize), so nothing is opened or read before
 the first port is plugged.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from os_vif import objects
 from os_vif.plugin import PluginBase
-from oslo_config import cfg
 
 from smartvif.drivers.forwarder import Forwarder
 from smartvif.drivers.ovs import OpenVSwitch
@@ -23,46 +23,40 @@ from smartvif.host import facts
 from smartvif.host.representors import Representors
 from smartvif.model.errors import CannotTell, Invalid
 from smartvif.model.pci import PciAddress
-from smartvif.model.vif import Offload, PortProfile, ProfileKind, Vif, VifKind
+from smartvif.model.vif import Machine, Offload, PortProfile, ProfileKind, Vif, VifKind
 from smartvif.openstack.convert import from_osvif
-from smartvif.openstack.options import AGILIO_OVS
 from smartvif.plug import apply
+from smartvif.plug.case import Devices, devices
 from smartvif.plug.journal import Journal
-from smartvif.plug.plan import Devices, devices, plan
+from smartvif.plug.plan import plan
 from smartvif.plug.record import port_facts
 from smartvif.plug.step import World
 
-NAME = "agilio_ovs"
-_GROUP = f"os_vif_{NAME}"
+Versions = tuple[str, str]
+"""The least and the greatest."""
 
-_Versions = tuple[str, str]
-_BASE = {ProfileKind.BASE: ("1.0", "1.1")}
-_OPENVSWITCH = {ProfileKind.OPENVSWITCH: ("1.0", "1.4")}
-_REPRESENTOR = {ProfileKind.OVS_REPRESENTOR: ("1.0", "1.4")}
+Supported = dict[VifKind, tuple[Versions, dict[ProfileKind, Versions]]]
+"""The versions of each class, and of the port profiles it may have."""
 
-SUPPORTED: dict[VifKind, tuple[_Versions, dict[ProfileKind, _Versions]]] = {
-    VifKind.HOST_DEVICE: (("1.0", "1.0"), _BASE | _OPENVSWITCH | _REPRESENTOR),
-    # vif_name, which names the switch's port, is there since 1.1.
-    VifKind.VHOSTUSER: (("1.1", "1.1"), _BASE | _OPENVSWITCH | _REPRESENTOR),
-    # create_tap is there since 1.4.
-    VifKind.OPENVSWITCH: (("1.0", "1.0"), {ProfileKind.OPENVSWITCH: ("1.4", "1.4")}),
-    VifKind.BRIDGE: (("1.0", "1.0"), _BASE | _OPENVSWITCH),
+_NEEDED = {
+    VifKind.BRIDGE: ("bridge_name",),
+    VifKind.GENERIC: ("vif_name",),
+    VifKind.VHOSTUSER: ("vif_name", "path"),
 }
-"""The least and the greatest version of each class, and of the port profiles it may have."""
-
-_NEEDED = {VifKind.BRIDGE: ("bridge_name",), VifKind.VHOSTUSER: ("vif_name", "path")}
 
 
-class AgilioOvsPlugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by mypy
+class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by mypy
     """Plugs and unplugs the ports of one host. Many threads may use it."""
 
-    CONFIG_OPTS: ClassVar[list[cfg.Opt]] = AGILIO_OVS
+    NAME: ClassVar[str]
+    GROUP: ClassVar[str]
+    SUPPORTED: ClassVar[Supported]
 
     def describe(self) -> objects.host_info.HostPluginInfo:
         """What it plugs, as an ``os_vif.objects.host_info.HostPluginInfo``."""
         info = objects.host_info
         return info.HostPluginInfo(
-            plugin_name=NAME,
+            plugin_name=self.NAME,
             vif_info=[
                 info.HostVIFInfo(
                     vif_object_name=str(kind),
@@ -75,35 +69,50 @@ class AgilioOvsPlugin(PluginBase):  # type: ignore[misc]  # os-vif is not follow
                         for profile, (first, last) in profiles.items()
                     ],
                 )
-                for kind, ((least, greatest), profiles) in SUPPORTED.items()
+                for kind, ((least, greatest), profiles) in self.SUPPORTED.items()
             ],
         )
 
     def plug(self, vif: Any, instance_info: Any) -> None:
         """Plug an ``os_vif.objects.vif.VIFBase`` for an ``InstanceInfo``, or change nothing.
 
+        A VIF that libvirt plugs itself is left to it.
         Raises: Invalid, NotFound, Ambiguous, Refused (the VF or the port is another's), StepFailed,
         CannotTell. os-vif makes a PlugException of each, with its text.
         """
         value = _checked(from_osvif(vif))
         found = self._devices(value)
-        steps = plan(value, vm_uuid=instance_info.uuid, devices=found)
+        machine = Machine(
+            uuid=instance_info.uuid, name=instance_info.name, project=instance_info.project_id
+        )
+        steps = plan(value, machine=machine, devices=found)
+        if not steps:
+            self._leave_to_libvirt(value)
+            return
         apply.plug(
             value.id,
             steps,
             self._journal,
             self._world,
             vf=str(found.vf.address) if found is not None else None,
-            facts=port_facts(value, instance_info.name, found, steps),
+            facts=port_facts(value, machine, found, steps, self._world),
         )
 
     def unplug(self, vif: Any, instance_info: Any) -> None:
         """Undo what was done for the VIF of that id; nothing, or half of it, is fine too.
 
-        The id alone tells what that was. The PCI address that Nova passes may be another host's,
-        after a live migration that failed, and so another port's here.
+        The id alone tells what that was: by the journal, or where that is lost, by the switch. The
+        PCI address that Nova passes may be another host's, after a live migration that failed, and
+        so another port's here.
         Raises: Failed and CannotTell, where a step cannot be undone; CannotTell (journal).
         """
+        apply.unplug(vif.id, self._journal, self._world)
+
+    def _leave_to_libvirt(self, vif: Vif) -> None:
+        """See that libvirt, which plugs this VIF itself, finds the bridge and no port of ours."""
+        bridge = vif.bridge_name or vif.network.bridge
+        assert bridge is not None  # plan() has seen to it
+        self._world.need_ovs().bridge(bridge)
         apply.unplug(vif.id, self._journal, self._world)
 
     def _devices(self, vif: Vif) -> Devices | None:
@@ -115,56 +124,54 @@ class AgilioOvsPlugin(PluginBase):  # type: ignore[misc]  # os-vif is not follow
             raise CannotTell(
                 "no forwarder is configured",
                 where=f"VIF {vif.id}",
-                hint=f"set forwarder_database and forwarder_netns in [{_GROUP}]",
+                hint=f"set forwarder_database and forwarder_netns in [{self.GROUP}]",
             )
         return devices(facts.vf(PciAddress.parse(address)), Representors())
 
     @cached_property
     def _journal(self) -> Journal:
         try:
-            return Journal(Path(self.config.state_path))
+            return Journal(Path(self.options.state_path))
         except CannotTell as error:
             raise CannotTell(
                 error.what,
                 where=error.where,
-                hint=f"state_path in [{_GROUP}] must be a directory that this service can write",
+                hint=f"state_path in [{self.GROUP}] must be a directory this service can write",
             ) from error
 
     @cached_property
     def _world(self) -> World:
-        from smartvif.openstack.privileged import PrivilegedLinks
+        return self._open()
 
-        config = self.config
-        forwarder = None
-        if config.forwarder_database and config.forwarder_netns:
-            switch = self._open_vswitch(config.forwarder_database)
-            forwarder = Forwarder(switch, netns=config.forwarder_netns)
-        return World(
-            links=PrivilegedLinks(),
-            ovs=self._open_vswitch(config.ovsdb_connection),
-            forwarder=forwarder,
-        )
+    @abstractmethod
+    def _open(self) -> World:
+        """The drivers that the plugin's options describe."""
 
-    def _open_vswitch(self, address: str) -> OpenVSwitch:
-        return OpenVSwitch(Ovsdb(address), timeout=self.config.ovs_timeout)
+    def _forwarder(self) -> Forwarder | None:
+        """The virtio forwarder, if there is one."""
+        from smartvif.openstack.privileged_netns import ForwarderLinks
+
+        options = self.options
+        if not (options.forwarder_database and options.forwarder_netns):
+            return None
+        switch = OpenVSwitch(Ovsdb(options.forwarder_database), timeout=options.forwarder_timeout)
+        inside = partial(ForwarderLinks, self.GROUP)
+        return Forwarder(switch, netns=options.forwarder_netns, inside=inside)
+
+    @property
+    def options(self) -> Any:
+        """The plugin's options, as oslo.config has them now."""
+        return self.config
 
 
 def _checked(vif: Vif) -> Vif:
     """The VIF with its VF in one place, where it has one: in the profile's offload.
 
     A VIFHostDevice has the VF's address itself, and its profile may be silent.
-    Raises: Invalid, for a VIF that names two VFs, or none, or whose tap nobody could make.
+    Raises: Invalid, for a VIF that names two VFs, or none, or lacks what its kind needs.
     """
     where = f"VIF {vif.id}"
     profile = vif.profile or PortProfile(kind=ProfileKind.BASE)
-    if vif.kind is VifKind.OPENVSWITCH and not profile.create_tap:
-        # libvirt makes that tap when the guest starts, and takes one that is there already only
-        # with managed='no' (libvirt.org/formatdomain.html), which Nova then does not write.
-        raise Invalid(
-            "the port profile leaves the tap to the hypervisor",
-            where=where,
-            hint="have the controller set ovs_create_tap in the port's vif_details",
-        )
     for field in _NEEDED.get(vif.kind, ()):
         if getattr(vif, field) is None:
             raise Invalid(f"a {vif.kind} needs a {field}, and this one has none", where=where)

@@ -10,22 +10,22 @@ rtnl_link_get_net_capable) and to make a tap (drivers/net/tun.c, tun_set_iff).
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import ParamSpec
+from functools import partial
+from pathlib import Path
 
-from oslo_privsep import capabilities, comm, daemon, priv_context
+from oslo_config import cfg
+from oslo_privsep import capabilities, priv_context
 
 from smartvif.drivers.netlink import Links
+from smartvif.drivers.vrouter_port import PortFiles
 from smartvif.model import checks
-from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound, SmartvifError
-
-P = ParamSpec("P")
+from smartvif.model.errors import Invalid
+from smartvif.openstack import carried
+from smartvif.openstack.options import VROUTER, VROUTER_GROUP
 
 SECTION = "smartvif_privileged"
 _TIMEOUT = 30.0  # seconds for one call, which takes the kernel some milliseconds at most
-_KINDS = {kind.__name__: kind for kind in (Failed, Invalid, NotFound)}
+_LONGEST_FILE = 1 << 16  # characters; a port's has some hundreds
 
 context = priv_context.PrivContext(
     "smartvif",
@@ -34,26 +34,9 @@ context = priv_context.PrivContext(
     capabilities=[capabilities.CAP_NET_ADMIN],
     timeout=_TIMEOUT,
 )
+_entrypoint = carried.entrypoint(context)
+_asked = partial(carried.asked, context)
 _links = Links()  # the daemon's: it opens nothing before it is used
-
-
-class Carried(Exception):
-    """An error on its way out of the daemon, which sends the class and the arguments only."""
-
-
-def _entrypoint(act: Callable[P, None]) -> Callable[P, None]:
-    """Have the daemon run ``act``."""
-
-    @functools.wraps(act)
-    def carrying(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            act(*args, **kwargs)
-        except SmartvifError as error:
-            kind = type(error).__name__
-            raise Carried(kind, error.what, error.where, error.hint) from error
-
-    entry: Callable[P, None] = context.entrypoint(carrying)
-    return entry
 
 
 @_entrypoint
@@ -81,6 +64,11 @@ def _set_mac(name: str, mac: str) -> None:
 @_entrypoint
 def _set_master(name: str, bridge: str) -> None:
     _links.set_master(checks.ifname(name), checks.ifname(bridge))
+
+
+@_entrypoint
+def _set_vf_trust(pf: str, number: int, trusted: bool) -> None:
+    _links.set_vf_trust(checks.ifname(pf), number, trusted)
 
 
 @_entrypoint
@@ -120,6 +108,45 @@ def _end_redirect(source: str) -> None:
     _links.end_redirect(checks.ifname(source))
 
 
+@_entrypoint
+def _write_port_file(port: str, text: str) -> None:
+    if len(text) > _LONGEST_FILE:
+        raise Invalid(f"a port file of {len(text)} characters")
+    _port_files().write_text(checks.uuid(port), text)
+
+
+@_entrypoint
+def _remove_port_file(port: str) -> None:
+    _port_files().remove(checks.uuid(port))
+
+
+def _port_files() -> PortFiles:
+    """The directory is the configuration's: the service may not name another."""
+    cfg.CONF.register_opts(VROUTER, VROUTER_GROUP)
+    return PortFiles(Path(cfg.CONF[VROUTER_GROUP].ports_directory))
+
+
+class PrivilegedPortFiles(PortFiles):
+    """The agent's port files, which everybody may read; the daemon writes them.
+
+    It may because they are root's, as it is itself: it needs no capability for that.
+    """
+
+    def write_text(self, port: str, text: str) -> None:
+        with _asked():
+            _write_port_file(port, text)
+
+    def remove(self, port: str) -> None:
+        try:
+            self._path(port).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return  # as in two of the three times that Nova unplugs: no daemon is started for it
+        except OSError:
+            pass  # the daemon may look
+        with _asked():
+            _remove_port_file(port)
+
+
 class PrivilegedLinks(Links):
     """The links of this network namespace. The kernel lets everybody read; the daemon changes.
 
@@ -150,6 +177,10 @@ class PrivilegedLinks(Links):
         with _asked():
             _set_master(name, bridge)
 
+    def set_vf_trust(self, pf: str, number: int, trusted: bool) -> None:
+        with _asked():
+            _set_vf_trust(pf, number, trusted)
+
     def add_tap(self, name: str, *, multi_queue: bool = False) -> None:
         with _asked():
             _add_tap(name, multi_queue)
@@ -178,19 +209,3 @@ class PrivilegedLinks(Links):
     def end_redirect(self, source: str) -> None:
         with _asked():
             _end_redirect(source)
-
-
-@contextmanager
-def _asked() -> Iterator[None]:
-    """The daemon's errors as ours, and what keeps it from starting as well."""
-    try:
-        yield
-    except Carried as error:
-        kind, what, where, hint = error.args
-        raise _KINDS[kind](what, where=where, hint=hint) from None
-    except (daemon.FailedToDropPrivileges, comm.PrivsepTimeout, OSError) as error:
-        raise CannotTell(
-            f"the privileged helper does not answer: {error}",
-            where="privsep",
-            hint=f"see its output in this service's log, and helper_command in [{SECTION}]",
-        ) from error

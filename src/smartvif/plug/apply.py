@@ -11,6 +11,7 @@ from typing import Any
 from smartvif.model.errors import Failed, Refused, SmartvifError, StepFailed
 from smartvif.plug.journal import Journal, PortStatus
 from smartvif.plug.step import Plan, Step, World
+from smartvif.plug.sweep import sweep
 
 _log = logging.getLogger(__name__)
 
@@ -99,11 +100,15 @@ def plug_many(
 def unplug(port: str, journal: Journal, world: World) -> None:
     """Undo every step that was taken for ``port``; a port that is not there is unplugged already.
 
-    Raises: Failed where a step cannot be undone: it and those before it stay, to be tried again.
+    Of one that the journal does not know, what carries our ownership is taken away.
+    Raises: Failed where a step cannot be undone: it and those before it stay, to be tried again;
+    as ``sweep``.
     """
     with journal.locked(port):
         if journal.port(port) is not None:
             _undo(port, journal, world)
+        else:
+            sweep(port, world)
 
 
 def recover(journal: Journal, world: World, *, dry_run: bool = False) -> dict[str, str]:

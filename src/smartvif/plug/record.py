@@ -4,36 +4,50 @@ from __future__ import annotations
 
 from typing import Any
 
-from smartvif.model.vif import Vif, VifKind
-from smartvif.plug.plan import Devices
-from smartvif.plug.step import Plan
+from smartvif.model.vif import Machine, Vif, VifKind
+from smartvif.plug.case import Devices
+from smartvif.plug.plan import Switch, switch
+from smartvif.plug.step import Plan, World
 from smartvif.plug.steps.ovs import SwitchPort
+from smartvif.plug.steps.vrouter import AgentPort
 
 
-def port_facts(vif: Vif, machine: str, found: Devices | None, steps: Plan) -> dict[str, Any]:
-    """The facts for the journal, with the keys of docs/reference/cli.md.
-
-    ``machine`` is the name of libvirt's domain.
-    """
+def port_facts(
+    vif: Vif, machine: Machine, found: Devices | None, steps: Plan, world: World
+) -> dict[str, Any]:
+    """The facts for the journal, with the keys of docs/reference/cli.md."""
     simulated = []
     if found is not None and found.vf.simulated:
         simulated = ["vf", "eswitch"]
         if vif.kind is VifKind.HOST_DEVICE:
             simulated.append("passthrough")
+    on_vrouter = switch(vif) is Switch.VROUTER
+    if on_vrouter and world.need_vrouter().simulated():
+        simulated.append("vrouter")
     return {
         "vif_type": vif.plugin,
-        "vm": machine,
+        "vm": machine.name,
         "mode": _mode(vif, found),
-        "switch": "ovs",
-        "bridge": vif.network.bridge or vif.bridge_name,
+        "switch": str(switch(vif)),
+        "bridge": None if on_vrouter else vif.network.bridge or vif.bridge_name,
+        "network": vif.network.id if on_vrouter else None,
         "mac": vif.address,
         "vlan": vif.network.vlan,
         "mtu": vif.network.mtu,
         "pf": str(found.vf.pf) if found is not None else None,
-        "switch_port": next(step.spec.name for step in steps if isinstance(step, SwitchPort)),
+        "switch_port": _switch_port(steps),
         "socket": vif.path,
         "simulated": simulated,
     }
+
+
+def _switch_port(steps: Plan) -> str | None:
+    for step in steps:
+        if isinstance(step, SwitchPort):
+            return step.spec.name
+        if isinstance(step, AgentPort):
+            return step.port.netdev
+    return None
 
 
 def _mode(vif: Vif, found: Devices | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from smartvif.drivers.forwarder import Forwarder
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
+from smartvif.drivers.vrouter_agent import VRouterAgent
 from smartvif.model.errors import CannotTell
 
 Found = dict[str, Any]
@@ -44,9 +45,28 @@ class World:
     """The drivers by which steps act on one host. What a host lacks is None."""
 
     links: Links
-    ovs: OpenVSwitch
+    ovs: OpenVSwitch | None = None
+    vrouter: VRouterAgent | None = None
     forwarder: Forwarder | None = None
     guests: Guests | None = None
+
+    def need_ovs(self) -> OpenVSwitch:
+        """Open vSwitch.
+
+        Raises: CannotTell, where none is configured.
+        """
+        if self.ovs is None:
+            raise CannotTell("no Open vSwitch is configured", where="Open vSwitch")
+        return self.ovs
+
+    def need_vrouter(self) -> VRouterAgent:
+        """The vRouter's agent.
+
+        Raises: CannotTell, where none is configured.
+        """
+        if self.vrouter is None:
+            raise CannotTell("no vRouter is configured", where="vRouter")
+        return self.vrouter
 
     def need_forwarder(self) -> Forwarder:
         """The forwarder.

@@ -12,15 +12,24 @@ from smartvif.prove.ports import PortView
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """One attachment's way through the host; None where it does not go."""
+    """One attachment's way through the host; None where it does not go.
+
+    A port of Open vSwitch is on a ``bridge``, a port of the vRouter in a ``network``.
+    """
 
     pf: str | None
     vf: str | None
     netdev: str | None
     switch_port: str
-    bridge: str
+    bridge: str | None
+    network: str | None
     vm: str
     port: PortView
+
+    @property
+    def switch(self) -> str:
+        """The switch, and what of it the port is in."""
+        return self.bridge if self.bridge is not None else f"vRouter {self.network}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +59,7 @@ class Map:
                     "netdev": way.netdev,
                     "switch_port": way.switch_port,
                     "bridge": way.bridge,
+                    "network": way.network,
                     "vm": way.vm,
                     "mode": way.port.facts["mode"],
                     "port": way.port.id,
@@ -71,6 +81,7 @@ def draw(pfs: Sequence[PfView], ports: Sequence[PortView]) -> Map:
             netdev=netdevs.get(port.vf) if port.vf else None,
             switch_port=port.facts["switch_port"],
             bridge=port.facts["bridge"],
+            network=port.facts["network"],
             vm=port.facts["vm"],
             port=port,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from smartvif.model.errors import CannotTell, NotFound
 from smartvif.plug.journal import Journal, PortRecord, PortStatus
 from smartvif.plug.step import World
 from smartvif.plug.steps.vf import Relay
+from smartvif.prove import switches
+from smartvif.prove.switches import Look, SwitchView, port_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,49 +50,38 @@ class PortDetail:
     """One attachment with everything that is known of it."""
 
     view: PortView
-    switch: PortState | None
+    switch: SwitchView
     interfaces: tuple[dict[str, Any], ...]
     relay: PortState | None
     steps: tuple[dict[str, Any], ...]
 
     def as_json(self) -> dict[str, Any]:
         """Stable keys; documented in docs/reference/cli.md."""
+        on_vrouter = self.view.facts["switch"] == "vrouter"
         return {
             **self.view.as_json(),
-            "ovs": _port_json(self.switch),
+            "ovs": None if on_vrouter else self.switch.says,
+            "vrouter": self.switch.says if on_vrouter else None,
             "guest": list(self.interfaces),
-            "relay": _port_json(self.relay),
+            "relay": port_json(self.relay),
             "steps": list(self.steps),
         }
 
 
-def _port_json(port: PortState | None) -> dict[str, Any] | None:
-    if port is None:
-        return None
-    return {
-        "ofport": port.ofport,
-        "error": port.error,
-        "link_up": port.link_up,
-        "external_ids": port.external_ids,
-        "statistics": port.statistics,
-    }
-
-
 def views(journal: Journal, world: World) -> tuple[PortView, ...]:
-    """Every attachment, with the switch and the forwarder asked once."""
+    """Every attachment, with Open vSwitch and the forwarder asked once."""
     records = journal.ports()
-    if not records:
-        return ()
+    looks = _looks({str(record.facts["switch"]) for record in records}, journal, world)
+    relays: dict[str, PortState] = {}
+    unknown = None
     try:
-        world.ovs.confirm()
-        ports = {port.name: port for port in world.ovs.ports()}
-        relays = {}
         if world.forwarder is not None and any(record.facts["socket"] for record in records):
-            relays = {port.owner: port for port in world.forwarder.ovs.ports() if port.type}
+            found = world.forwarder.ovs.ports()
+            relays = {port.owner: port for port in found if port.owner and port.type}
     except CannotTell as error:
-        return tuple(_view(record, None, None, error) for record in records)
+        unknown = error.what
     return tuple(
-        _view(record, ports.get(record.facts["switch_port"]), relays.get(record.id))
+        _view(record, looks[record.facts["switch"]](record), relays.get(record.id), unknown)
         for record in records
     )
 
@@ -98,10 +89,9 @@ def views(journal: Journal, world: World) -> tuple[PortView, ...]:
 def detail(record: PortRecord, journal: Journal, world: World, domains: Domains) -> PortDetail:
     """One attachment in full.
 
-    Raises: CannotTell, where OVS, libvirt or the forwarder does not answer.
+    Raises: CannotTell, where libvirt or the forwarder does not answer.
     """
-    world.ovs.confirm()
-    switch = world.ovs.port(record.facts["switch_port"])
+    switch = _looks({record.facts["switch"]}, journal, world)[record.facts["switch"]](record)
     entries = journal.entries(record.id)
     specs = [entry.step.spec for entry in entries if isinstance(entry.step, Relay)]
     relay = world.need_forwarder().relay_port(specs[0]) if specs else None
@@ -115,6 +105,15 @@ def detail(record: PortRecord, journal: Journal, world: World, domains: Domains)
             for entry in entries
         ),
     )
+
+
+def _looks(kinds: set[str], journal: Journal, world: World) -> dict[str, Look]:
+    """How to look at the ports of each switch; none that has no port is asked."""
+    opened: dict[str, Callable[[], Look]] = {
+        "ovs": lambda: switches.open_vswitch(world),
+        "vrouter": lambda: switches.vrouter(world, journal),
+    }
+    return {kind: opened[kind]() for kind in kinds}
 
 
 def _interfaces(record: PortRecord, domains: Domains) -> tuple[dict[str, Any], ...]:
@@ -131,34 +130,34 @@ def _interfaces(record: PortRecord, domains: Domains) -> tuple[dict[str, Any], .
 
 def _view(
     record: PortRecord,
-    port: PortState | None,
+    switch: SwitchView,
     relay: PortState | None,
-    unknown: CannotTell | None = None,
+    unknown: str | None = None,
 ) -> PortView:
-    wrong = _wrong(record, port, relay)
+    relayed = record.facts["mode"] == "virtio-forwarder"
+    wrong = _wrong(record, switch, relay, relayed=relayed and unknown is None)
+    unknown = None if wrong else switch.unknown or (unknown if relayed else None)
     # A guest behind a forwarder is on the relay's link, any other on the switch's port.
-    link = relay if record.facts["socket"] else port
+    link_up = (relay.link_up if relay is not None else None) if relayed else switch.link_up
     return PortView(
         id=record.id,
         status=str(record.status),
         vf=record.vf,
         facts=record.facts,
         working=None if unknown else wrong is None,
-        link_up=link.link_up if link is not None else None,
-        health=f"cannot tell: {unknown.what}" if unknown else wrong or "ok",
+        link_up=link_up,
+        health=f"cannot tell: {unknown}" if unknown else wrong or "ok",
     )
 
 
-def _wrong(record: PortRecord, port: PortState | None, relay: PortState | None) -> str | None:
+def _wrong(
+    record: PortRecord, switch: SwitchView, relay: PortState | None, *, relayed: bool
+) -> str | None:
     """The first thing that is wrong, on the way from the journal to the guest."""
     if record.status is not PortStatus.PLUGGED:
         return f"{record.status}: half done; smartvif reconcile tidies it up"
-    if port is None:
-        return "its port is not in the switch any more"
-    if port.owner != record.id or port.bridge != record.facts["bridge"]:
-        return f"its switch port is on {port.bridge} and of {port.owner or 'something else'}"
-    if port.failure:
-        return f"the switch: {port.failure}"
-    if record.facts["socket"] and relay is None:
+    if switch.wrong:
+        return switch.wrong
+    if relayed and relay is None:
         return "the forwarder has no relay for it"
     return f"the forwarder: {relay.failure}" if relay is not None and relay.failure else None

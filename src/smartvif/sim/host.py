@@ -1,4 +1,4 @@
-"""A whole simulated host around a function: SmartNIC, Open vSwitch, forwarder, libvirt, guests.
+"""A whole simulated host around a function: SmartNIC, switches, forwarder, libvirt, guests.
 
 The files and sockets have the names that they have on a real host, so that smartvif, ovs-vsctl
 and virsh work inside as they do outside. Only /sys is the simulation's own, and only for the
@@ -24,6 +24,7 @@ from smartvif.sim import image, libvirtd, namespaces, nic, sysfs
 from smartvif.sim.guests import Guests
 from smartvif.sim.nic import NicLayout
 from smartvif.sim.ovs import HOST_CONFIG, Switch, forwarder_config
+from smartvif.sim.vrouter.daemon import VRouter
 
 _log = logging.getLogger(__name__)
 
@@ -35,10 +36,19 @@ FORWARDER = Path("/run/smartvif/forwarder")
 SOCKETS = Path("/run/smartvif/vhostuser")
 STATE = Path("/run/smartvif/state")
 CONFIG = Path("/run/smartvif/smartvif.toml")
+VROUTER = SIMULATION / "vrouter"
 LIBVIRT = SIMULATION / "libvirt"
 GUESTS = SIMULATION / "guests"
 _TUN = Path("/dev/net/tun")
 _BOOT = 120.0  # seconds; three guests on two busy processors take a quarter of it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Underlay:
+    """A host's place on the network between hosts: the addresses of its p0 and of its peers'."""
+
+    address: str
+    peers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +70,14 @@ def run(host: SimulatedHost, main: Callable[[], int]) -> int:
     Raises: Failed, where this machine lacks something; its hint says what to do. Refused, where
     it is a simulated host already: the kernel lets none be made inside one.
     """
+    return namespaces.run(partial(_alone, host, prepared(host), main))
+
+
+def prepared(host: SimulatedHost) -> image.GuestImage | None:
+    """What has to be there before the namespaces are entered: the image of the guests, if any.
+
+    Raises: as ``run``.
+    """
     if SIMULATION.exists():
         raise Refused(
             "this is a simulated host already", where="sim", hint="leave it, and start another"
@@ -70,8 +88,7 @@ def run(host: SimulatedHost, main: Callable[[], int]) -> int:
             where="sim",
             hint=f"as root, give it the mode that udev gives it: chmod 0666 {_TUN}",
         )
-    guest_image = image.ensure() if host.guests else None
-    return namespaces.run(partial(_make, host, guest_image, main))
+    return image.ensure() if host.guests else None
 
 
 def host_switch() -> Switch:
@@ -86,10 +103,23 @@ def forwarder_switch(relays: int) -> Switch:
     )
 
 
-def _make(
-    host: SimulatedHost, guest_image: image.GuestImage | None, main: Callable[[], int]
-) -> int:
+def host_vrouter(underlay: Underlay | None = None) -> VRouter:
+    """The host's vRouter, which makes tunnels where there is an underlay."""
+    if underlay is None:
+        return VRouter(directory=VROUTER)
+    return VRouter(directory=VROUTER, underlay=underlay.address, peers=underlay.peers)
+
+
+def find_daemons() -> None:
+    """Have programs found where Debian keeps daemons; an ordinary user's PATH lacks it."""
     os.environ["PATH"] = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+
+
+def make_hardware(host: SimulatedHost) -> None:
+    """Make /run, /sys and the SmartNIC, in namespaces that are this process's own.
+
+    Raises: Failed.
+    """
     namespaces.mount("tmpfs", "/run", kind="tmpfs")
     namespaces.mount("sysfs", "/sys", kind="sysfs")
     for directory in (SIMULATION, SOCKETS, STATE, GUESTS):
@@ -99,27 +129,71 @@ def _make(
     links.set_up("lo")
     links.close()
     _log.info("SmartNIC with %d PFs of %d VFs (simulated)", host.nic.pfs, host.nic.vfs)
-    host_switch().start()
-    _add_bridge()
-    _log.info("Open vSwitch with bridge %s", BRIDGE)
+
+
+def start(
+    host: SimulatedHost, guest_image: image.GuestImage | None, underlay: Underlay | None
+) -> dict[str, str]:
+    """Start all that runs on the hardware, as this process's children, and boot the guests.
+
+    Returns the variables by which a process on the host finds its settings and its libvirt.
+    Raises: Failed, TimedOut.
+    """
+    environment = {"SMARTVIF_CONFIG": str(CONFIG)}
+    _start_daemons(underlay)
     if guest_image is not None:
-        _boot(host, guest_image)
-    CONFIG.write_text(_configuration())
+        environment["LIBVIRT_DEFAULT_URI"] = _boot(host, guest_image)
+    CONFIG.write_text(_configuration(environment.get("LIBVIRT_DEFAULT_URI", "qemu:///session")))
     sysfs.write_sysfs(host.nic, SIMULATION / "sys")
-    # The daemons are this process's children and keep its /sys.
+    return environment
+
+
+def show_sysfs() -> None:
+    """Have this process see the simulation's /sys; the daemons that it has started do not."""
+    namespaces.enter_mounts()
+    namespaces.bind(SIMULATION / "sys", "/sys")
+
+
+def _alone(
+    host: SimulatedHost, guest_image: image.GuestImage | None, main: Callable[[], int]
+) -> int:
+    """The host in namespaces of its own, and ``main`` in a child of the daemons' parent."""
+    find_daemons()
+    make_hardware(host)
+    environment = start(host, guest_image, None)
     child = os.fork()
     if child == 0:
-        _inside(main)
+        _inside(main, environment)
     with namespaces.interrupts_ignored():
         return namespaces.exit_code(os.waitpid(child, 0)[1])
 
 
-def _boot(host: SimulatedHost, guest_image: image.GuestImage) -> None:
+def _inside(main: Callable[[], int], environment: dict[str, str]) -> NoReturn:
+    code = 1
+    try:
+        namespaces.die_with_parent()
+        show_sysfs()
+        os.environ.update(environment)
+        code = namespaces.guarded(main)
+    finally:
+        os._exit(code)
+
+
+def _start_daemons(underlay: Underlay | None) -> None:
+    """Start the daemons of every host, with guests or without."""
+    host_switch().start()
+    _add_bridge()
+    _log.info("Open vSwitch with bridge %s", BRIDGE)
+    host_vrouter(underlay).start()
+    _log.info("vRouter (simulated)")
+
+
+def _boot(host: SimulatedHost, guest_image: image.GuestImage) -> str:
+    """Start what guests need, then the guests; returns libvirt's URI."""
     subprocess.run(["ip", "netns", "add", FORWARDER_NETNS], check=True)
     forwarder_switch(host.guests).start()
     _log.info("forwarder: OVS-DPDK in network namespace '%s'", FORWARDER_NETNS)
     daemon = libvirtd.start(LIBVIRT)
-    os.environ["LIBVIRT_DEFAULT_URI"] = daemon.uri
     guests = Guests(daemon.uri, GUESTS)
     for name in host.guest_names:
         guests.define(name, guest_image)
@@ -127,19 +201,7 @@ def _boot(host: SimulatedHost, guest_image: image.GuestImage) -> None:
     for name in host.guest_names:
         guests.wait_ready(name, timeout=_BOOT)
         _log.info("guest %s is up", name)
-
-
-def _inside(main: Callable[[], int]) -> NoReturn:
-    """The child in which the simulation's /sys is seen."""
-    code = 1
-    try:
-        namespaces.die_with_parent()
-        namespaces.enter_mounts()
-        namespaces.bind(SIMULATION / "sys", "/sys")
-        os.environ["SMARTVIF_CONFIG"] = str(CONFIG)
-        code = namespaces.guarded(main)
-    finally:
-        os._exit(code)
+    return daemon.uri
 
 
 def _add_bridge() -> None:
@@ -149,13 +211,16 @@ def _add_bridge() -> None:
     database.close()
 
 
-def _configuration() -> str:
+def _configuration(libvirt_uri: str) -> str:
     return f"""\
 [openvswitch]
 database = "unix:{OPENVSWITCH}/db.sock"
 
+[vrouter]
+ports = "{VROUTER}/ports"
+
 [libvirt]
-uri = "{os.environ.get("LIBVIRT_DEFAULT_URI", "qemu:///session")}"
+uri = "{libvirt_uri}"
 
 [forwarder]
 database = "unix:{FORWARDER}/db.sock"

@@ -76,7 +76,8 @@ def start(run_dir: Path, *, timeout: float = 30.0) -> Libvirtd:
     config = run_dir / "config" / "libvirt"
     # Two hosts must differ in it to migrate guests to each other, and the machine's own is the
     # same for both; it stays when the daemon is started again.
-    host_uuid = uuid.uuid5(uuid.NAMESPACE_URL, run_dir.as_uri())
+    place = f"file://{socket.gethostname()}{run_dir}"
+    host_uuid = uuid.uuid5(uuid.NAMESPACE_URL, place)
     (config / "libvirtd.conf").write_text(_LIBVIRTD_CONF.format(host_uuid=host_uuid))
     (config / "qemu.conf").write_text(_QEMU_CONF)
     log = run_dir / "libvirtd.log"

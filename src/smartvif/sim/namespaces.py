@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ _NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = (
     0x20000000,
     0x40000000,
 )
+_HOST = _NEWNS | _NEWUTS | _NEWIPC | _NEWNET
 # include/uapi/linux/mount.h
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
@@ -77,6 +79,35 @@ def enter_mounts() -> None:
     """Give this process a mount namespace of its own below the present one."""
     _check(_libc.unshare(_NEWNS), "unshare")
     mount("none", "/", flags=_MS_REC | _MS_PRIVATE)
+
+
+def separate(hostname: str) -> None:
+    """Make this process a host of its own: its mounts, its network, its IPC and its name.
+
+    Users and processes stay those of the present namespaces.
+    Raises: Failed.
+    """
+    _check(_libc.unshare(_HOST), "unshare")
+    mount("none", "/", flags=_MS_REC | _MS_PRIVATE)
+    socket.sethostname(hostname)
+
+
+def enter(process: int) -> None:
+    """Join the host that the process with that number has made itself (``separate``).
+
+    The working directory stays the one of the same name.
+    Raises: Failed, where the process has ended.
+    """
+    here = Path.cwd()
+    try:
+        descriptor = os.pidfd_open(process)
+    except ProcessLookupError as error:
+        raise Failed(f"process {process} of the host has ended", where="sim") from error
+    try:
+        _check(_libc.setns(descriptor, _HOST), "setns")
+    finally:
+        os.close(descriptor)
+    os.chdir(here)  # setns(2) has led to the root
 
 
 def mount(source: str, target: str, *, kind: str | None = None, flags: int = 0) -> None:

@@ -1,24 +1,42 @@
 """A simulated SmartNIC: its layout and its network interfaces.
 
-A VF and its representor are the two ends of a veth pair, so that what goes into one comes out of
-the other, as on a card in switchdev mode. The uplink is such a pair too; its far end is the wire.
-No eswitch is between them: the sysfs tree that names these ends is written by ``sim.sysfs``.
+The inside of the card is a network namespace. A VF and its representor are each one end of a veth
+pair whose other end is in there, and a filter of tc-u32(8) at each inner end sends what comes in to
+the other one. So what goes into the VF comes out of its representor and back, as on a card in
+switchdev mode that has no flow for it; the flows are put ahead of these filters by ``sim.eswitch``.
+The uplink is a veth pair too; its far end is the wire. The sysfs tree that names the outer ends is
+written by ``sim.sysfs``.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from smartvif.model.errors import Failed, Invalid
 from smartvif.model.pci import PciAddress
+from smartvif.sim import rtnetlink
+from smartvif.sim.rtnetlink import Rtnetlink
+
+T = TypeVar("T")
 
 MTU = 1500
+NETNS = "nic"
+# The inner ends pass whatever the outer ones do.
+_LARGEST_MTU = 65535
+_MISS = 0xFFFF  # the last priority that there is
+_INSIDE = Path("/run/netns", NETNS)
+_WHERE = "simulated SmartNIC"
 # A PF has at most 8 functions in its slot, a bus has 256 for its VFs.
-_MOST_PFS, _MOST_VFS = 8, 256
+MOST_PFS, MOST_VFS = 8, 256
 _PF_BUS, _FIRST_VF_BUS = 0x03, 0x04
 _IPV6 = Path("/proc/sys/net/ipv6/conf")
 
@@ -34,10 +52,10 @@ class NicLayout:
     vfs: int
 
     def __post_init__(self) -> None:
-        if not (1 <= self.pfs <= _MOST_PFS and 0 <= self.vfs <= _MOST_VFS):
+        if not (1 <= self.pfs <= MOST_PFS and 0 <= self.vfs <= MOST_VFS):
             raise Invalid(
                 f"a simulated SmartNIC cannot have {self.pfs} PFs with {self.vfs} VFs each",
-                hint=f"1 to {_MOST_PFS} PFs and 0 to {_MOST_VFS} VFs each",
+                hint=f"1 to {MOST_PFS} PFs and 0 to {MOST_VFS} VFs each",
             )
 
     @classmethod
@@ -102,60 +120,104 @@ def mac(netdev: str) -> str:
 
 
 def create(layout: NicLayout) -> None:
-    """Make the card's interfaces, all down, in the present network namespace.
+    """Make the card's interfaces, all down, in the present network namespace, and its inside.
 
-    IPv6 is put off in the namespace first: every interface would announce itself on the switch.
+    IPv6 is put off in both namespaces first: every interface would announce itself on the switch.
+    The inside is named in /run/netns, as ip-netns(8) does. An inner end has the name of the outer
+    one.
 
     Raises: Failed, in the kernel's words, or if one of the names is taken. What is made by then
-    goes with the namespace.
+    goes with the namespaces.
     """
     pairs = [(uplink(pf), wire(pf)) for pf in range(layout.pfs)]
-    pairs += [(vf_netdev(pf, vf), representor(pf, vf)) for pf, vf in layout.functions()]
-    taken = _present().intersection(name for pair in pairs for name in pair)
+    ports = [(vf_netdev(pf, vf), representor(pf, vf)) for pf, vf in layout.functions()]
+    taken = _present().keys() & {name for pair in pairs + ports for name in pair}
     if taken:
         raise Failed(
             f"{min(taken)} is there already",
-            where="simulated SmartNIC",
+            where=_WHERE,
             hint="make it in a fresh network namespace",
         )
+    _put_off_ipv6()
+    _make_inside()
+    _do({one: rtnetlink.veth(_outer(one), _outer(other)) for one, other in pairs})
+    with open("/proc/self/ns/net", "rb") as here:
+        inside(partial(_make_ports, ports, here.fileno()))
+
+
+def inside(work: Callable[[], T]) -> T:
+    """Do something in the card's own network namespace.
+
+    Raises: OSError, where there is none.
+    """
+    from pyroute2 import netns
+
+    def entered() -> T:
+        netns.setns(str(_INSIDE), flags=0)
+        return work()
+
+    # setns(2) is for the calling thread alone: one that ends right after.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(entered).result()
+
+
+def _make_inside() -> None:
+    from pyroute2 import netns
+
+    try:
+        netns.create(str(_INSIDE))
+        inside(_put_off_ipv6)
+    except OSError as error:
+        raise Failed(
+            f"network namespace '{NETNS}' cannot be made: {error.strerror}", where=_WHERE
+        ) from error
+
+
+def _make_ports(ports: list[tuple[str, str]], outside: int) -> None:
+    """From the inside, make the interfaces and join the two of each pair."""
+    both = ports + [(other, one) for one, other in ports]
+    links = {}
+    for name, _ in both:
+        # The end that a pair is asked for by can be up from the start, the other one cannot.
+        inner = rtnetlink.end(name, mtu=_LARGEST_MTU, up=True)
+        links[name] = rtnetlink.veth(inner, _outer(name, netns=outside))
+    _do(links)
+    index = _present()
+    _do({name: rtnetlink.ingress(index[name]) for name, _ in both})
+    anything = [(0, 0, 0)]
+    misses = {
+        one: rtnetlink.redirect(
+            index[one],
+            index[other],
+            anything,
+            priority=_MISS,
+            protocol=rtnetlink.ETH_P_ALL,
+        )
+        for one, other in both
+    }
+    _do(misses)
+
+
+def _do(requests: dict[str, bytes]) -> None:
+    """Have all of them done, each for the interface that it is called by."""
+    with closing(Rtnetlink()) as kernel:
+        codes = kernel.tell(list(requests.values()))
+    for name, code in zip(requests, codes, strict=True):
+        if code:
+            raise Failed(f"{name} cannot be made: {os.strerror(code)}", where=_WHERE)
+
+
+def _outer(name: str, netns: int | None = None) -> bytes:
+    return rtnetlink.end(name, mtu=MTU, mac=mac(name), netns=netns)
+
+
+def _put_off_ipv6() -> None:
     for name in ("all", "default"):
         switch = _IPV6 / name / "disable_ipv6"
         if switch.exists():
             switch.write_text("1")
-    _make(pairs)
 
 
-def _make(pairs: list[tuple[str, str]]) -> None:
-    """Send all pairs in one message, a quarter faster than one by one.
-
-    The kernel's answers to it are left unread. What is missing after it is asked for again, alone
-    and on a socket of its own, so that the refusal is heard.
-    """
-    from pyroute2 import IPBatch, IPRoute
-    from pyroute2.netlink.exceptions import NetlinkError
-
-    with IPBatch() as batch, IPRoute() as kernel:
-        for pair in pairs:
-            batch.link("add", **_veth(*pair))
-        kernel.sendto(batch.batch, (0, 0))
-    present = _present()
-    missing = [pair for pair in pairs if not present.issuperset(pair)]
-    if not missing:
-        return
-    with IPRoute() as kernel:
-        for pair in missing:
-            try:
-                kernel.link("add", **_veth(*pair))
-            except NetlinkError as error:
-                raise Failed(
-                    f"{pair[0]} cannot be made: {error.args[1]}", where="simulated SmartNIC"
-                ) from error
-
-
-def _veth(name: str, peer: str) -> dict[str, object]:
-    far = {"ifname": peer, "mtu": MTU, "address": mac(peer)}
-    return {"ifname": name, "kind": "veth", "mtu": MTU, "address": mac(name), "peer": far}
-
-
-def _present() -> set[str]:
-    return {name for _, name in socket.if_nameindex()}
+def _present() -> dict[str, int]:
+    """The ifindex of every interface."""
+    return {name: index for index, name in socket.if_nameindex()}

@@ -7,26 +7,37 @@ from typing import Any
 
 from smartvif.drivers.forwarder import RelaySpec
 from smartvif.drivers.ovs_rows import PortSpec
+from smartvif.drivers.vrouter_port import VRouterPort
 from smartvif.model.errors import CannotTell
 from smartvif.plug.step import Step
 from smartvif.plug.steps.guest import GuestInterface
-from smartvif.plug.steps.links import HybridBridge, Tap
+from smartvif.plug.steps.links import HybridBridge, LinkUp, Tap
 from smartvif.plug.steps.ovs import SwitchPort
+from smartvif.plug.steps.veb import VfTrust
 from smartvif.plug.steps.vf import Relay, SimulatedPassthrough, VfSettings
+from smartvif.plug.steps.vrouter import AgentPort
 
 _KINDS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
+        AgentPort,
         GuestInterface,
         HybridBridge,
+        LinkUp,
         Relay,
         SimulatedPassthrough,
         SwitchPort,
         Tap,
         VfSettings,
+        VfTrust,
     )
 }
-_SPECS: dict[str, Any] = {"SwitchPort": PortSpec, "Relay": RelaySpec}
+_VALUES: dict[str, tuple[str, Any]] = {
+    "AgentPort": ("port", VRouterPort),
+    "SwitchPort": ("spec", PortSpec),
+    "Relay": ("spec", RelaySpec),
+}
+"""Which field of a step is a value itself."""
 
 
 def dump(step: Step) -> tuple[str, dict[str, Any]]:
@@ -40,8 +51,9 @@ def load(kind: str, values: dict[str, Any]) -> Step:
     Raises: CannotTell, for one that another version has written.
     """
     try:
-        if kind in _SPECS:
-            values = {**values, "spec": _SPECS[kind](**values["spec"])}
+        if kind in _VALUES:
+            field, value = _VALUES[kind]
+            values = {**values, field: value(**values[field])}
         step: Step = _KINDS[kind](**values)
     except (KeyError, TypeError) as error:
         raise CannotTell(

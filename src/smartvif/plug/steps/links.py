@@ -83,3 +83,36 @@ class HybridBridge:
         """Whether all three are up."""
         found = [world.links.get(name) for name in (self.bridge, self.inner, self.outer)]
         return all(link is not None and link.up for link in found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkUp:
+    """A link that a switch takes as it is: up, with ``mtu`` bytes."""
+
+    name: str
+    mtu: int
+
+    def describe(self) -> str:
+        """Name the link."""
+        return f"bring {self.name} up with MTU {self.mtu}"
+
+    def find(self, world: World) -> Found:
+        """Its present MTU, and whether it is up."""
+        link = world.links.get(self.name)
+        return {"mtu": link.mtu, "up": link.up} if link else {}
+
+    def do(self, world: World) -> None:
+        """Set both."""
+        world.links.set_up(self.name, mtu=self.mtu)
+
+    def undo(self, world: World, found: Found) -> None:
+        """Put both back, if it is still there."""
+        if found and world.links.get(self.name) is not None:
+            world.links.set_mtu(self.name, found["mtu"])
+            if not found["up"]:
+                world.links.set_down(self.name)
+
+    def check(self, world: World) -> bool:
+        """Whether it is up with that MTU."""
+        link = world.links.get(self.name)
+        return link is not None and link.up and link.mtu == self.mtu

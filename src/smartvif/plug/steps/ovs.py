@@ -31,26 +31,26 @@ class SwitchPort:
 
     def do(self, world: World) -> None:
         """Add the port, and believe it when ovs-vswitchd has taken it."""
-        world.ovs.add_port(self.spec)
+        world.need_ovs().add_port(self.spec)
         if self.mtu is not None:
             world.links.set_up(self.spec.name, mtu=self.mtu)
 
     def undo(self, world: World, found: Found) -> None:
         """Remove the port if it is still ours, and put the link back if it is still there."""
-        world.ovs.remove_port(self.spec.name, self.spec.owner)
+        world.need_ovs().remove_port(self.spec.name, self.spec.owner)
         if found and world.links.get(self.spec.name) is not None:
             world.links.set_mtu(self.spec.name, found["mtu"])
             if not found["up"]:
                 world.links.set_down(self.spec.name)
 
     def check(self, world: World) -> bool:
-        """Whether the port is on its bridge, ours, and working, and the link up."""
-        port = world.ovs.port(self.spec.name)
+        """Whether the port is on its bridge, ours, and working or awaited, and the link up."""
+        port = world.need_ovs().port(self.spec.name)
         in_switch = (
             port is not None
             and port.owner == self.spec.owner
             and port.bridge == self.spec.bridge
-            and port.failure is None
+            and (port.failure is None or self.spec.may_fail_with(port.error))
         )
         if self.mtu is None:
             return in_switch

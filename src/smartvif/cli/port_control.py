@@ -1,0 +1,242 @@
+"""The ``vrouter-port-control`` command: in place of the vRouter agent's own script of that name.
+
+Options and exit codes are the script's (tungstenfabric/tf-controller, src/vnsw/agent/port_ipc), and
+two more options for ports with a VF. docs/reference/port-control.md has both.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from smartvif.model import checks
+from smartvif.model.errors import Invalid, SmartvifError, StepFailed
+from smartvif.model.pci import PciAddress
+from smartvif.model.vif import SocketMode
+
+if TYPE_CHECKING:
+    from smartvif.chain.host import Host
+    from smartvif.chain.port_control import PortRequest, Waits
+
+_NAME = "vrouter-port-control"
+_HINT = f"see: {_NAME} --help"
+_NIL = "00000000-0000-0000-0000-000000000000"
+_ACTS = ["add", "delete", "enable", "disable"]  # the last two set the link of an ESXi port
+_TYPES = ["NovaVMPort", "NameSpacePort", "ESXiPort"]  # numbered as the agent numbers them
+_VIF_TYPES = ["Vrouter", "VhostUser"]
+_MODES = ["normal", "direct", "virtio-forwarder"]
+_SOCKET_MODES = {"0": SocketMode.CLIENT, "1": SocketMode.SERVER}
+_VLAN = click.IntRange(-1, 65535)  # the agent keeps it in 16 bits, and writes 65535 for -1
+
+
+@click.command(_NAME, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--oper", required=True, type=click.Choice(_ACTS), help="What to do.")
+@click.option("--uuid", required=True, help="The port.")
+@click.option("--instance_uuid", help="Its machine.")
+@click.option("--vn_uuid", help="Its virtual network.")
+@click.option("--vm_project_uuid", help="The machine's project.")
+@click.option("--ip_address", help="The machine's IPv4 address; 0.0.0.0 is none.")
+@click.option("--ipv6_address", help="Its IPv6 address; None is none.")
+@click.option("--vm_name", default="", help="The machine's name, for the vRouter's DNS.")
+@click.option("--mac", help="The machine's MAC address.")
+@click.option("--tap_name", help="The tap; no matter where the port has a VF.")
+@click.option("--port_type", type=click.Choice(_TYPES), default=_TYPES[0], show_default=True)
+@click.option("--tx_vlan_id", type=_VLAN, default=-1, help="The VLAN sent; -1 is none.")
+@click.option("--rx_vlan_id", type=_VLAN, default=-1, help="The VLAN received; -1 is none.")
+@click.option("--no_persist", default="", help="Write no file; any text but the empty one is yes.")
+@click.option("--vif_type", type=click.Choice(_VIF_TYPES), default=_VIF_TYPES[0], show_default=True)
+@click.option("--vhostuser_socket", help="The socket's path.")
+@click.option(
+    "--vhostuser_mode",
+    type=click.Choice(list(_SOCKET_MODES)),
+    default="0",
+    show_default=True,
+    help="What QEMU is to the socket: 0 its client, 1 its server.",
+)
+@click.option("--agent_port", type=click.IntRange(1, 65535), help="Of the agent on this host.")
+@click.option("--port_json_path", help="The directory of the port files.")
+@click.option("--vnic_type", type=click.Choice(_MODES), default=_MODES[0], show_default=True)
+@click.option("--pci_dev", help="The VF of a direct or virtio-forwarder port.")
+@click.pass_obj
+def port_control(
+    waits: Waits | None,
+    /,
+    oper: str,
+    uuid: str,
+    agent_port: int | None,
+    port_json_path: str | None,
+    **asked: Any,
+) -> int:
+    """Tell the vRouter's agent of a port."""
+    from smartvif.chain import port_control as chain
+
+    try:
+        with checks.about("--uuid"):
+            port = checks.uuid(uuid)
+        request = _request(port, asked) if oper == "add" else None
+        host = _host(agent_port, port_json_path)
+        if request is not None:
+            chain.add(request, host, waits=waits or chain.Waits())
+        elif oper == "delete":
+            chain.delete(port, host)
+        else:
+            chain.set_link(port, host, up=oper == "enable")
+    except SmartvifError as error:
+        click.echo(error.explained(), err=True)
+        return _exit_code(error, oper)
+    return 0
+
+
+def run(words: Sequence[str], *, waits: Waits | None = None) -> int:
+    """Do what the command's arguments say; returns the exit code. ``waits``: the usual ones."""
+    try:
+        _refuse_joined(words)
+        code = port_control.main(list(words), _NAME, standalone_mode=False, obj=waits)
+    except SmartvifError as error:
+        click.echo(error.explained(), err=True)
+        code = error.exit_code
+    except click.UsageError as error:
+        wrong = Invalid(error.format_message(), where=_NAME, hint=_HINT)
+        click.echo(wrong.explained(), err=True)
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        code = 130
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    """Run the command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def _refuse_joined(words: Sequence[str]) -> None:
+    """Old Novas passed all options as one argument, to which a name could add options.
+
+    bugs.launchpad.net/nova/+bug/1584625
+    """
+    if len(words) == 1 and len(words[0].split()) > 1:
+        raise Invalid(
+            "all options came as one argument",
+            where=_NAME,
+            hint="each must be an argument of its own; Nova has done so since Newton",
+        )
+
+
+def _host(agent_port: int | None, port_json_path: str | None) -> Host:
+    from smartvif.chain import settings
+    from smartvif.chain.host import Host
+
+    found = settings.load()
+    vrouter = found.vrouter
+    if agent_port is not None:
+        vrouter = replace(vrouter, agent=f"http://127.0.0.1:{agent_port}")
+    if port_json_path:
+        vrouter = replace(vrouter, ports=port_json_path)
+    return Host(replace(found, vrouter=vrouter))
+
+
+def _request(port: str, asked: dict[str, Any]) -> PortRequest:
+    """The port to be added, from the words of the command line.
+
+    Raises: Invalid.
+    """
+    from smartvif.chain.port_control import PortRequest
+    from smartvif.chain.request import Mode
+    from smartvif.drivers.vrouter_port import PortType
+
+    kind = PortType(_TYPES.index(asked["port_type"]))
+    if kind is not PortType.NOVA_VM and not asked["vn_uuid"]:
+        asked["vn_uuid"] = _NIL  # the agent has the network of other ports from its controller
+    for name in ("instance_uuid", "vn_uuid", "mac"):
+        if not asked[name]:
+            raise Invalid("it is missing, and 'add' needs it", where=f"--{name}", hint=_HINT)
+    for name in ("tap_name", "vhostuser_socket"):
+        _checked(name, _utf8, asked)
+    return PortRequest(
+        id=port,
+        machine=_checked("instance_uuid", checks.uuid, asked),
+        network=_checked("vn_uuid", checks.uuid, asked),
+        mac=_checked("mac", checks.mac, asked),
+        name=_name(asked["vm_name"]),
+        project=asked["vm_project_uuid"],
+        netdev=asked["tap_name"] or None,
+        fixed_ips=(
+            *_address("ip_address", IPv4Address, asked),
+            *_address("ipv6_address", IPv6Address, asked),
+        ),
+        type=kind,
+        rx_vlan=asked["rx_vlan_id"],
+        tx_vlan=asked["tx_vlan_id"],
+        persist=not asked["no_persist"],
+        vhost_user=asked["vif_type"] == "VhostUser",
+        socket=asked["vhostuser_socket"],
+        socket_mode=_SOCKET_MODES[asked["vhostuser_mode"]],
+        mode=Mode(asked["vnic_type"]),
+        vf=_checked("pci_dev", PciAddress.parse, asked) if asked["pci_dev"] else None,
+    )
+
+
+def _checked(name: str, check: Any, asked: dict[str, Any]) -> Any:
+    with checks.about(f"--{name}"):
+        return check(asked[name])
+
+
+def _address(
+    name: str, family: type[IPv4Address | IPv6Address], asked: dict[str, Any]
+) -> tuple[str, ...]:
+    """The address, if it is not one of the words for none."""
+    text = asked[name]
+    if not text or text == "None":
+        return ()
+    try:
+        address = family(text)
+    except ValueError:
+        raise Invalid(
+            f"'{text}' is not an IPv{family(0).version} address",
+            where=f"--{name}",
+            hint="leave the option away where there is none",
+        ) from None
+    return () if address.is_unspecified else (str(address),)
+
+
+def _name(text: str) -> str:
+    """The name as JSON can say it: bytes that are not UTF-8 are replaced (U+FFFD).
+
+    The kernel passes arguments as bytes, and Python keeps those in halves of characters (PEP 383),
+    with which the agent would refuse the whole port.
+    """
+    return os.fsencode(text).decode(errors="replace")
+
+
+def _utf8(text: str | None) -> None:
+    try:
+        (text or "").encode()
+    except UnicodeEncodeError:
+        raise Invalid("it has bytes that are not UTF-8") from None
+
+
+def _exit_code(error: SmartvifError, oper: str) -> int:
+    """The script's exit code."""
+    from smartvif.drivers import vrouter_agent as agent
+
+    if isinstance(error, StepFailed):
+        error = error.cause
+    if isinstance(error, Invalid):
+        return error.exit_code
+    codes: dict[type[SmartvifError], int] = {
+        agent.NotListening: 2,
+        agent.DatapathMissing: 3,
+        agent.AgentFailed: 4,
+        agent.AgentDown: 5,
+        agent.SocketMissing: 6,
+    }
+    if oper != "add":
+        return 1
+    return next((code for kind, code in codes.items() if isinstance(error, kind)), 1)

@@ -1,0 +1,73 @@
+"""Taking away what carries a port's ownership, where the journal does not know the port.
+
+A journal is lost with its disk, or left behind when ``state_path`` is changed. What the switches
+keep says whose it is; the rest is known by its name at most, and that is no proof.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from smartvif.control import names
+from smartvif.drivers.forwarder import RelaySpec
+from smartvif.model.errors import CannotTell, TimedOut
+from smartvif.plug.step import World
+
+_log = logging.getLogger(__name__)
+
+
+def sweep(port: str, world: World) -> None:
+    """Take away what is ``port``'s: most often nothing, because it never was plugged here.
+
+    A switch that does not answer is passed over with a warning: Nova unplugs up to three times what
+    it has not plugged.
+    Raises: Failed and CannotTell, where something is there and cannot be removed.
+    """
+    relay, in_switch = _relay(port, world), _switch_ports(port, world)
+    if relay is not None:
+        world.need_forwarder().remove(relay)
+    # Before the ports in the switch: should we die in between, they show again whose it is.
+    _links(port, world, known=bool(relay or in_switch))
+    for name in in_switch:
+        world.need_ovs().remove_port(name, port)
+    if world.vrouter is not None:
+        try:
+            world.vrouter.remove(port)
+        except TimedOut as error:
+            _passed_over(port, error)
+
+
+def _relay(port: str, world: World) -> RelaySpec | None:
+    try:
+        return world.forwarder.relay_of(port) if world.forwarder is not None else None
+    except CannotTell as error:
+        _passed_over(port, error)
+        return None
+
+
+def _switch_ports(port: str, world: World) -> tuple[str, ...]:
+    try:
+        return world.ovs.owned_by(port) if world.ovs is not None else ()
+    except CannotTell as error:
+        _passed_over(port, error)
+        return ()
+
+
+def _links(port: str, world: World, *, known: bool) -> None:
+    """Delete the port's tap where it is sure that we made it.
+
+    Others name links after ports as well. It is ours where something else shows that we plugged
+    the port, and it is a tap as we make them and no guest's.
+    """
+    tap = names.tap(port)
+    for name in (tap, names.hybrid_bridge(port), names.hybrid_veth(port)[1]):
+        if world.links.get(name) is None:
+            continue
+        if known and name == tap and world.links.is_idle_tap(tap):
+            world.links.delete(tap)
+        else:
+            _log.warning("%s bears port %s's name, and may be another's: left", name, port)
+
+
+def _passed_over(port: str, error: CannotTell | TimedOut) -> None:
+    _log.warning("port %s is not in the journal, and nobody can tell its rest: %s", port, error)

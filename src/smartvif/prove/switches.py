@@ -1,0 +1,94 @@
+"""What a switch says of an attachment's port."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from smartvif.drivers.ovs_rows import PortState
+from smartvif.drivers.vrouter_port import VRouterPort
+from smartvif.model.errors import CannotTell, Failed
+from smartvif.plug.journal import Journal, PortRecord
+from smartvif.plug.step import World
+from smartvif.plug.steps.vrouter import AgentPort
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchView:
+    """One port. ``wrong`` is what is wrong with it; ``unknown`` is why nobody can tell.
+
+    ``link_up`` is None where nobody can tell. ``says`` is all that the switch says, as JSON.
+    """
+
+    wrong: str | None = None
+    unknown: str | None = None
+    link_up: bool | None = None
+    says: dict[str, Any] | None = None
+
+
+Look = Callable[[PortRecord], SwitchView]
+
+
+def open_vswitch(world: World) -> Look:
+    """Look at any number of ports with Open vSwitch asked once."""
+    try:
+        world.need_ovs().confirm()
+        ports = {port.name: port for port in world.need_ovs().ports()}
+    except CannotTell as error:
+        unknown = SwitchView(unknown=error.what)
+        return lambda record: unknown
+    return lambda record: _ovs_view(record, ports.get(record.facts["switch_port"]))
+
+
+def _ovs_view(record: PortRecord, port: PortState | None) -> SwitchView:
+    if port is None:
+        return SwitchView(wrong="its port is not in the switch any more")
+    wrong = f"the switch: {port.failure}" if port.failure else None
+    if port.owner != record.id or port.bridge != record.facts["bridge"]:
+        wrong = f"its switch port is on {port.bridge} and of {port.owner or 'something else'}"
+    return SwitchView(wrong=wrong, link_up=port.link_up, says=port_json(port))
+
+
+def port_json(port: PortState | None) -> dict[str, Any] | None:
+    """A port of Open vSwitch, as ``show`` prints it."""
+    if port is None:
+        return None
+    return {
+        "ofport": port.ofport,
+        "error": port.error,
+        "link_up": port.link_up,
+        "external_ids": port.external_ids,
+        "statistics": port.statistics,
+    }
+
+
+def vrouter(world: World, journal: Journal) -> Look:
+    """Look at ports of the vRouter, with its agent asked for each."""
+    return lambda record: _vrouter_view(record, world, journal)
+
+
+def _vrouter_view(record: PortRecord, world: World, journal: Journal) -> SwitchView:
+    steps = [entry.step for entry in journal.entries(record.id)]
+    told = [step.port for step in steps if isinstance(step, AgentPort)]
+    if not told:
+        return SwitchView(wrong="the vRouter was not told of it yet")
+    link = world.links.get(told[0].netdev)
+    link_up = link.up if link is not None else None
+    try:
+        agent = world.need_vrouter()
+        shown = agent.port(record.id)
+        if shown is None and agent.files.read(record.id) is None:
+            return SwitchView(wrong="the vRouter agent was told to forget it", link_up=link_up)
+    except (CannotTell, Failed) as error:
+        return SwitchView(unknown=error.what, link_up=link_up)
+    if shown is None:
+        unknown = "the vRouter agent does not show it: has its controller told it the network?"
+        return SwitchView(unknown=unknown, link_up=link_up)
+    return SwitchView(wrong=_otherwise(told[0], shown), link_up=link_up, says=shown)
+
+
+def _otherwise(port: VRouterPort, shown: dict[str, Any]) -> str | None:
+    if port.is_meant_by(shown):
+        return None
+    return f"the vRouter agent has it with {shown.get('system-name')}, network {shown.get('vn-id')}"
