@@ -44,8 +44,8 @@ from smartvif.sim.vrouter.daemon import VRouter
 
 ONE = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
 OTHER = "1e9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
-# Its first letters are those of ONE, and so are the names of its devices.
-NAMESAKE = "0d9a1b2c-3e4f-4000-8000-000000000000"
+# Their first letters are those of ONE, and so are the names of their devices.
+NAMESAKES = ("0d9a1b2c-3e4f-4000-8000-000000000000", "0d9a1b2c-3e4f-4000-8000-000000000001")
 MACHINE = Machine(uuid="5f1b6a3e-0000-4000-8000-000000000001", name="vm")
 KINDS = (VnicType.NORMAL, VnicType.DIRECT, VnicType.VIRTIO_FORWARDER)
 _TUNSETIFF, _IFF_TAP, _IFF_NO_PI = 0x400454CA, 0x2, 0x1000
@@ -114,12 +114,13 @@ def test_only_the_ports_own_is_taken_away() -> None:
 
 
 @on_simulated_host(guests=1)
-def test_a_namesake_keeps_what_is_its_own() -> None:
+def test_namesakes_keep_what_is_their_own() -> None:
     """A relay and a port whose names are those of our port but whose owner is not stay."""
     host = _host()
-    _plug(VnicType.VIRTIO_FORWARDER, NAMESAKE, 1, host)
-    _plug(VnicType.NORMAL, NAMESAKE, 2, host)
+    _plug(VnicType.VIRTIO_FORWARDER, NAMESAKES[0], 1, host)
+    _plug(VnicType.NORMAL, NAMESAKES[1], 2, host)
     before = traces(host)
+    assert {f"forwarder: port fwd-{ONE[:11]}", "forwarder: port p0v1"} < before
     (warning,) = _warnings(ONE, host.world)
     assert warning.startswith(names.tap(ONE))
     assert traces(host) == before

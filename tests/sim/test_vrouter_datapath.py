@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import signal
 import socket
 import struct
 import subprocess
@@ -18,9 +20,10 @@ import pytest
 from pyroute2 import IPRoute
 
 from smartvif.drivers.netlink import Links
+from smartvif.model.errors import Refused
 from smartvif.sim import nic
 from smartvif.sim.fleet import Fleet
-from smartvif.sim.host import SIMULATION
+from smartvif.sim.host import host_vrouter
 from smartvif.sim.testing import on_simulated_host, on_simulated_hosts
 from smartvif.sim.vrouter import api, introspect
 from smartvif.sim.vrouter.daemon import VRouter
@@ -32,13 +35,6 @@ RED = "00000000-0000-0000-0000-000000000001"
 BLUE = "00000000-0000-0000-0000-000000000002"
 OF_REDS_VNI = "ffffffff-0000-0000-0000-000000000001"
 MANY = 1000
-
-
-def vrouter(**options: Any) -> VRouter:
-    """A vRouter that has started."""
-    found = VRouter(directory=SIMULATION / "vrouter", **options)
-    found.start()
-    return found
 
 
 def request(port: int, method: str, path: str, body: object = None) -> Any:
@@ -70,6 +66,12 @@ def eventually(holds: Callable[[], bool], what: object = None) -> None:
     while not holds():
         assert time.monotonic() < end, what() if callable(what) else what
         time.sleep(0.01)
+
+
+def nobody_listens() -> bool:
+    """Whether no vRouter takes requests."""
+    with socket.socket(socket.AF_INET) as client:
+        return client.connect_ex(("127.0.0.1", api.PORT)) != 0
 
 
 def port_id(number: int) -> str:
@@ -190,7 +192,6 @@ class Machine:
 @on_simulated_host()
 def test_a_network_is_reached_and_closed() -> None:
     """Ports of one network get each other's frames, groups' as well; the other network none."""
-    vrouter()
     red, red2, red3 = (Machine.with_vf(number, RED) for number in (1, 2, 3))
     blue, blue2 = (Machine.with_vf(number, BLUE) for number in (4, 5))
     red.send(EVERYBODY, b"to all")
@@ -211,7 +212,6 @@ def test_a_network_is_reached_and_closed() -> None:
 @on_simulated_host()
 def test_addresses_are_learned() -> None:
     """A frame for an address that has spoken goes to its port alone; a neighbour's is not taken."""
-    vrouter()
     one, two, three = (Machine.with_vf(number, RED) for number in (1, 2, 3))
     nested = mac_of(0x99)
     one.send(EVERYBODY, b"here", source=nested)
@@ -228,7 +228,6 @@ def test_addresses_are_learned() -> None:
 @on_simulated_host()
 def test_frames_with_a_vlan_are_dropped() -> None:
     """A frame with a tag goes nowhere, and is counted; the next one without goes on."""
-    vrouter()
     one, two = (Machine.with_vf(number, RED) for number in (1, 2))
     one.send(mac_of(2), b"\0\x2a\x88\xb5tagged", kind=b"\x81\0")
     one.send(mac_of(2), b"plain")
@@ -239,7 +238,6 @@ def test_frames_with_a_vlan_are_dropped() -> None:
 @on_simulated_host()
 def test_the_host_is_not_in_the_network() -> None:
     """The host answers no machine for an address of its own, but does when the port is gone."""
-    vrouter()
     subprocess.run(["ip", "address", "add", "10.0.0.100/32", "dev", "lo"], check=True)
     one, two = (Machine.with_vf(number, RED) for number in (1, 2))
     for number in (1, 2):  # the machines' own ends are of this host as well
@@ -260,7 +258,6 @@ def test_the_host_is_not_in_the_network() -> None:
 @on_simulated_host()
 def test_a_netdev_may_come_late_and_come_back() -> None:
     """A port waits for its netdev, works while it is up, and again when it is made anew."""
-    vrouter()
     one = Machine.with_vf(1, RED)
     add_port(2, RED, "late", active=False)
     assert interface(2)["reason"] == "its netdev is not there"
@@ -285,7 +282,6 @@ def test_a_netdev_may_come_late_and_come_back() -> None:
 @on_simulated_host()
 def test_a_deleted_port_is_cut_off() -> None:
     """What is for a deleted port goes nowhere, and so does what its machine sends; flows end."""
-    vrouter()
     one, two, three = (Machine.with_vf(number, RED) for number in (1, 2, 3))
     one.udp(2, 1)
     two.hears()
@@ -304,7 +300,6 @@ def test_a_deleted_port_is_cut_off() -> None:
 @on_simulated_host()
 def test_a_netdev_has_one_port_and_a_vni_one_network() -> None:
     """The second port of a netdev, and a network whose VNI is taken, wait for the first to go."""
-    vrouter()
     one, two = (Machine.with_vf(number, RED) for number in (1, 2))
     add_port(3, RED, nic.representor(0, 1), active=False)
     assert interface(3)["reason"] == f"its netdev is that of port {port_id(1)}"
@@ -313,6 +308,13 @@ def test_a_netdev_has_one_port_and_a_vni_one_network() -> None:
     one.send(EVERYBODY, b"red")
     assert two.hears() == [b"red"]
     assert stranger.heard_nothing()
+    links = Links()
+    links.add_bridge("other")
+    up(nic.representor(0, 5))
+    links.set_master(nic.representor(0, 5), "other")
+    add_port(5, RED, nic.representor(0, 5), active=False)
+    assert interface(5)["reason"] == "its netdev is in another bridge"
+    delete_port(5)
     delete_port(1)
     assert interface(3)["active"]
     delete_port(2)
@@ -324,7 +326,6 @@ def test_a_netdev_has_one_port_and_a_vni_one_network() -> None:
 @on_simulated_host()
 def test_the_card_passes_on_what_it_was_told() -> None:
     """Of a flow between two VFs the vRouter passes on the first packet, the card all others."""
-    vrouter()
     one, two = (Machine.with_vf(number, RED) for number in (1, 2))
     one.udp(2, 1)
     two.hears()
@@ -345,7 +346,6 @@ def test_a_miss_is_no_drop(fault: dict[str, object]) -> None:
 
     @on_simulated_host()
     def inside() -> None:
-        vrouter()
         set_faults(**fault)
         one, two = (Machine.with_vf(number, RED) for number in (1, 2))
         for first in range(0, MANY, 100):
@@ -368,7 +368,6 @@ def test_a_miss_is_no_drop(fault: dict[str, object]) -> None:
 @on_simulated_host()
 def test_a_flow_follows_its_address() -> None:
     """When an address is heard elsewhere, the card no longer passes on to where it was."""
-    vrouter()
     one, two, three = (Machine.with_vf(number, RED) for number in (1, 2, 3))
     for here, other in ((two, three), (three, two)):
         here.send(EVERYBODY, b"I am nine", source=mac_of(9))
@@ -384,7 +383,6 @@ def test_a_flow_follows_its_address() -> None:
 @on_simulated_host()
 def test_the_port_api_can_be_made_to_fail() -> None:
     """A wrong answer is given until it is taken back; a fault that is none is refused."""
-    vrouter()
     set_faults(answer=[503, "not now"])
     with pytest.raises(AssertionError, match="503, b'not now'"):
         delete_port(1)
@@ -399,7 +397,6 @@ def test_the_port_api_can_be_made_to_fail() -> None:
 @on_simulated_host()
 def test_only_flows_between_vfs_are_for_the_card() -> None:
     """A flow to a netdev that is not the card's stays with the vRouter, and says so."""
-    vrouter()
     one = Machine.with_vf(1, RED)
     links = Links()
     links.add_veth("plain", "machine")
@@ -417,16 +414,16 @@ def test_only_flows_between_vfs_are_for_the_card() -> None:
 @on_simulated_host()
 def test_the_ports_outlive_the_vrouter_and_flows_do_not() -> None:
     """A killed vRouter's flows live on in the card; the next one has its ports, and no flows."""
-    first = vrouter()
     one, two = (Machine.with_vf(number, RED) for number in (1, 2))
     one.udp(2, 1)
     two.hears()
     assert [flow["offloaded"] for flow in look("flows")] == [True]
-    first.kill()
+    os.kill(int(host_vrouter().pid.read_text()), signal.SIGKILL)
+    eventually(nobody_listens)
     one.udp(2, 1)
     assert two.hears(), "the card goes on alone"
     one.send(EVERYBODY, b"to nobody")
-    vrouter()
+    host_vrouter().start()
     assert [each["active"] for each in look("interfaces")] == [True, True]
     assert look("flows") == []
     one.udp(2, 1)
@@ -436,9 +433,23 @@ def test_the_ports_outlive_the_vrouter_and_flows_do_not() -> None:
 
 
 @on_simulated_host()
+def test_a_second_vrouter_leaves_the_first_alone() -> None:
+    """One that finds another at work ends at once, and the other has not noticed."""
+    one, two = (Machine.with_vf(number, RED) for number in (1, 2))
+    command = [sys.executable, "-m", "smartvif.sim.vrouter", "--ports", "/run/others"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "another vRouter is at work" in ended.stderr
+    with pytest.raises(Refused):
+        host_vrouter().start()
+    one.send(mac_of(2), b"undisturbed")
+    assert two.hears() == [b"undisturbed"]
+    assert all(each["active"] for each in look("interfaces"))
+
+
+@on_simulated_host()
 def test_segments_pass_uncut() -> None:
     """TCP between two machines carries megabytes: unsummed and uncut segments arrive whole."""
-    vrouter()
     set_faults(capacity=0)
     links = Links()
     for number in (1, 2):
@@ -486,14 +497,13 @@ socket.create_connection(("10.0.0.2", 7), timeout=10).sendall(bytes(int(sys.argv
 def test_a_network_spans_hosts(fleet: Fleet) -> None:
     """Machines on two hosts reach each other in their network's tunnel, and no other network."""
     here, there = fleet.hosts
-    far = there.start(far_side, there.address, here.address)
-    here.call(near_side, here.address, there.address)
+    far = there.start(far_side)
+    here.call(near_side)
     assert far.result() == [b"hello", b"to two", b"end"]
 
 
-def near_side(address: str, peer: str) -> None:
+def near_side() -> None:
     """Talk to the machine on the other host, and then look at the tunnel."""
-    vrouter(underlay=address, peers=(peer,))
     red, blue = Machine.with_vf(1, RED), Machine.with_vf(2, BLUE)
     tunnel = next(each for each in look("interfaces") if each["vni"] == 1 and not each["port"])
     eventually(lambda: look("interfaces")[-1]["active"] is True, lambda: look("interfaces"))
@@ -523,9 +533,8 @@ def answered(machine: Machine) -> bool:
         return False
 
 
-def far_side(address: str, peer: str) -> list[bytes]:
+def far_side() -> list[bytes]:
     """Answer what is heard, and tell it without repetitions; the network beside hears nothing."""
-    vrouter(underlay=address, peers=(peer,))
     red, blue = Machine.with_vf(3, RED), Machine.with_vf(4, BLUE)
     heard: list[bytes] = []
     while b"end" not in heard:

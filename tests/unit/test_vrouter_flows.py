@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from typing import cast
+from dataclasses import replace
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -16,8 +17,10 @@ from smartvif.sim.vrouter import bridge, tunnel
 from smartvif.sim.vrouter.bridge import Bridge
 from smartvif.sim.vrouter.flows import ICMP, TCP, UDP, Flow, FlowKey, FlowTable, parse
 from smartvif.sim.vrouter.introspect import read_faults
+from smartvif.sim.vrouter.messages import NIL, Port, PortType
 from smartvif.sim.vrouter.offload import CardOffload, Offers
 from smartvif.sim.vrouter.vif import Vif
+from smartvif.sim.vrouter.vifs import refusal
 
 ONE, TWO = bytes.fromhex("525400000001"), bytes.fromhex("525400000002")
 NETWORK = UUID("00000000-0000-0000-0000-0000000000aa")
@@ -374,6 +377,37 @@ def test_the_cards_numbers_are_used_again() -> None:
         card.flow_set(flows[-1])
     card.soft_reset()
     assert eswitch.flows == set()
+
+
+PORT = Port(
+    id="00000000-0000-0000-0000-000000000001",
+    instance_id=NIL,
+    vn_id=str(NETWORK),
+    vm_project_id=NIL,
+    display_name="vm1",
+    ip_address="10.0.0.1",
+    ip6_address="::",
+    type=PortType.VM,
+    system_name="tap1",
+    mac_address="52:54:00:00:00:01",
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({}, ""),
+        ({"type": PortType.NAMESPACE}, ""),
+        ({"type": PortType.REMOTE}, "it has no netdev on this host"),
+        ({"rx_vlan": 7}, "VLANs are not simulated"),
+        ({"tx_vlan": 7}, "VLANs are not simulated"),
+        ({"mac_address": "00:00:00:00:00:00"}, "it has no MAC address"),
+        ({"link_state": 0}, "it is disabled"),
+    ],
+)
+def test_what_is_not_simulated_is_said(change: dict[str, Any], reason: str) -> None:
+    """A port that this vRouter cannot serve says why, rather than half work."""
+    assert refusal(replace(PORT, **change)) == reason
 
 
 def test_the_vni_is_the_end_of_the_networks_name() -> None:

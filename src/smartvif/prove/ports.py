@@ -143,11 +143,19 @@ def _view(
         id=record.id,
         status=str(record.status),
         vf=record.vf,
-        facts=record.facts,
+        facts=_facts(record, switch),
         working=None if unknown else wrong is None,
         link_up=link_up,
         health=f"cannot tell: {unknown}" if unknown else wrong or "ok",
     )
+
+
+def _facts(record: PortRecord, switch: SwitchView) -> dict[str, Any]:
+    """The record's, and that the switch is simulated: it may have been down at the plug."""
+    simulated = record.facts["simulated"]
+    if not switch.simulated or "vrouter" in simulated:
+        return record.facts
+    return {**record.facts, "simulated": [*simulated, "vrouter"]}
 
 
 def _wrong(

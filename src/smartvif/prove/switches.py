@@ -19,12 +19,14 @@ class SwitchView:
     """One port. ``wrong`` is what is wrong with it; ``unknown`` is why nobody can tell.
 
     ``link_up`` is None where nobody can tell. ``says`` is all that the switch says, as JSON.
+    ``simulated``: the switch itself says that it is.
     """
 
     wrong: str | None = None
     unknown: str | None = None
     link_up: bool | None = None
     says: dict[str, Any] | None = None
+    simulated: bool = False
 
 
 Look = Callable[[PortRecord], SwitchView]
@@ -82,10 +84,12 @@ def _vrouter_view(record: PortRecord, world: World, journal: Journal) -> SwitchV
             return SwitchView(wrong="the vRouter agent was told to forget it", link_up=link_up)
     except (CannotTell, Failed) as error:
         return SwitchView(unknown=error.what, link_up=link_up)
+    simulated = agent.simulated()
     if shown is None:
         unknown = "the vRouter agent does not show it: has its controller told it the network?"
-        return SwitchView(unknown=unknown, link_up=link_up)
-    return SwitchView(wrong=_otherwise(told[0], shown), link_up=link_up, says=shown)
+        return SwitchView(unknown=unknown, link_up=link_up, simulated=simulated)
+    wrong = _otherwise(told[0], shown)
+    return SwitchView(wrong=wrong, link_up=link_up, says=shown, simulated=simulated)
 
 
 def _otherwise(port: VRouterPort, shown: dict[str, Any]) -> str | None:

@@ -14,7 +14,7 @@ import threading
 import traceback
 from pathlib import Path
 
-from smartvif.model.errors import SmartvifError
+from smartvif.model.errors import Refused, SmartvifError
 from smartvif.sim.eswitch import Eswitch
 from smartvif.sim.vrouter import api, introspect
 from smartvif.sim.vrouter.datapath import Datapath
@@ -32,6 +32,7 @@ def main() -> None:
     Raises: SmartvifError, where it cannot start.
     """
     asked = _arguments()
+    alone = _alone()
     tunnels = Tunnels(address=asked.underlay, peers=tuple(asked.peer)) if asked.underlay else None
     loop, eswitch, faults = Loop(), Eswitch(), api.Faults()
     datapath = Datapath(loop, CardOffload(eswitch), Hold(), tunnels)
@@ -43,7 +44,8 @@ def main() -> None:
     documents = introspect.Server(Introspect(loop, datapath, eswitch, faults))
     threading.Thread(target=documents.serve_forever, daemon=True).start()
     api.serve(ports, faults=faults).start()
-    loop.run(datapath.tick)
+    with alone:
+        loop.run(datapath.tick)
 
 
 def _arguments() -> argparse.Namespace:
@@ -53,6 +55,20 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--peer", action="append", default=[], help="another host's; repeatable")
     parser.add_argument("--upstream", action="store_true", help="with the real agent's quirks")
     return parser.parse_args()
+
+
+def _alone() -> socket.socket:
+    """What only one vRouter of a network namespace can have, for as long as it is open (unix(7)).
+
+    Raises: Refused: what another one at work has would be cleared away.
+    """
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind("\0smartvif-vrouter")
+    except OSError as error:
+        claim.close()
+        raise Refused("another vRouter is at work here", where="sim") from error
+    return claim
 
 
 def _is_netdev(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from smartvif.model.errors import Failed, TimedOut
+from smartvif.model.errors import Failed, Refused, TimedOut
 from smartvif.sim import daemons
 from smartvif.sim.vrouter.api import PORT
 
@@ -49,8 +50,10 @@ class VRouter:
     def start(self) -> None:
         """Start it; return when the port API takes connections.
 
-        Raises: Failed with the log's last lines, TimedOut.
+        Raises: Refused, where one is at work; Failed with the log's last lines, TimedOut.
         """
+        if _listened_on():
+            raise Refused("another vRouter is at work here", where="vRouter")
         argv: list[str | Path] = [sys.executable, "-m", "smartvif.sim.vrouter"]
         argv += ["--ports", self.ports]
         argv += ["--underlay", self.underlay] if self.underlay else []
@@ -76,9 +79,11 @@ class VRouter:
         self._end(signal.SIGKILL)
 
     def _end(self, how: signal.Signals) -> None:
-        if self.process is not None:
-            self.process.send_signal(how)
+        os.kill(int(self.pid.read_text()), how)
+        if self.process is not None:  # else it is another's child
             self.process.wait(_LONGEST)
+        while _listened_on():
+            time.sleep(0.005)
 
 
 def _listened_on() -> bool:

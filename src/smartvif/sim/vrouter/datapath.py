@@ -19,7 +19,7 @@ from smartvif.sim.vrouter.loop import Loop
 from smartvif.sim.vrouter.messages import Port
 from smartvif.sim.vrouter.offload import Offers, Offload
 from smartvif.sim.vrouter.tunnel import Tunnels
-from smartvif.sim.vrouter.vif import HEADER, Vif
+from smartvif.sim.vrouter.vif import HEADER, PacketSocket, Vif
 from smartvif.sim.vrouter.vifs import Network, Vifs
 
 _LINK_EVENTS = 1  # RTMGRP_LINK, include/uapi/linux/rtnetlink.h
@@ -70,6 +70,17 @@ class Datapath:
         """What is to be done now and then: ask the card again for what it would not give up."""
         self.offers.end_again()
 
+    def count_missed(self) -> None:
+        """Count what the kernel has dropped in front of us: it is told only when asked for."""
+        for vif in self.vifs:
+            if vif.socket is not None:
+                self._count_missed(vif.socket)
+
+    def _count_missed(self, source: PacketSocket) -> None:
+        missed = source.missed()
+        if missed:
+            self.dropped["queue full"] += missed
+
     def _links_changed(self) -> None:
         """Read what the kernel tells only to look at all anew: some of it may be lost anyway."""
         try:
@@ -90,6 +101,7 @@ class Datapath:
     def _left(self, vif: Vif) -> None:
         assert vif.socket is not None
         self._loop.unwatch(vif.socket)
+        self._count_missed(vif.socket)
         self.flows.end_vif(vif.id)
         self.offers.leave(vif)
 

@@ -15,6 +15,7 @@ from smartvif.drivers.netlink import Links
 from smartvif.model.errors import Failed, NotFound, Refused
 
 BRIDGE = "vrouter0"
+_MAC, _MTU = "02:53:56:ff:00:00", 1500
 
 
 class Hold:
@@ -29,6 +30,9 @@ class Hold:
         links = Links()
         links.delete(BRIDGE)
         links.add_bridge(BRIDGE)
+        # Said once, both stay as they are whatever it holds (net/bridge/br_if.c).
+        links.set_mac(BRIDGE, _MAC)
+        links.set_mtu(BRIDGE, _MTU)
         links.close()
         self._route = IPRoute()
         self._bridge = self._one(BRIDGE)["index"]

@@ -86,11 +86,11 @@ class Introspect:
 
     def _totals(self) -> Document:
         datapath = self._datapath
-        overruns = sum(vif.overruns() for vif in datapath.vifs)
+        datapath.count_missed()
         return {
             "forwarded": datapath.forwarded,
             "flooded": datapath.flooded,
-            "dropped": {**datapath.dropped, **({"queue full": overruns} if overruns else {})},
+            "dropped": dict(datapath.dropped),
             "flows": len(datapath.flows),
             "flows_not_given_up": len(datapath.offers.stuck),
         }

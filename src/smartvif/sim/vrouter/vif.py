@@ -106,22 +106,8 @@ class Vif:
     index: int = 0
     received: int = 0
     sent: int = 0
-    missed: int = 0
 
     @property
     def tunnel(self) -> bool:
         """It leads to other hosts."""
         return self.mac is None
-
-    def overruns(self) -> int:
-        """How many frames found the socket's queue full: the kernel dropped them."""
-        if self.socket is not None:
-            self.missed += self.socket.missed()
-        return self.missed
-
-    def close(self) -> None:
-        """Give the netdev up."""
-        self.overruns()
-        if self.socket is not None:
-            self.socket.close()
-            self.socket = None

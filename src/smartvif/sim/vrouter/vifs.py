@@ -71,7 +71,7 @@ class Vifs:
             netdev=port.system_name,
             network=UUID(port.vn_id),
             mac=mac_bytes(port.mac_address),
-            refused=_refused(port),
+            refused=refusal(port),
         )
         self.settle()
 
@@ -83,11 +83,11 @@ class Vifs:
         self._deactivate(vif)
         number = tunnel.vni(vif.network)
         network = self._networks.get(number)
-        if network is not None and network.ports.pop(vif.id, vif) is vif and not network.ports:
-            if network.tunnel is not None:
-                self._deactivate(network.tunnel)
-                tunnel.delete(network.tunnel.netdev)
-            del self._networks[number]
+        if network is not None:
+            network.ports.pop(vif.id, None)
+            if not network.ports:
+                self._close_tunnel(network.tunnel)
+                del self._networks[number]
         self.settle()
 
     def settle(self) -> None:
@@ -137,6 +137,11 @@ class Vifs:
         name = tunnel.name(number)
         return Vif(id=name, netdev=name, network=network, mac=None, refused=refused)
 
+    def _close_tunnel(self, vif: Vif | None) -> None:
+        if vif is not None:
+            self._deactivate(vif)
+            tunnel.delete(vif.netdev)
+
     def _activate(self, vif: Vif, index: int) -> None:
         try:
             self._hold.take(vif.netdev)
@@ -157,12 +162,13 @@ class Vifs:
             return
         self.network(vif).bridge.forget(vif)
         self._left(vif)
-        vif.close()
+        vif.socket.close()
+        vif.socket = None
         self._hold.release(vif.netdev)
 
 
-def _refused(port: Port) -> str:
-    """What of a port this vRouter does not do, or nothing."""
+def refusal(port: Port) -> str:
+    """Why a port can never be active here, or nothing."""
     if port.type is PortType.REMOTE:
         return "it has no netdev on this host"
     if (port.rx_vlan, port.tx_vlan) != (NO_VLAN, NO_VLAN):
