@@ -25,6 +25,10 @@ uri = "qemu:///session"
 database = "unix:/run/fwd/db.sock"
 netns = "fwd"
 sockets = "/run/fwd/sockets"
+[migration]
+remote = "enter {host}"
+libvirt = "qemu+tcp://{host}/system"
+address = "192.0.2.1"
 [state]
 directory = "/srv/smartvif"
 """
@@ -70,6 +74,9 @@ def test_every_key(file: Path) -> None:
         libvirt=settings.LibvirtSettings(uri="qemu:///session"),
         forwarder=settings.ForwarderSettings(
             database="unix:/run/fwd/db.sock", netns="fwd", sockets="/run/fwd/sockets"
+        ),
+        migration=settings.MigrationSettings(
+            remote="enter {host}", libvirt="qemu+tcp://{host}/system", address="192.0.2.1"
         ),
         state=settings.StateSettings(directory="/srv/smartvif"),
     )

@@ -35,6 +35,7 @@ class Mode(StrEnum):
 _CHECKS: dict[str, Callable[[Any], object]] = {
     "bridge": checks.ifname,
     "network": checks.uuid,
+    "id": checks.uuid,
     "vlan": checks.vlan,
     "mtu": checks.mtu,
     "mac": checks.mac,
@@ -46,6 +47,8 @@ _ABOUT = {Switch.OVS: ("bridge", ("network",)), Switch.VROUTER: ("network", ("br
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One attachment. ``mtu`` in bytes; ``pf`` an address or a netdev. None: choose.
+
+    ``id`` is the port's, where it has one already, on another host.
 
     Open vSwitch attaches to a ``bridge``, the vRouter to a virtual ``network``, a UUID.
     Raises: Invalid, for a value that can never be right.
@@ -61,6 +64,7 @@ class Request:
     mac: str | None = None
     pf: str | None = None
     vf: PciAddress | None = None
+    id: str | None = None
 
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():

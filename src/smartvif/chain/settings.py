@@ -63,6 +63,19 @@ class ForwarderSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationSettings:
+    """How other hosts are reached; ``{host}`` stands for the name of one.
+
+    ``remote`` are the words before a command that is to run there; ``libvirt`` is its libvirt.
+    ``address`` is where QEMU listens on this host for a machine's memory; empty: libvirt chooses.
+    """
+
+    remote: str = "ssh {host}"
+    libvirt: str = "qemu+ssh://{host}/system"
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StateSettings:
     """Where the journal is."""
 
@@ -77,6 +90,7 @@ class Settings:
     vrouter: VRouterSettings
     libvirt: LibvirtSettings
     forwarder: ForwarderSettings
+    migration: MigrationSettings
     state: StateSettings
 
 
@@ -102,6 +116,7 @@ def load() -> Settings:
         "vrouter": VRouterSettings,
         "libvirt": LibvirtSettings,
         "forwarder": ForwarderSettings,
+        "migration": MigrationSettings,
         "state": StateSettings,
     }
     _refuse_unknown(tables, set(sections), path, "section")

@@ -10,7 +10,7 @@ import sys
 import click
 
 import smartvif
-from smartvif.cli import demo, ports, sim, views
+from smartvif.cli import demo, migrate, ports, sim, views
 from smartvif.cli.output import log_to_stderr
 from smartvif.model.errors import Invalid, SmartvifError
 
@@ -28,6 +28,8 @@ for command in (
     ports.attach,
     ports.detach,
     ports.reconcile,
+    migrate.migrate,
+    migrate.receive,
     views.ports,
     views.show,
     views.map_,

@@ -21,7 +21,14 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     guests = click.option(
         "--guests", default=0, show_default=True, type=click.IntRange(0, 16), help="Machines."
     )
-    return nic(guests(command))
+    hosts = click.option(
+        "--hosts",
+        default=1,
+        show_default=True,
+        type=click.IntRange(1, 8),
+        help="Hosts: host1, on which the machines and the command are, and others beside it.",
+    )
+    return nic(guests(hosts(command)))
 
 
 @click.group()
@@ -32,17 +39,17 @@ def sim() -> None:
 @sim.command("run", context_settings={"ignore_unknown_options": True})
 @_options
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def run(nic: str, guests: int, command: tuple[str, ...]) -> None:
+def run(nic: str, guests: int, hosts: int, command: tuple[str, ...]) -> None:
     """Run COMMAND on a simulated host; everything is gone when it ends."""
-    _run(nic, guests, list(command))
+    _run(nic, guests, hosts, list(command))
 
 
 @sim.command("shell")
 @_options
-def shell(nic: str, guests: int) -> None:
+def shell(nic: str, guests: int, hosts: int) -> None:
     """Start a shell on a simulated host; everything is gone when it ends."""
     os.environ["PS1"] = "(simulated host) \\$ "
-    _run(nic, guests, [os.environ.get("SHELL", "/bin/sh")])
+    _run(nic, guests, hosts, [os.environ.get("SHELL", "/bin/sh")])
 
 
 @sim.command("exec", context_settings={"ignore_unknown_options": True})
@@ -59,8 +66,8 @@ def exec_(vm: str, command: tuple[str, ...], timeout: float) -> None:
     sys.exit(code)
 
 
-def _run(nic: str, guests: int, command: list[str]) -> None:
-    from smartvif.sim import host
+def _run(nic: str, guests: int, hosts: int, command: list[str]) -> None:
+    from smartvif.sim import fleet, host
     from smartvif.sim.nic import NicLayout
 
     def replace_us() -> int:
@@ -76,4 +83,8 @@ def _run(nic: str, guests: int, command: list[str]) -> None:
     with checks.about("--nic"):
         layout = NicLayout.parse(nic)
     wanted = host.SimulatedHost(nic=layout, guests=guests)
-    sys.exit(host.run(wanted, replace_us))
+    if hosts == 1:
+        sys.exit(host.run(wanted, replace_us))
+    others = host.SimulatedHost(nic=layout, visitors=guests)
+    all_hosts = [wanted] + [others] * (hosts - 1)
+    sys.exit(fleet.run_fleet(all_hosts, lambda made: made.hosts[0].run(replace_us)))

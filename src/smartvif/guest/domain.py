@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntFlag
 from typing import TYPE_CHECKING
@@ -152,6 +153,40 @@ class Domains:
                     refusal = error.what
                 ask_at = time.monotonic() + _ASK_EVERY
             time.sleep(_LOOK_EVERY)
+
+    def migrate(
+        self, name: str, to: str, interfaces: Mapping[str, str], *, address: str | None
+    ) -> None:
+        """Move a running machine to the libvirt at ``to``, with its definition.
+
+        ``interfaces`` has the XML of the interfaces that are others there, by their MAC addresses.
+        QEMU listens at ``address`` there, or where libvirt chooses.
+        Raises: also CannotTell, where the other libvirt does not answer. A machine that could not
+        be moved runs on here.
+        """
+        import libvirt
+
+        domain = self._connection.domain(name)
+        there = Connection(to).open()
+        with translated(_where(name)):
+            live = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE)
+            defined = domain.XMLDesc(
+                libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_INACTIVE
+            )
+            params = {
+                libvirt.VIR_MIGRATE_PARAM_DEST_XML: xml.with_interfaces(live, interfaces),
+                libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: xml.with_interfaces(defined, interfaces),
+            }
+            if address is not None:
+                params[libvirt.VIR_MIGRATE_PARAM_URI] = f"tcp:{address}"
+                params[libvirt.VIR_MIGRATE_PARAM_LISTEN_ADDRESS] = address
+            flags = (
+                libvirt.VIR_MIGRATE_LIVE
+                | libvirt.VIR_MIGRATE_PERSIST_DEST
+                | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
+                | libvirt.VIR_MIGRATE_ABORT_ON_ERROR
+            )
+            domain.migrate3(there, params, flags)
 
     def _ask(self, name: str, side: _Side, mac: str) -> None:
         for domain, element in self._elements(name, side, mac):

@@ -6,6 +6,7 @@ The elements are those of libvirt's "Domain XML format", section "Network interf
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
@@ -78,6 +79,25 @@ def interfaces(domain_xml: str) -> tuple[tuple[Interface, ET.Element], ...]:
 def read_interface(interface_xml: str) -> Interface:
     """What an ``<interface>`` says."""
     return _read(_parsed(interface_xml))
+
+
+def with_interfaces(domain_xml: str, replacements: Mapping[str, str]) -> str:
+    """The domain with other interfaces in place of those with these MAC addresses.
+
+    The guest must find its devices where they were: their addresses on its buses, and libvirt's
+    names for them, stay.
+    """
+    domain = _parsed(domain_xml)
+    devices = domain.find("devices")
+    assert devices is not None  # libvirt's own
+    for place, element in enumerate(devices):
+        new = replacements.get(_read(element).mac) if element.tag == "interface" else None
+        if new is not None:
+            replacement = _parsed(new)
+            for kept in ("alias", "address"):
+                replacement.extend(element.findall(kept))
+            devices[place] = replacement
+    return ET.tostring(domain, encoding="unicode")
 
 
 def pci_devices(domain_xml: str) -> frozenset[PciAddress]:

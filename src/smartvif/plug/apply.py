@@ -77,6 +77,20 @@ def plug(
         journal.set_status(port, PortStatus.PLUGGED)
 
 
+def adopt(port: str, step: Step, journal: Journal) -> None:
+    """Have a plugged port's plan end with a step that somebody else has taken, to be undone first.
+
+    A guest that migrates brings its interface along, for one. Twice is once.
+    """
+    with journal.locked(port):
+        entries = journal.entries(port)
+        if any(entry.step == step for entry in entries):
+            return
+        number = entries[-1].number + 1 if entries else 0
+        journal.doing(port, number, step, {})
+        journal.done(port, number)
+
+
 def plug_many(
     ports: Sequence[PortPlan], journal: Journal, world: World
 ) -> dict[str, SmartvifError]:

@@ -98,6 +98,19 @@ class Member:
         """Begin a ``call``. It ends with the thread that began it, at the latest."""
         return _fork(self.name, partial(self._here, partial(function, *args, **kwargs)))
 
+    def run(self, main: Callable[[], int]) -> int:
+        """Run ``main`` in a process on the host that may become another program; its exit code."""
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                namespaces.die_with_parent()
+                code = namespaces.guarded(partial(self._here, main))
+            finally:
+                os._exit(code)
+        with namespaces.interrupts_ignored():
+            return namespaces.exit_code(os.waitpid(child, 0)[1])
+
     def _here(self, function: Callable[[], T]) -> T:
         namespaces.enter(self.process)
         os.environ.update(self.environment)
@@ -114,8 +127,9 @@ class Fleet:
 def run_fleet(hosts: Sequence[SimulatedHost], main: Callable[[Fleet], int]) -> int:
     """Make the hosts, run ``main`` beside them, take everything away, and return its exit code.
 
-    Each p0 is up, with MTU 1600 and address 192.0.2.N/24 on hostN. The hosts start at the same
-    time; where one cannot, everything ends, and its error is printed and gives the exit code.
+    Each p0 is up, with MTU 1600 and address 192.0.2.N/24 on hostN; the other uplinks are in the
+    Open vSwitch bridge of their host, so that the bridges are one network. The hosts start at the
+    same time; where one cannot, everything ends, and its error is printed and gives the exit code.
 
     Raises: as ``host.run``; Invalid, where it is more hosts than addresses.
     """
@@ -158,7 +172,18 @@ def _beside(
         )
         for host, address in zip(hosts, addresses, strict=True)
     )
-    return main(Fleet(hosts=tuple(members)))
+    fleet = Fleet(hosts=tuple(members))
+    for member in fleet.hosts:
+        _introduce(member, fleet)
+    return main(fleet)
+
+
+def _introduce(member: Member, fleet: Fleet) -> None:
+    """Show a host where the files of every host are: by a link to the root of its process."""
+    directory = Path(f"/proc/{member.process}/root{single.FLEET}")
+    directory.mkdir()
+    for each in fleet.hosts:
+        (directory / each.name).symlink_to(f"/proc/{each.process}/root")
 
 
 def _make_underlay() -> None:
@@ -190,6 +215,8 @@ def _become(
         macs = {uplink: f"{nic.mac(uplink)[:-2]}{number:02x}" for uplink in uplinks}
         _connect(name, address, macs, outer)
         environment = single.start(host, guest_image, Underlay(address=address, peers=peers))
+        for uplink in uplinks[1:]:
+            single.add_uplink(uplink)
         for uplink, mac in macs.items():
             (single.SIMULATION / "sys/class/net" / uplink / "address").write_text(f"{mac}\n")
         (single.SIMULATION / "sys/class/net" / nic.uplink(0) / "mtu").write_text(f"{MTU}\n")

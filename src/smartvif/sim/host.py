@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs_rows import bridge_ops
+from smartvif.drivers.ovs import OpenVSwitch
+from smartvif.drivers.ovs_rows import PortSpec, bridge_ops
 from smartvif.drivers.ovsdb import Deadline, Ovsdb
 from smartvif.model.errors import Failed, Refused
 from smartvif.sim import image, libvirtd, namespaces, nic, sysfs
@@ -37,6 +39,7 @@ SOCKETS = Path("/run/smartvif/vhostuser")
 STATE = Path("/run/smartvif/state")
 CONFIG = Path("/run/smartvif/smartvif.toml")
 VROUTER = SIMULATION / "vrouter"
+FLEET = SIMULATION / "fleet"
 LIBVIRT = SIMULATION / "libvirt"
 GUESTS = SIMULATION / "guests"
 _TUN = Path("/dev/net/tun")
@@ -53,10 +56,19 @@ class Underlay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedHost:
-    """What the host is to have. Its guests are called vm1, vm2, ... and are booted."""
+    """What the host is to have. Its guests are called vm1, vm2, ... and are booted.
+
+    ``visitors`` is how many guests may come to it besides.
+    """
 
     nic: NicLayout
     guests: int = 0
+    visitors: int = 0
+
+    @property
+    def room(self) -> int:
+        """For how many guests it must have a forwarder and a libvirt."""
+        return self.guests + self.visitors
 
     @property
     def guest_names(self) -> tuple[str, ...]:
@@ -82,13 +94,13 @@ def prepared(host: SimulatedHost) -> image.GuestImage | None:
         raise Refused(
             "this is a simulated host already", where="sim", hint="leave it, and start another"
         )
-    if host.guests and not os.access(_TUN, os.R_OK | os.W_OK):
+    if host.room and not os.access(_TUN, os.R_OK | os.W_OK):
         raise Failed(
             f"you may not use {_TUN}",
             where="sim",
             hint=f"as root, give it the mode that udev gives it: chmod 0666 {_TUN}",
         )
-    return image.ensure() if host.guests else None
+    return image.ensure() if host.room else None
 
 
 def host_switch() -> Switch:
@@ -108,6 +120,19 @@ def host_vrouter(underlay: Underlay | None = None) -> VRouter:
     if underlay is None:
         return VRouter(directory=VROUTER)
     return VRouter(directory=VROUTER, underlay=underlay.address, peers=underlay.peers)
+
+
+def add_uplink(netdev: str) -> None:
+    """Put an uplink of the SmartNIC into the bridge, so that its machines reach other hosts.
+
+    Raises: Failed, TimedOut.
+    """
+    database = Ovsdb(host_switch().address)
+    OpenVSwitch(database).add_port(PortSpec(bridge=BRIDGE, name=netdev, owner="uplink"))
+    database.close()
+    links = Links()
+    links.set_up(netdev)
+    links.close()
 
 
 def find_daemons() -> None:
@@ -143,7 +168,8 @@ def start(
     _start_daemons(underlay)
     if guest_image is not None:
         environment["LIBVIRT_DEFAULT_URI"] = _boot(host, guest_image)
-    CONFIG.write_text(_configuration(environment.get("LIBVIRT_DEFAULT_URI", "qemu:///session")))
+    uri = environment.get("LIBVIRT_DEFAULT_URI", "qemu:///session")
+    CONFIG.write_text(_configuration(uri, underlay.address if underlay is not None else ""))
     sysfs.write_sysfs(host.nic, SIMULATION / "sys")
     return environment
 
@@ -191,7 +217,7 @@ def _start_daemons(underlay: Underlay | None) -> None:
 def _boot(host: SimulatedHost, guest_image: image.GuestImage) -> str:
     """Start what guests need, then the guests; returns libvirt's URI."""
     subprocess.run(["ip", "netns", "add", FORWARDER_NETNS], check=True)
-    forwarder_switch(host.guests).start()
+    forwarder_switch(host.room).start()
     _log.info("forwarder: OVS-DPDK in network namespace '%s'", FORWARDER_NETNS)
     daemon = libvirtd.start(LIBVIRT)
     guests = Guests(daemon.uri, GUESTS)
@@ -211,7 +237,7 @@ def _add_bridge() -> None:
     database.close()
 
 
-def _configuration(libvirt_uri: str) -> str:
+def _configuration(libvirt_uri: str, address: str) -> str:
     return f"""\
 [openvswitch]
 database = "unix:{OPENVSWITCH}/db.sock"
@@ -226,6 +252,11 @@ uri = "{libvirt_uri}"
 database = "unix:{FORWARDER}/db.sock"
 netns = "{FORWARDER_NETNS}"
 sockets = "{SOCKETS}"
+
+[migration]
+remote = "{sys.executable} -m smartvif.sim.enter {{host}}"
+libvirt = "qemu+unix:///session?socket={FLEET}/{{host}}{LIBVIRT}/run/libvirt/libvirt-sock"
+address = "{address}"
 
 [state]
 directory = "{STATE}"

@@ -41,13 +41,21 @@ def on_simulated_host(
 
 
 def on_simulated_hosts(
-    count: int, nic: str = "1x8", *, guests: int = 0
+    count: int, nic: str = "1x8", *, guests: int | tuple[int, ...] = 0
 ) -> Callable[[Callable[Concatenate[Fleet, P], None]], Callable[P, None]]:
     """Run the function beside that many simulated hosts, which are its first argument.
 
     The process it runs in is on none of them (``Member.call``). Failures are as on one host.
+    Where ``guests`` has a number for each host, every host has room for all of them.
     """
-    wanted = [host.SimulatedHost(nic=NicLayout.parse(nic), guests=guests)] * count
+    card = NicLayout.parse(nic)
+    if isinstance(guests, int):
+        wanted = [host.SimulatedHost(nic=card, guests=guests)] * count
+    else:
+        wanted = [
+            host.SimulatedHost(nic=card, guests=each, visitors=sum(guests) - each)
+            for each in guests
+        ]
 
     def decorate(test: Callable[Concatenate[Fleet, P], None]) -> Callable[P, None]:
         @functools.wraps(test)

@@ -1,0 +1,102 @@
+"""The other host's part of a migration: its ports are made before the machine comes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smartvif.chain.attach import attach, port_of
+from smartvif.chain.host import Host
+from smartvif.chain.offer import Offer, OfferedPort
+from smartvif.chain.place import Placement, examine_switch, free_vf, place
+from smartvif.model.errors import Refused, SmartvifError
+from smartvif.plug.apply import adopt, plug, unplug
+from smartvif.plug.steps.guest import GuestInterface
+
+
+def examine(offer: Offer, host: Host) -> dict[str, Any]:
+    """What would keep the machine from coming, by port; nothing is changed.
+
+    Returns ``problem``, of the machine itself; ``ports``, a problem or None for each; ``address``,
+    where QEMU is to listen, or None.
+    Raises: CannotTell, where libvirt does not answer.
+    """
+    problem = None
+    if host.domains.exists(offer.vm):
+        problem = f"there is a machine called {offer.vm} already"
+    return {
+        "problem": problem,
+        "ports": {port.id: _problem(port, offer, host) for port in offer.ports},
+        "address": host.settings.migration.address or None,
+    }
+
+
+def prepare(offer: Offer, host: Host) -> dict[str, str]:
+    """Plug all ports that move with the machine, or none; the XML of the guest's side of each.
+
+    Raises: as attach does.
+    """
+    made: dict[str, str] = {}
+    try:
+        for port in offer.ports:
+            if port.transparent:
+                made[port.id] = ""
+                made[port.id] = _plug(port, offer, host).guest_xml
+    except BaseException:
+        _unplug(list(made), host)
+        raise
+    return made
+
+
+def finish(offer: Offer, interfaces: dict[str, str], host: Host) -> dict[str, str]:
+    """Take over the machine that has come, and attach what was detached for the journey.
+
+    ``interfaces`` is what ``prepare`` returned. Returns the ports that could not be attached, each
+    with the reason.
+    """
+    failed = {}
+    for port in offer.ports:
+        try:
+            if port.transparent:
+                step = GuestInterface(domain=offer.vm, mac=port.mac, xml=interfaces[port.id])
+                adopt(port.id, step, host.journal)
+            else:
+                attach(port.request(offer.vm), host)
+        except SmartvifError as error:
+            failed[port.id] = str(error)
+    return failed
+
+
+def abandon(offer: Offer, host: Host) -> None:
+    """Undo ``prepare``, wholly done or in part; the machine stays where it was.
+
+    Raises: Refused, where the machine is here; Failed, where something cannot be undone.
+    """
+    if host.domains.exists(offer.vm):
+        raise Refused(
+            f"machine {offer.vm} is here, and has these ports", where="smartvif receive abandon"
+        )
+    _unplug([port.id for port in offer.ports], host)
+
+
+def _problem(port: OfferedPort, offer: Offer, host: Host) -> str | None:
+    try:
+        request = port.request(offer.vm)
+        examine_switch(request, host)
+        if request.mode.needs_vf:
+            free_vf(request, host)
+    except SmartvifError as error:
+        return str(error)
+    return None
+
+
+def _plug(port: OfferedPort, offer: Offer, host: Host) -> Placement:
+    request = port.request(offer.vm)
+    examine_switch(request, host)
+    placed = place(port_of(request), request, offer.machine, host)
+    plug(port.id, placed.steps, host.journal, host.world, vf=placed.vf, facts=placed.facts)
+    return placed
+
+
+def _unplug(ports: list[str], host: Host) -> None:
+    for port in reversed(ports):
+        unplug(port, host.journal, host.world)

@@ -1,0 +1,92 @@
+"""Moving a machine to another host: migrate here, receive there."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from smartvif.cli import here
+from smartvif.cli.output import print_json, print_table, with_format
+from smartvif.model.errors import Invalid
+
+if TYPE_CHECKING:
+    from smartvif.chain.migrate import Outlook
+
+_VERBS = ["examine", "prepare", "finish", "abandon"]
+
+
+@click.command()
+@click.option("--vm", required=True, help="The machine, as libvirt calls it.")
+@click.option("--to", "to", required=True, help="The other host.")
+@click.option("--check", is_flag=True, help="Only say what would be in the way.")
+@with_format
+def migrate(output: str, vm: str, to: str, check: bool) -> None:
+    """Move a running machine with its ports to another host."""
+    from smartvif.chain import migrate as chain
+    from smartvif.chain.peer import RemotePeer
+
+    host = here.host()
+    peer = RemotePeer(to, host.settings.migration)
+    if check:
+        _tell_outlook(chain.outlook(vm, host, peer), output)
+        return
+    failed = chain.migrate(vm, host, peer, lambda step: click.echo(f" ✓ {step}", err=True))
+    if output == "json":
+        print_json("migrate", {"vm": vm, "to": to, "failed": failed})
+    for port, reason in failed.items():
+        click.echo(f"error: port {port} is not attached on {to}: {reason}", err=True)
+    if failed:
+        sys.exit(1)
+
+
+def _tell_outlook(found: Outlook, output: str) -> None:
+    if output == "json":
+        ports = [
+            {
+                "id": port.id,
+                "mode": port.mode,
+                "transparent": port.transparent,
+                "problem": port.problem,
+            }
+            for port in found.ports
+        ]
+        print_json("migrate-check", {"vm": found.vm, "problem": found.problem, "ports": ports})
+    else:
+        if found.problem is not None:
+            click.echo(found.problem)
+        ways = {True: "moves with the machine", False: "detached here, attached there"}
+        rows = [
+            (port.id[:8], port.mode, ways[port.transparent], port.problem or "ok")
+            for port in found.ports
+        ]
+        print_table(["port", "mode", "how", "problem"], rows, empty="no ports")
+    if not found.ready:
+        sys.exit(1)
+
+
+@click.command()
+@click.argument("act", type=click.Choice(_VERBS))
+def receive(act: str) -> None:
+    """The other host's part of migrate, which calls it: JSON in, JSON out."""
+    from smartvif.chain import receive as chain
+    from smartvif.chain.offer import Offer
+
+    try:
+        document: dict[str, Any] = json.load(sys.stdin)
+    except ValueError as error:
+        raise Invalid(f"it is no JSON: {error}", where="standard input") from error
+    offer, host = Offer.from_json(document), here.host()
+    answer: dict[str, Any] = {}
+    match act:
+        case "examine":
+            answer = chain.examine(offer, host)
+        case "prepare":
+            answer = {"interfaces": chain.prepare(offer, host)}
+        case "finish":
+            answer = {"failed": chain.finish(offer, document["interfaces"], host)}
+        case "abandon":
+            chain.abandon(offer, host)
+    print_json("receive", answer)
