@@ -92,3 +92,23 @@ def vif(case: Case) -> Any:
             **profile, **offload, datapath_offload=osv.DatapathOffloadRepresentor(**offload)
         ),
     )
+
+
+def vrouter_vif(case: Case) -> Any:
+    """The object that Nova would make for ``case`` on a host with the vRouter."""
+    from os_vif.objects import vif as osv
+    from os_vif.objects.network import Network
+
+    network = Network(id=VM, mtu=MTU)
+    common = {"id": case.id, "address": case.mac, "network": network, "plugin": "vrouter"}
+    if case.kind is Kind.TAP:
+        return osv.VIFGeneric(**common, vif_name=case.netdev)
+    offload = {"representor_name": names.tap(case.id), "representor_address": case.vf}
+    return osv.VIFHostDevice(
+        **common,
+        dev_type="ethernet",
+        dev_address=case.vf,
+        port_profile=osv.VIFPortProfileBase(
+            datapath_offload=osv.DatapathOffloadRepresentor(**offload)
+        ),
+    )

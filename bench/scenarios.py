@@ -13,12 +13,14 @@ from cases import Case, Kind
 from rig import Rig
 from smartvif.sim import namespaces, nic
 from smartvif.sim.sysfs import write_sysfs
+from vrouter_rig import VRouterRig
 
-PLUG, BURST, LOOK_UP = 0.35, 0.10, 0.01
-"""The targets: our time as a part of os-vif's."""
+PLUG, BURST, LOOK_UP, VROUTER_PLUG = 0.35, 0.10, 0.01, 0.05
+"""The targets: our time as a part of the peer's."""
 
 VFS = 64  # of the card whose VFs are plugged
 _TREES = Path("/run/bench-sysfs")
+_MODES = {Kind.TAP: "normal", Kind.REPRESENTOR: "direct"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,15 +29,15 @@ class Row:
 
     what: str
     ours: float
-    os_vif: float
+    peer: float
     floor: float | None = None
     target: float | None = None
     parts: dict[str, float] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float:
-        """Our time as a part of os-vif's."""
-        return self.ours / self.os_vif
+        """Our time as a part of the peer's."""
+        return self.ours / self.peer
 
 
 def single(rig: Rig, kind: Kind, rounds: int) -> list[Row]:
@@ -63,7 +65,7 @@ def single(rig: Rig, kind: Kind, rounds: int) -> list[Row]:
         return Row(
             what=f"{kind} {verb}, {rig.others} other ports",
             ours=median(seconds["smartvif", verb]),
-            os_vif=median(seconds["os-vif", verb]),
+            peer=median(seconds["os-vif", verb]),
             floor=median(seconds["floor", verb]),
             target=target,
             parts=spent,
@@ -71,6 +73,35 @@ def single(rig: Rig, kind: Kind, rounds: int) -> list[Row]:
 
     spent = {part: median(values) for part, values in parts.items()}
     return [row("plug", PLUG, spent), row("unplug", None, {})]
+
+
+def vrouter(rig: VRouterRig, kind: Kind, rounds: int) -> list[Row]:
+    """Plug one port of the vRouter and unplug it, over and over."""
+    seconds: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for number in range(-1, rounds):  # the first round is not counted: connections, caches
+        case = Case(kind=kind, number=number % VFS)
+        for side in rig.in_turn(number):
+            rig.prepare(side, case)
+            plugged, _ = side.call("plug", case)
+            rig.see_plugged(side, case)
+            unplugged, _ = side.call("unplug", case)
+            rig.see_unplugged(side, case)
+            if number >= 0:
+                seconds[side.name, "plug"].append(plugged)
+                seconds[side.name, "unplug"].append(unplugged)
+
+    def row(verb: str, target: float | None) -> Row:
+        ours, floor = median(seconds["smartvif", verb]), median(seconds["floor", verb])
+        return Row(
+            what=f"vRouter {_MODES[kind]} {verb}",
+            ours=ours,
+            peer=median(seconds["script", verb]),
+            floor=floor,
+            target=target,
+            parts={"the agent, one request": floor, "all else": max(0.0, ours - floor)},
+        )
+
+    return [row("plug", VROUTER_PLUG), row("unplug", None)]
 
 
 def burst(rig: Rig, size: int, threads: int, rounds: int) -> list[Row]:
@@ -96,7 +127,7 @@ def burst(rig: Rig, size: int, threads: int, rounds: int) -> list[Row]:
         Row(
             what=f"burst of {size}, {verb}, threads: {threads}",
             ours=median(seconds["smartvif", verb]),
-            os_vif=median(seconds["os-vif", verb]),
+            peer=median(seconds["os-vif", verb]),
             floor=median(seconds["floor", verb]),
             target=BURST if verb == "plug" else None,
             parts=parts,
@@ -135,7 +166,7 @@ def look_up(rig: Rig, vfs: int, rounds: int) -> list[Row]:
         Row(
             what=f"look-up among {vfs} VFs, {state}",
             ours=median(seconds[state]),
-            os_vif=median(seconds["os-vif"]),
+            peer=median(seconds["os-vif"]),
             target=LOOK_UP if (vfs, state) == (1024, "warm") else None,
             parts=parts,
         )

@@ -11,7 +11,7 @@ import http.client
 import json
 import socket
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -66,13 +66,18 @@ class VRouterAgent:
         self.url = url
         self.files = files
         self._timeout = timeout
+        self._simulated: bool | None = None  # nobody has answered yet
         try:
             parts = urlsplit(url)
             self._address = (parts.hostname or "", parts.port or 0)
         except ValueError:
             parts, self._address = urlsplit(""), ("", 0)
         if parts.scheme != "http" or not all(self._address):
-            raise Invalid(f"'{url}' is not an address", hint="write it like http://127.0.0.1:9091")
+            raise Invalid(
+                f"'{url}' is not an address",
+                where="vRouter",
+                hint="write it like http://127.0.0.1:9091",
+            )
 
     def add(self, port: VRouterPort, *, persist: bool = True, deferrable: bool = False) -> None:
         """Have the vRouter take the port, now and whenever it starts; twice is once.
@@ -156,10 +161,10 @@ class VRouterAgent:
 
     def simulated(self) -> bool:
         """Whether it is a simulation, which says so in every answer; no answer soon is no."""
-        try:
-            return self._exchange("GET", "/", time.monotonic() + min(self._timeout, _SOON))[0]
-        except (_Down, Failed):
-            return False
+        if self._simulated is None:
+            with suppress(_Down, Failed):
+                self._exchange("GET", "/", time.monotonic() + min(self._timeout, _SOON))
+        return bool(self._simulated)
 
     def set_link(self, port: str, *, up: bool) -> None:
         """Set the link state of an ESXi port; it has effect on no other. No agent is fine.
@@ -200,7 +205,7 @@ class VRouterAgent:
         self, method: str, path: str, end: float, body: str | None = None
     ) -> tuple[int, Any]:
         """One request; the answer's status, and its body as JSON or, where it is none, as text."""
-        _, status, text = self._exchange(method, path, end, body)
+        status, text = self._exchange(method, path, end, body)
         try:
             return status, json.loads(text)
         except ValueError:
@@ -208,8 +213,8 @@ class VRouterAgent:
 
     def _exchange(
         self, method: str, path: str, end: float, body: str | None = None
-    ) -> tuple[bool, int, str]:
-        """One request; whether a simulation answered it, the status, and the body."""
+    ) -> tuple[int, str]:
+        """One request; the answer's status and body."""
         connection = http.client.HTTPConnection(*self._address)
         try:
             with closing(connection):
@@ -217,7 +222,7 @@ class VRouterAgent:
                 connection.request(method, path, body, {"Content-Type": "application/json"})
                 response = connection.getresponse()
                 text = response.read(_MOST).decode(errors="replace")
-                simulated = _SIMULATED in response.getheader("Server", "")
+                self._simulated = _SIMULATED in response.getheader("Server", "")
         except ConnectionRefusedError as error:
             raise _Down(str(error)) from error
         except TimeoutError as error:
@@ -232,7 +237,7 @@ class VRouterAgent:
                 where=self.url,
                 hint="is it the agent's port API?",
             ) from error
-        return simulated, response.status, text
+        return response.status, text
 
     def _nobody(self, down: _Down) -> AgentDown:
         return AgentDown(f"no vRouter agent runs: {down}", where=self.url, hint=_SEE)

@@ -126,7 +126,11 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
                 where=f"VIF {vif.id}",
                 hint=f"set forwarder_database and forwarder_netns in [{self.GROUP}]",
             )
-        return devices(facts.vf(PciAddress.parse(address)), Representors())
+        return devices(facts.vf(PciAddress.parse(address)), self._representors)
+
+    @cached_property
+    def _representors(self) -> Representors:
+        return Representors()
 
     @cached_property
     def _journal(self) -> Journal:
