@@ -31,7 +31,9 @@ from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovs_rows import PortSpec
 from smartvif.drivers.ovsdb import Ovsdb
-from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound
+from smartvif.drivers.vf_admin import NO_MAC, VfAdmin
+from smartvif.drivers.vfio import Vfio
+from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound, Refused
 from smartvif.openstack.agilio_ovs import AgilioOvsPlugin
 from smartvif.openstack.options import AGILIO_OVS
 from smartvif.prove import ports
@@ -646,6 +648,42 @@ def test_errors_of_the_daemon() -> None:
 
 
 @on_host
+def test_vfs_by_the_daemon() -> None:
+    """The daemon takes VFs and sets them, checks what it is told, and its errors come out whole.
+
+    The simulated card's files make no driver act: the first that is not there ends it.
+    """
+    from smartvif.openstack import privileged
+
+    vfs, host = privileged.PrivilegedVfio(), privileged.PrivilegedLinks()
+    with pytest.raises(Refused, match="it is a PF") as refused:
+        vfs.take(nic.pf_address(0))
+    assert refused.value.hint
+    address = nic.vf_address(0, 1)
+    Path(f"/sys/bus/pci/devices/{address}/net/p0v1/flags").write_text("0x1002\n")
+    with pytest.raises(Failed, match=f"taking VF {address} from smartvif_sim_vf: No such file"):
+        vfs.take(address)
+    Path(f"/sys/bus/pci/devices/{address}/driver").unlink()
+    with pytest.raises(Refused, match="nvme is not loaded"):
+        vfs.give_back(address, "nvme")
+    for wanted in (
+        VfAdmin(mac="01:00:00:00:00:01"),
+        VfAdmin(mac=MAC, vlan=4095),
+        VfAdmin(mac=MAC, qos=8),
+    ):
+        with pytest.raises(Invalid):
+            host.set_vf_admin("lo", 0, wanted)
+    for mac in (MAC, NO_MAC):
+        with pytest.raises(NotFound, match="'lo' has no VF 0"):
+            host.set_vf_admin("lo", 0, VfAdmin(mac=mac, vlan=5, qos=7, trusted=True))
+    with pytest.raises(Invalid):
+        host.set_vf_admin("../lo", 0, VfAdmin(mac=MAC))
+    for entry in (privileged._take_vf, lambda vf: privileged._give_back_vf(vf, None)):
+        with pytest.raises(Invalid, match="not a PCI address"), privileged._asked():
+            entry(f"../{address}")
+
+
+@on_host
 def test_a_daemon_that_does_not_start() -> None:
     """Where the helper cannot be started, plug says so, names the option, and leaves nothing."""
     for helper in ("/nowhere/privsep-helper", "/bin/false"):
@@ -662,12 +700,14 @@ def section() -> str:
 
 
 def test_every_change_is_the_daemons() -> None:
-    """No call that changes a link is left to the service itself."""
-    from smartvif.openstack.privileged import PrivilegedLinks
+    """No call that changes a link or a VF is left to the service itself."""
+    from smartvif.openstack.privileged import PrivilegedLinks, PrivilegedVfio
 
-    reading = {"get", "names", "vf_trust", "is_idle_tap", "close"}
+    reading = {"get", "names", "vf_admin", "vf_trust", "is_idle_tap", "close"}
     public = {name for name in vars(Links) if not name.startswith("_")}
     assert public - vars(PrivilegedLinks).keys() == reading
+    public = {name for name in vars(Vfio) if not name.startswith("_")}
+    assert public - vars(PrivilegedVfio).keys() == {"look"}
 
 
 def test_description() -> None:

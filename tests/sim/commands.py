@@ -65,6 +65,12 @@ def attach(vm: str, mode: str, *options: str) -> dict[str, Any]:
     return document("attach", "--vm", vm, "--mode", mode, "--bridge", BRIDGE, *options)
 
 
+def join(vm: str, mode: str, network: str, *options: str) -> dict[str, Any]:
+    """Attach a machine to a network of the vRouter; the port."""
+    where = ("--switch", "vrouter", "--network", network)
+    return document("attach", "--vm", vm, "--mode", mode, *where, *options)
+
+
 def host() -> Host:
     """The host that the commands work on, opened anew."""
     return Host(settings.load())

@@ -22,10 +22,10 @@ MAC = "52:54:00:00:00:aa"
 
 PORT_KEYS = {
     *("id", "vf", "vif_type", "vm", "mode", "switch", "bridge", "mac", "vlan", "mtu", "pf"),
-    *("switch_port", "socket", "simulated"),
+    *("network", "switch_port", "socket", "simulated"),
 }
 STATE_KEYS = {"status", "working", "link_up", "health"}
-SHOW_KEYS = {"ovs", "guest", "relay", "steps"}
+SHOW_KEYS = {"ovs", "vrouter", "guest", "relay", "relay_statistics", "steps"}
 OVS_KEYS = {"ofport", "error", "link_up", "external_ids", "statistics"}
 GUEST_KEYS = {"kind", "source", "live", "persistent"}
 PF_KEYS = {
@@ -37,7 +37,8 @@ VF_KEYS = {
 }
 MAP_PF_KEYS = {"address", "netdev", "simulated", "free_vfs", "vfs"}
 WAY_KEYS = {
-    *("pf", "vf", "netdev", "switch_port", "bridge", "vm", "mode", "port", "working", "simulated"),
+    *("pf", "vf", "netdev", "switch_port", "bridge", "network", "vm", "mode", "port", "working"),
+    "simulated",
 }
 SIMULATED = {
     "normal": [],
@@ -248,7 +249,7 @@ def check_show(port: dict[str, Any], *, live: bool) -> None:
     shown = document("show", port["id"])
     assert shown["schema"] == "smartvif.show/1"
     assert set(shown) == PORT_KEYS | STATE_KEYS | SHOW_KEYS | {"schema"}
-    assert set(shown["ovs"]) == OVS_KEYS
+    assert (set(shown["ovs"]), shown["vrouter"]) == (OVS_KEYS, None)
     assert shown["ovs"]["external_ids"]["attached-mac"] == port["mac"]
     (interface,) = shown["guest"]
     assert set(interface) == GUEST_KEYS
@@ -258,6 +259,8 @@ def check_show(port: dict[str, Any], *, live: bool) -> None:
         OVS_KEYS if forwarded else set(),
         forwarded,
     )
+    counted = {"to_guest", "from_guest"} if forwarded else set()
+    assert set(shown["relay_statistics"] or {}) == counted
     assert [set(step) for step in shown["steps"]] == [{"number", "step", "done"}] * len(
         shown["steps"]
     )
@@ -273,7 +276,7 @@ def check_map(port: dict[str, Any]) -> None:
     assert set(pf) == MAP_PF_KEYS
     assert (pf["vfs"], pf["free_vfs"]) == (8, 8 if port["vf"] is None else 7)
     assert set(way) == WAY_KEYS
-    for key in ("pf", "vf", "switch_port", "bridge", "vm", "mode", "simulated"):
+    for key in ("pf", "vf", "switch_port", "bridge", "network", "vm", "mode", "simulated"):
         assert way[key] == port[key]
     assert (way["port"], way["working"]) == (port["id"], True)
 

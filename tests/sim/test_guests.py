@@ -16,7 +16,7 @@ from smartvif.guest.domain import Domains, GuestInterface
 from smartvif.guest.xml import interface_xml
 from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound, Refused, TimedOut
 from smartvif.model.port import Network
-from smartvif.model.vif import SocketMode, Vif, VifKind
+from smartvif.model.vif import PortProfile, ProfileKind, SocketMode, Vif, VifKind
 from smartvif.sim import image, libvirtd, namespaces
 from smartvif.sim.console import Console
 from smartvif.sim.guests import Guests
@@ -99,6 +99,7 @@ def tap_xml(name: str, mac: str = MAC, mtu: int = 1400) -> str:
             address=mac,
             network=network,
             vif_name=name,
+            profile=PortProfile(kind=ProfileKind.BASE, create_tap=True),
         )
     )
 

@@ -11,47 +11,82 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from test_vrouter_datapath import look
 
 from smartvif.chain import settings
 from smartvif.chain.attach import attach
-from smartvif.chain.demo import traces
+from smartvif.chain.demo import NETWORK, traces
 from smartvif.chain.detach import detach, reconcile
 from smartvif.chain.host import Host
 from smartvif.chain.request import Mode, Request
 from smartvif.drivers.netlink import Links
+from smartvif.drivers.vrouter_port import PortFiles
 from smartvif.host import facts
 from smartvif.model.errors import Failed, Refused, SmartvifError, StepFailed, TimedOut
+from smartvif.plug.plan import Switch
 from smartvif.plug.step import Step, World
 from smartvif.plug.steps.guest import GuestInterface
-from smartvif.plug.steps.links import Tap
+from smartvif.plug.steps.links import LinkUp, Tap
 from smartvif.plug.steps.ovs import SwitchPort
 from smartvif.plug.steps.vf import Relay, SimulatedPassthrough, VfSettings
+from smartvif.plug.steps.vrouter import AgentPort
 from smartvif.sim.host import BRIDGE, OPENVSWITCH, SIMULATION
 from smartvif.sim.nic import NETNS, representor, vf_netdev
 from smartvif.sim.testing import on_simulated_host
 
-_STEPS: dict[Mode, tuple[type, ...]] = {
-    Mode.NORMAL: (Tap, SwitchPort, GuestInterface),
-    Mode.DIRECT: (
+_STEPS: dict[tuple[Switch, Mode], tuple[type, ...]] = {
+    (Switch.OVS, Mode.NORMAL): (Tap, SwitchPort, GuestInterface),
+    (Switch.OVS, Mode.DIRECT): (
         VfSettings,
         SwitchPort,
         Tap,
         SimulatedPassthrough,
         GuestInterface,
     ),
-    Mode.VIRTIO_FORWARDER: (VfSettings, SwitchPort, Relay, GuestInterface),
+    (Switch.OVS, Mode.VIRTIO_FORWARDER): (VfSettings, SwitchPort, Relay, GuestInterface),
+    (Switch.VROUTER, Mode.NORMAL): (Tap, LinkUp, AgentPort, GuestInterface),
+    (Switch.VROUTER, Mode.DIRECT): (
+        VfSettings,
+        LinkUp,
+        AgentPort,
+        Tap,
+        SimulatedPassthrough,
+        GuestInterface,
+    ),
+    (Switch.VROUTER, Mode.VIRTIO_FORWARDER): (
+        VfSettings,
+        LinkUp,
+        AgentPort,
+        Relay,
+        GuestInterface,
+    ),
 }
-"""Each mode's steps, in their order; no plan has two of one kind."""
+"""Each switch's and mode's steps, in their order; no plan has two of one kind."""
 
-_EVERY_STEP = [(mode, kind) for mode, kinds in _STEPS.items() for kind in kinds]
+_WHERE: dict[Switch, dict[str, Any]] = {
+    Switch.OVS: {"bridge": BRIDGE},
+    Switch.VROUTER: {"network": NETWORK},
+}
+
+_on_each_switch = pytest.mark.parametrize("switch", list(_WHERE))
+
+
+def _every_step(switch: Switch) -> list[tuple[Mode, type]]:
+    return [(mode, kind) for (on, mode), kinds in _STEPS.items() if on is switch for kind in kinds]
 
 
 def _host() -> Host:
     return Host(settings.load())
 
 
-def _request(mode: Mode, **asked: Any) -> Request:
-    return Request(vm="vm1", mode=mode, bridge=BRIDGE, **asked)
+def _request(mode: Mode, switch: Switch = Switch.OVS, **asked: Any) -> Request:
+    return Request(vm="vm1", mode=mode, switch=switch, **_WHERE[switch], **asked)
+
+
+def everything(host: Host) -> set[str]:
+    """All traces, and what the vRouter itself has, whatever its files say."""
+    vifs = {f"vRouter: vif {vif['port']} with {vif['netdev']}" for vif in look("interfaces")}
+    return traces(host) | vifs
 
 
 @contextlib.contextmanager
@@ -88,18 +123,19 @@ def _killed(work: Callable[[], object]) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
+@_on_each_switch
 @on_simulated_host(guests=1)
-def test_a_plan_that_fails_at_any_step_leaves_nothing() -> None:
+def test_a_plan_that_fails_at_any_step_leaves_nothing(switch: Switch) -> None:
     """For every mode and step, failing before or after its act: all is as before, VF included."""
     host = _host()
-    before = traces(host)
-    for mode, kind in _EVERY_STEP:
+    before = everything(host)
+    for mode, kind in _every_step(switch):
         for early in (True, False):
             with _when(kind, _fail, before=early), pytest.raises(StepFailed) as caught:
-                attach(_request(mode), host)
+                attach(_request(mode, switch), host)
             assert caught.value.what == "made to fail"
             assert caught.value.where == f"step '{caught.value.step}'"
-            assert traces(host) == before, (mode, kind, early)
+            assert everything(host) == before, (mode, kind, early)
     assert reconcile(host) == {}
 
 
@@ -107,40 +143,68 @@ def test_a_plan_that_fails_at_any_step_leaves_nothing() -> None:
 def test_every_mode_has_the_steps_that_are_tested() -> None:
     """The table above is true, and detaching undoes every step."""
     host = _host()
-    before = traces(host)
-    for mode, kinds in _STEPS.items():
-        record = attach(_request(mode), host)
+    before = everything(host)
+    for (switch, mode), kinds in _STEPS.items():
+        record = attach(_request(mode, switch), host)
         assert tuple(type(entry.step) for entry in host.journal.entries(record.id)) == kinds
         detach(record.id, host)
-        assert traces(host) == before
+        assert everything(host) == before
 
 
+@_on_each_switch
 @on_simulated_host(guests=1)
-def test_a_process_killed_at_any_step_is_tidied_up_after() -> None:
+def test_a_process_killed_at_any_step_is_tidied_up_after(switch: Switch) -> None:
     """SIGKILL before or after any step's act: reconcile leaves the host as it was."""
-    before = traces(_host())
-    for mode, kind in _EVERY_STEP:
+    before = everything(_host())
+    for mode, kind in _every_step(switch):
         for early in (True, False):
             with _when(kind, _die, before=early):
-                assert _killed(lambda mode=mode: attach(_request(mode), _host()))  # type: ignore[misc]
+                assert _killed(lambda mode=mode: attach(_request(mode, switch), _host()))  # type: ignore[misc]
             host = _host()
             (record,) = host.journal.ports()
             assert reconcile(host, dry_run=True) == {record.id: "undo: it was plugging"}
             reconcile(host)
-            assert traces(host) == before, (mode, kind, early)
+            assert everything(host) == before, (mode, kind, early)
 
 
+@_on_each_switch
 @on_simulated_host(guests=1)
-def test_a_killed_detach_is_finished_by_reconcile() -> None:
+def test_a_killed_detach_is_finished_by_reconcile(switch: Switch) -> None:
     """SIGKILL while any step is undone: reconcile undoes the rest."""
-    before = traces(_host())
-    for mode, kind in _EVERY_STEP:
-        record = attach(_request(mode), _host())
+    before = everything(_host())
+    for mode, kind in _every_step(switch):
+        record = attach(_request(mode, switch), _host())
         with mock.patch.object(kind, "undo", _die):
             assert _killed(lambda port=record.id: detach(port, _host()))  # type: ignore[misc]
         host = _host()
         assert reconcile(host) == {record.id: "undo: it was unplugging"}
-        assert traces(host) == before, (mode, kind)
+        assert everything(host) == before, (mode, kind)
+
+
+@on_simulated_host(guests=1)
+def test_a_death_between_the_ports_file_and_the_agent_is_tidied_up_after() -> None:
+    """SIGKILL when a port's file is written or removed and the agent not told: nothing stays."""
+    before = everything(_host())
+    with mock.patch.object(PortFiles, "write", _then_die(PortFiles.write)):
+        assert _killed(lambda: attach(_request(Mode.DIRECT, Switch.VROUTER), _host()))
+    assert any("vRouter: port" in trace for trace in everything(_host()) - before)
+    reconcile(_host())
+    assert everything(_host()) == before
+
+    record = attach(_request(Mode.DIRECT, Switch.VROUTER), _host())
+    with mock.patch.object(PortFiles, "remove", _then_die(PortFiles.remove)):
+        assert _killed(lambda: detach(record.id, _host()))
+    assert any("vRouter: vif" in trace for trace in everything(_host()) - before)
+    reconcile(_host())
+    assert everything(_host()) == before
+
+
+def _then_die(real: Callable[..., None]) -> Callable[..., None]:
+    def act(*args: object) -> None:
+        real(*args)
+        _die()
+
+    return act
 
 
 @on_simulated_host(guests=1)

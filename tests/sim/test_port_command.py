@@ -10,6 +10,8 @@ from smartvif.chain import settings
 from smartvif.chain.host import Host
 from smartvif.cli import port_control
 from smartvif.drivers.netlink import Links
+from smartvif.drivers.ovs import OpenVSwitch
+from smartvif.drivers.ovsdb import Ovsdb
 from smartvif.host.facts import SYSFS
 from smartvif.plug.apply import recover
 from smartvif.sim.host import FORWARDER_NETNS, SOCKETS, forwarder_switch, host_vrouter
@@ -80,7 +82,8 @@ def everything() -> set[str]:
         found |= {f"{where}: {links.get(name)}" for name in links.names()}
         links.close()
     here = host()
-    found |= {f"forwarder: {port.name}" for port in here.world.need_forwarder().ovs.ports()}
+    relays = OpenVSwitch(Ovsdb(forwarder_switch(1).address))
+    found |= {f"forwarder: {port.name}" for port in relays.ports()}
     found |= {f"file: {port}" for port in here.world.need_vrouter().files.netdevs().values()}
     return found | {f"journal: {record.id}" for record in here.journal.ports()}
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from smartvif.control import names as names_of
-from smartvif.model.errors import Failed, Refused, StepFailed
+from smartvif.model.errors import Failed, NotFound, Refused, StepFailed
 from smartvif.plug import steps
-from smartvif.plug.apply import PortPlan, plug, plug_many, recover, unplug
+from smartvif.plug.apply import PortPlan, adopt, plug, plug_many, recover, unplug
 from smartvif.plug.journal import Journal, PortStatus
 from smartvif.plug.step import Found, Plan, Step, World
 
@@ -91,7 +91,7 @@ class Toy:
     def undo(self, world: World, found: Found) -> None:
         toys = cast(Toys, world)
         toys.act("undo", self.name)
-        if not found["existed"]:
+        if not found.get("existed"):
             toys.there.discard(self.name)
 
     def check(self, world: World) -> bool:
@@ -365,6 +365,48 @@ def test_unplugging_three_times(journal: Journal, toys: Toys) -> None:
         unplug(port, journal, world(toys))
         assert (toys.there, journal.ports()) == (set(), ())
     assert toys.heard("undo") == ["p.b", "p.a"]
+
+
+@pytest.mark.parametrize("letters", ["", "ab"])
+def test_a_step_that_somebody_else_took(journal: Journal, toys: Toys, letters: str) -> None:
+    """It is not taken, adopted once however often it is, mended with the others, undone first."""
+    plug("p", plan("p", letters), journal, world(toys))
+    toys.there.add("p.z")
+    toys.log.clear()
+    for _ in range(2):
+        adopt("p", Toy(name="p.z"), journal)
+    assert toys.log == []
+    assert [entry.step for entry in journal.entries("p")] == list(plan("p", f"{letters}z"))
+    assert all(entry.done for entry in journal.entries("p"))
+    assert recover(journal, world(toys)) == {}
+    toys.there.discard("p.z")
+    assert recover(journal, world(toys)) == {"p": "do again: make p.z"}
+    adopt("p", Toy(name="p.y"), journal)
+    journal.doing("p", 99, Toy(name="p.x"), {"existed": False})
+    toys.log.clear()
+    with contextlib.closing(Journal(journal._directory)) as another:
+        unplug("p", another, world(toys))
+    assert toys.heard("undo") == ["p.x", "p.y", "p.z", *(f"p.{x}" for x in reversed(letters))]
+    assert (toys.there, journal.ports()) == (set(), ())
+
+
+def test_a_step_of_a_port_that_is_not_there(journal: Journal, toys: Toys) -> None:
+    """Nothing can be adopted for a port that is not plugged."""
+    with pytest.raises(NotFound, match="not plugged"):
+        adopt("p", Toy(name="p.z"), journal)
+    assert journal.entries("p") == ()
+
+
+def test_ports_that_are_left(journal: Journal, toys: Toys) -> None:
+    """A port that is to be left is neither mended nor undone, nor spoken of."""
+    for port in "pqr":
+        plug(port, plan(port, "a"), journal, world(toys))
+    journal.set_status("q", PortStatus.UNPLUGGING)
+    toys.there = {"q.a"}
+    mended = {"r": "do again: make r.a"}
+    assert recover(journal, world(toys), leave={"p", "q"}, dry_run=True) == mended
+    assert recover(journal, world(toys), leave={"p", "q"}) == mended
+    assert toys.there == {"q.a", "r.a"}
 
 
 def test_what_bears_the_name_of_an_unknown_port(journal: Journal, toys: Toys) -> None:

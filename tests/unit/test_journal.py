@@ -345,6 +345,21 @@ def test_threads_that_want_one_vf(journal: Journal) -> None:
     assert len(journal.ports()) == 1
 
 
+def test_moves(journal: Journal, tmp_path: Path) -> None:
+    """A machine's move is there for every process, as last written, until it ends."""
+    journal.begin_move("vm2", {"to": "host3"})
+    journal.begin_move("vm1", {"to": "host2"})
+    journal.begin_move("vm1", {"to": "host2", "interfaces": {"p": "<interface/>"}})
+    with contextlib.closing(Journal(tmp_path)) as other:
+        assert other.moves() == {
+            "vm1": {"to": "host2", "interfaces": {"p": "<interface/>"}},
+            "vm2": {"to": "host3"},
+        }
+        other.end_move("vm1")
+        other.end_move("vm1")
+    assert journal.moves() == {"vm2": {"to": "host3"}}
+
+
 def test_a_whole_identifier_is_never_ambiguous(journal: Journal) -> None:
     """A port is found by its identifier also where another's begins with it."""
     journal.begin("port-1", vf=None, facts={})

@@ -29,7 +29,7 @@ ROOMS = (
 )
 MODULES = sorted(ROOT.rglob("*.py"))
 FOREIGN = {"libvirt", "os_vif", "oslo_config", "oslo_privsep", "oslo_versionedobjects"}
-HEAVY = FOREIGN | {"pyroute2", "rich", "sqlite3"}
+HEAVY = FOREIGN | {"google.protobuf", "pyroute2", "rich", "sqlite3", "zmq"}
 MOST_LINES = 400
 
 

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartvif.control.build_vif import build_vif
-from smartvif.drivers.forwarder import RelaySpec
+from smartvif.drivers.engine import RelaySpec
 from smartvif.drivers.ovs_rows import PortSpec
+from smartvif.drivers.vf_admin import VfAdmin
 from smartvif.host.facts import Vf
 from smartvif.model.errors import CannotTell, Failed, Invalid
 from smartvif.model.pci import PciAddress
@@ -25,6 +26,7 @@ from smartvif.plug import steps
 from smartvif.plug.case import Devices
 from smartvif.plug.plan import plan
 from smartvif.plug.step import Plan, Step
+from smartvif.plug.steps.hardware import VfAdminSettings, VfioBinding
 from smartvif.plug.steps.links import HybridBridge, Tap
 from smartvif.plug.steps.ovs import SwitchPort
 from smartvif.plug.steps.vf import Relay, SimulatedPassthrough, VfSettings
@@ -54,7 +56,7 @@ def devices(*, simulated: bool, netdev: str | None = "p0v1") -> Devices:
         netdev=netdev,
         simulated=simulated,
     )
-    return Devices(vf=found, representor="p0r1")
+    return Devices(vf=found, representor="p0r1", uplink="ens3f0")
 
 
 def vif(
@@ -304,9 +306,28 @@ def test_a_network_without_a_bridge() -> None:
 
 
 def test_a_real_vf_for_the_forwarder() -> None:
-    """The forwarder is not given a VF that it cannot take."""
-    with pytest.raises(Invalid, match=f"the forwarder cannot take VF {VF}"):
-        planned(FORWARDER, REAL)
+    """It is bound to vfio-pci, then gets the guest's address by its PF; the relay has its own."""
+    trusted = dataclasses.replace(FORWARDER, trusted=True)
+    for asked, trust in ((FORWARDER, None), (trusted, True)):
+        binding, admin, in_switch, relayed = planned(asked, REAL)
+        assert binding == VfioBinding(vf=VF)
+        wanted = VfAdmin(mac=MAC, trusted=trust)
+        assert admin == VfAdminSettings(pf="ens3f0", number=1, wanted=wanted)
+        assert switch_port((in_switch,)).name == "p0r1"
+        assert relayed == Relay(spec=RelaySpec(port_id=ID, pci=VF, socket=SOCKET, mtu=1450))
+
+
+def test_a_real_vf_that_the_forwarder_has() -> None:
+    """Planned again when the VF has lost its netdev, it is the same plan."""
+    taken = devices(simulated=False, netdev=None)
+    assert planned(FORWARDER, taken) == planned(FORWARDER, REAL)
+
+
+def test_a_real_vf_whose_pf_has_no_netdev() -> None:
+    """Its address cannot be set, and so it has no plan."""
+    found = dataclasses.replace(REAL, uplink=None)
+    with pytest.raises(Invalid, match=r"its PF's netdev, and 0000:03:00\.0 has none"):
+        planned(FORWARDER, found)
 
 
 def test_a_forwarder_for_a_guest_that_connects() -> None:
@@ -350,7 +371,15 @@ def test_the_journal_can_hold_every_step(kind: Any) -> None:
 
 def test_the_journal_knows_every_step() -> None:
     """No kind of step is missing in the table that the journal reads by."""
-    modules = (steps.guest, steps.links, steps.ovs, steps.veb, steps.vf, steps.vrouter)
+    modules = (
+        steps.guest,
+        steps.hardware,
+        steps.links,
+        steps.ovs,
+        steps.veb,
+        steps.vf,
+        steps.vrouter,
+    )
     found = {
         name
         for module in modules

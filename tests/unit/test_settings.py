@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from smartvif.chain import settings
+from smartvif.choose.device_spec import parse
 from smartvif.model.errors import Invalid
 
 EVERYTHING = """
@@ -29,6 +30,8 @@ sockets = "/run/fwd/sockets"
 remote = "enter {host}"
 libvirt = "qemu+tcp://{host}/system"
 address = "192.0.2.1"
+[pci]
+device_spec = ['{"address": "*"}']
 [state]
 directory = "/srv/smartvif"
 """
@@ -78,6 +81,7 @@ def test_every_key(file: Path) -> None:
         migration=settings.MigrationSettings(
             remote="enter {host}", libvirt="qemu+tcp://{host}/system", address="192.0.2.1"
         ),
+        pci=settings.PciSettings(device_spec=parse('{"address": "*"}', "[pci] device_spec 1")),
         state=settings.StateSettings(directory="/srv/smartvif"),
     )
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 
+from smartvif.chain import preflight
 from smartvif.chain.host import Host
 from smartvif.chain.place import examine_switch, place
 from smartvif.chain.request import Mode, Request
-from smartvif.model.errors import Failed, Invalid, Refused
+from smartvif.model import checks
+from smartvif.model.errors import Invalid, Refused
 from smartvif.model.port import Network, Port
 from smartvif.model.vif import Machine
 from smartvif.plug.apply import plug
@@ -31,8 +32,13 @@ def attach(
     """
     port = port_of(request)
     _examine(request, host)
+    ready = preflight.look(request.vm, host) if request.mode is Mode.VIRTIO_FORWARDER else None
+    if ready is not None:
+        preflight.examine(ready)
     machine = Machine(uuid=host.domains.uuid(request.vm), name=request.vm)
     placed = place(port, request, machine, host)
+    if ready is not None and placed.vf is not None:
+        preflight.warn_of_distance(ready, placed.vf)
     guest = GuestInterface(domain=request.vm, mac=placed.vif.address, xml=placed.guest_xml)
     steps = (*placed.steps, guest)
     plug(
@@ -51,12 +57,13 @@ def attach(
 
 def port_of(request: Request) -> Port:
     """The port that is asked for, with what was left to be chosen."""
+    network = checks.uuid(request.network) if request.network is not None else request.bridge
     return Port(
         id=request.id or str(uuid.uuid4()),
         mac=request.mac or _new_mac(),
         vnic_type=request.mode.vnic_type,
         network=Network(
-            id=(request.network or request.bridge or "").lower(),
+            id=network or "",
             bridge=request.bridge,
             vlan=request.vlan,
             mtu=request.mtu or DEFAULT_MTU,
@@ -79,29 +86,9 @@ def _examine(request: Request, host: Host) -> None:
             where=f"virtual machine {request.vm}",
             hint="leave --mac away to have one chosen",
         )
-    if request.mode is Mode.VIRTIO_FORWARDER:
-        _examine_forwarder(request, host)
     if not request.mode.needs_vf and (request.vf is not None or request.pf is not None):
         raise Invalid(
             "mode normal takes no VF",
             where="--mode",
             hint="leave --vf and --pf away, or choose another mode",
-        )
-
-
-def _examine_forwarder(request: Request, host: Host) -> None:
-    host.world.need_forwarder().ovs.bridges()
-    sockets = Path(host.settings.forwarder.sockets)
-    if not sockets.is_dir():
-        raise Failed(
-            f"the directory for the guests' sockets is not there: {sockets}",
-            where="forwarder",
-            hint=f"mkdir -p {sockets}, and let QEMU's user write there",
-        )
-    if not host.domains.shared_memory(request.vm):
-        raise Refused(
-            "its memory is not shared, so that a forwarder could not reach its packets",
-            where=f"virtual machine {request.vm}",
-            hint="add <memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"
-            " to its XML and start it anew",
         )

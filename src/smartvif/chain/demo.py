@@ -18,6 +18,8 @@ from smartvif.chain.detach import detach
 from smartvif.chain.host import Host
 from smartvif.chain.request import Mode, Request
 from smartvif.drivers.netlink import Links
+from smartvif.drivers.ovs import OpenVSwitch
+from smartvif.drivers.ovsdb import Ovsdb
 from smartvif.host import facts
 from smartvif.model.errors import Failed, TimedOut
 from smartvif.plug.journal import PortRecord
@@ -150,7 +152,8 @@ def traces(host: Host) -> set[str]:
     found |= {
         f"Open vSwitch: port {port.name} on {port.bridge}" for port in world.need_ovs().ports()
     }
-    found |= {f"forwarder: port {p.name}" for p in world.need_forwarder().ovs.ports()}
+    forwarder = OpenVSwitch(Ovsdb(host.settings.forwarder.database))
+    found |= {f"forwarder: port {port.name}" for port in forwarder.ports()}
     vrouter = world.need_vrouter().files.netdevs()
     found |= {f"vRouter: port {port} with {netdev}" for netdev, port in vrouter.items()}
     found |= {f"journal: port {record.id}" for record in host.journal.ports()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from smartvif.chain.host import Host
+from smartvif.chain.migrate import moving, settle
 from smartvif.plug.apply import recover, unplug
 from smartvif.plug.journal import PortRecord
 
@@ -21,7 +22,13 @@ def detach(name: str, host: Host) -> PortRecord:
 def reconcile(host: Host, *, dry_run: bool = False) -> dict[str, str]:
     """Undo what dead processes left half done, and mend what does not hold any more.
 
+    A machine's move comes to its end as well: see chain.migrate.settle.
     Returns what was done, or with ``dry_run`` would be, for each port concerned.
-    Raises: as plug.apply.recover does.
+    Raises: as plug.apply.recover and settle do.
     """
-    return recover(host.journal, host.world, dry_run=dry_run)
+    settled: dict[str, str] = {}
+    try:
+        settled = settle(host, dry_run=dry_run)
+    finally:  # a host that cannot be reached is no reason to leave the other ports
+        mended = recover(host.journal, host.world, leave=moving(host), dry_run=dry_run)
+    return settled | mended

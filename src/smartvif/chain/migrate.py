@@ -3,6 +3,9 @@
 The other host plugs the ports first, so that they work when the machine comes; only then does it
 move. Until it has moved everything can be undone, and is when a step fails. After that there is no
 way back and none is needed: what is left to do is to tidy up.
+
+The journal has a move from its beginning to its end. Where the process dies in between, ``settle``
+brings it to one of the two ends: the machine is on this host, or it is not.
 """
 
 from __future__ import annotations
@@ -10,13 +13,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from smartvif.chain.attach import attach
 from smartvif.chain.host import Host
 from smartvif.chain.offer import Offer
-from smartvif.chain.peer import Peer
-from smartvif.model.errors import Failed, NotFound, Refused, SmartvifError
+from smartvif.chain.peer import Peer, RemotePeer
+from smartvif.model.errors import Failed, Refused, SmartvifError
 from smartvif.plug.apply import unplug
+from smartvif.plug.journal import PortStatus
 
 _log = logging.getLogger(__name__)
 
@@ -80,39 +85,108 @@ def migrate(vm: str, host: Host, peer: Peer, tell: Callable[[str], None]) -> dic
     Raises: Refused, with what is in the way, before anything is changed; Failed and CannotTell
     after what was done has been undone, with the machine running here as before.
     """
+    with host.journal.locked(_lock(vm), wait=False) as alone:
+        if not alone:
+            raise Refused("it is being moved already", where=_where(vm), hint="wait for that")
+        move = host.journal.moves().get(vm)
+        if move is not None:
+            _settle(move, host)
+        return _migrate(vm, host, peer, tell)
+
+
+def settle(host: Host, *, dry_run: bool = False) -> dict[str, str]:
+    """Bring every move to an end whose process died.
+
+    Where the machine is here everything is as before the move; else the other host takes over,
+    and nothing is left here. Returns what was done, or with ``dry_run`` would be, by port.
+    Raises: as _settle does, for the first machine that cannot be helped, when all were seen to.
+    """
+    concerned: dict[str, str] = {}
+    failed: list[SmartvifError] = []
+    for vm in host.journal.moves():
+        with host.journal.locked(_lock(vm), wait=False) as held:
+            move = host.journal.moves().get(vm)
+            if not held or move is None:
+                continue
+            stays = host.domains.exists(vm)
+            words = f"{'undo' if stays else 'finish'}: {vm} was moving to {move['to']}"
+            concerned |= {port.id: words for port in Offer.from_json(move).ports}
+            try:
+                if not dry_run:
+                    _settle(move, host)
+            except SmartvifError as error:
+                failed.append(error)
+    if failed:
+        raise failed[0]
+    return concerned
+
+
+def moving(host: Host) -> frozenset[str]:
+    """The ports of machines that are moving or have moved: not to be judged by what is here.
+
+    Raises: CannotTell, where libvirt does not answer.
+    """
+    ports: set[str] = set()
+    for vm, move in host.journal.moves().items():
+        with host.journal.locked(_lock(vm), wait=False) as settled:
+            if not (settled and host.domains.exists(vm)):
+                ports |= {port.id for port in Offer.from_json(move).ports}
+    return frozenset(ports)
+
+
+def _migrate(vm: str, host: Host, peer: Peer, tell: Callable[[str], None]) -> dict[str, str]:
     found = outlook(vm, host, peer)
     if not found.ready:
         reasons = [found.problem, *(port.problem for port in found.ports)]
         raise Refused(
             "; ".join(reason for reason in reasons if reason),
-            where=f"virtual machine {vm}",
+            where=_where(vm),
             hint=f"smartvif migrate --vm {vm} --to {peer.name} --check tells it port by port",
         )
     offer = _offer(vm, host)
-    detached: list[str] = []
-    prepared = False
+    move = {**offer.as_json(), "to": peer.name, "interfaces": {}}
+    host.journal.begin_move(vm, move)
     try:
         for port in offer.ports:
             if not port.transparent:
-                detached.append(port.id)
                 unplug(port.id, host.journal, host.world)
                 tell(f"{port.mode} port {port.id[:8]} is detached: the guest has no link on it")
-        prepared = True
         interfaces = peer.prepare(offer)
+        host.journal.begin_move(vm, {**move, "interfaces": interfaces})
         tell(f"{peer.name} has the ports")
         by_mac = {port.mac: interfaces[port.id] for port in offer.ports if port.transparent}
         host.domains.migrate(vm, peer.libvirt, by_mac, address=found.address)
     except BaseException:
-        _stay(offer, detached, host, peer if prepared else None)
+        # An interruption may come when it has moved: then reconcile finishes what was begun.
+        if host.domains.exists(vm):
+            _stay(offer, host, peer)
         raise
     tell(f"{vm} runs on {peer.name}")
-    failed = peer.finish(offer, interfaces)
-    tell(f"{peer.name} has taken over")
-    for port in offer.ports:
-        if port.transparent:
-            unplug(port.id, host.journal, host.world)
+    # This first: the switch here sends its packets to its old port until that is gone, or the
+    # guest has been heard from the other host.
+    _leave(offer, host)
     tell("nothing of it is left here")
+    failed = peer.finish(offer, interfaces)
+    host.journal.end_move(vm)
+    tell(f"{peer.name} has taken over")
     return failed
+
+
+def _settle(move: dict[str, Any], host: Host) -> None:
+    """Bring a move to its end.
+
+    Raises: Failed and CannotTell, where the other host cannot take over; Failed, where a port is
+    not attached there, or something cannot be undone here.
+    """
+    offer, peer = Offer.from_json(move), RemotePeer(move["to"], host.settings.migration)
+    if host.domains.exists(offer.vm):
+        _stay(offer, host, peer)
+        return
+    _leave(offer, host)
+    failed = peer.finish(offer, move["interfaces"])
+    host.journal.end_move(offer.vm)
+    for port, reason in failed.items():
+        raise Failed(f"port {port} is not attached: {reason}", where=peer.name)
 
 
 def _offer(vm: str, host: Host) -> Offer:
@@ -120,17 +194,37 @@ def _offer(vm: str, host: Host) -> Offer:
     return Offer.of(vm, host.domains.uuid(vm), records)
 
 
-def _stay(offer: Offer, detached: list[str], host: Host, peer: Peer | None) -> None:
-    """Undo what was done for a machine that does not move; what cannot be undone is told."""
-    if peer is not None:
-        try:
-            peer.abandon(offer)
-        except (Failed, SmartvifError) as error:
-            _log.error("%s may still have its ports: %s", peer.name, error)
+def _leave(offer: Offer, host: Host) -> None:
+    """Take away what the machine has left here."""
     for port in offer.ports:
-        if port.id in detached:
-            try:
-                if host.journal.port(port.id) is None:
-                    attach(port.request(offer.vm), host)
-            except (NotFound, SmartvifError) as error:
-                _log.error("%s port %s is not attached again: %s", port.mode, port.id, error)
+        unplug(port.id, host.journal, host.world)
+
+
+def _stay(offer: Offer, host: Host, peer: Peer) -> None:
+    """Undo what was done for a machine that does not move; what cannot be undone is told."""
+    whole, again = True, "smartvif reconcile tries again"
+    try:
+        peer.abandon(offer)
+    except SmartvifError as error:
+        whole = False
+        _log.error("%s may still have its ports: %s; %s", peer.name, error, again)
+    for port in offer.ports:
+        record = host.journal.port(port.id)
+        if port.transparent or (record is not None and record.status is PortStatus.PLUGGED):
+            continue
+        try:
+            unplug(port.id, host.journal, host.world)
+            attach(port.request(offer.vm), host)
+        except SmartvifError as error:
+            whole = False
+            _log.error("%s port %s is not attached again: %s; %s", port.mode, port.id, error, again)
+    if whole:
+        host.journal.end_move(offer.vm)
+
+
+def _lock(vm: str) -> str:
+    return f"{vm}.moving"
+
+
+def _where(vm: str) -> str:
+    return f"virtual machine {vm}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from smartvif.chain import allow_list
 from smartvif.chain.host import Host
 from smartvif.chain.request import Mode, Request
 from smartvif.choose.select import select
@@ -76,16 +77,18 @@ def examine_switch(request: Request, host: Host) -> None:
     elif request.mode.needs_vf:
         host.world.need_vrouter().examine()
     if request.mode is Mode.VIRTIO_FORWARDER:
-        host.world.need_forwarder().ovs.bridges()
+        host.world.need_forwarder().confirm()
 
 
-def free_vf(request: Request, host: Host) -> Vf:
-    """The VF that the port would get.
+def free_vf(request: Request, host: Host, besides: Mapping[PciAddress, str] | None = None) -> Vf:
+    """The VF that the port would get, were those ``besides`` taken as well, by whom it says.
 
     Raises: Refused, NotFound; CannotTell.
     """
     pfs = facts.pfs()
-    return select(pfs, _taken(pfs, host), pf=request.pf, vf=request.vf)
+    taken = {**_taken(pfs, host), **(besides or {})}
+    allowed = allow_list.allowed(host.settings.pci.device_spec)
+    return select(pfs, taken, pf=request.pf, vf=request.vf, allowed=allowed)
 
 
 def _bound(port: Port, request: Request, host: Host) -> Binding:
@@ -131,5 +134,5 @@ def _taken(pfs: Sequence[Pf], host: Host) -> dict[PciAddress, str]:
 def _guest_xml(vif: Vif, found: Devices | None) -> str:
     """The guest's side; in a simulation a tap, where it would have been a PCI device."""
     if vif.kind is VifKind.HOST_DEVICE and found is not None and found.vf.simulated:
-        vif = replace(vif, kind=VifKind.GENERIC, vif_name=names.tap(vif.id))
+        vif = _with_tap(replace(vif, kind=VifKind.GENERIC, vif_name=names.tap(vif.id)))
     return interface_xml(vif)

@@ -9,6 +9,7 @@ from smartvif.chain.host import Host
 from smartvif.chain.offer import Offer, OfferedPort
 from smartvif.chain.place import Placement, examine_switch, free_vf, place
 from smartvif.model.errors import Refused, SmartvifError
+from smartvif.model.pci import PciAddress
 from smartvif.plug.apply import adopt, plug, unplug
 from smartvif.plug.steps.guest import GuestInterface
 
@@ -23,9 +24,10 @@ def examine(offer: Offer, host: Host) -> dict[str, Any]:
     problem = None
     if host.domains.exists(offer.vm):
         problem = f"there is a machine called {offer.vm} already"
+    vfs: dict[PciAddress, str] = {}
     return {
         "problem": problem,
-        "ports": {port.id: _problem(port, offer, host) for port in offer.ports},
+        "ports": {port.id: _problem(port, offer, host, vfs) for port in offer.ports},
         "address": host.settings.migration.address or None,
     }
 
@@ -33,8 +35,9 @@ def examine(offer: Offer, host: Host) -> dict[str, Any]:
 def prepare(offer: Offer, host: Host) -> dict[str, str]:
     """Plug all ports that move with the machine, or none; the XML of the guest's side of each.
 
-    Raises: as attach does.
+    What is left of an earlier time is undone first. Raises: as abandon and attach do.
     """
+    abandon(offer, host)
     made: dict[str, str] = {}
     try:
         for port in offer.ports:
@@ -50,8 +53,8 @@ def prepare(offer: Offer, host: Host) -> dict[str, str]:
 def finish(offer: Offer, interfaces: dict[str, str], host: Host) -> dict[str, str]:
     """Take over the machine that has come, and attach what was detached for the journey.
 
-    ``interfaces`` is what ``prepare`` returned. Returns the ports that could not be attached, each
-    with the reason.
+    ``interfaces`` is what ``prepare`` returned. Twice is once. Returns the ports that could not be
+    attached, each with the reason.
     """
     failed = {}
     for port in offer.ports:
@@ -59,7 +62,7 @@ def finish(offer: Offer, interfaces: dict[str, str], host: Host) -> dict[str, st
             if port.transparent:
                 step = GuestInterface(domain=offer.vm, mac=port.mac, xml=interfaces[port.id])
                 adopt(port.id, step, host.journal)
-            else:
+            elif host.journal.port(port.id) is None:
                 attach(port.request(offer.vm), host)
         except SmartvifError as error:
             failed[port.id] = str(error)
@@ -78,12 +81,14 @@ def abandon(offer: Offer, host: Host) -> None:
     _unplug([port.id for port in offer.ports], host)
 
 
-def _problem(port: OfferedPort, offer: Offer, host: Host) -> str | None:
+def _problem(port: OfferedPort, offer: Offer, host: Host, vfs: dict[PciAddress, str]) -> str | None:
+    """``vfs`` are those that the ports before it would get."""
     try:
         request = port.request(offer.vm)
         examine_switch(request, host)
-        if request.mode.needs_vf:
-            free_vf(request, host)
+        # One that an earlier time has left gives its VF back first.
+        if request.mode.needs_vf and host.journal.port(port.id) is None:
+            vfs[free_vf(request, host, vfs).address] = f"port {port.id}"
     except SmartvifError as error:
         return str(error)
     return None

@@ -73,12 +73,11 @@ class Request:
                 with checks.about(f"--{name}"):
                     check(value)
         needed, foreign = _ABOUT[self.switch]
+        hint = f"say --{needed}, or choose another --switch"
         if getattr(self, needed) is None:
-            raise Invalid(f"it is missing, and {self.switch} needs it", where=f"--{needed}")
+            raise Invalid(
+                f"it is missing, and {self.switch} needs it", where=f"--{needed}", hint=hint
+            )
         for name in foreign:
             if getattr(self, name) is not None:
-                raise Invalid(
-                    f"it means nothing to {self.switch}",
-                    where=f"--{name}",
-                    hint=f"say --{needed}, or choose another --switch",
-                )
+                raise Invalid(f"it means nothing to {self.switch}", where=f"--{name}", hint=hint)

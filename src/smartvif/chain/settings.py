@@ -6,16 +6,26 @@ there. Every key has a default that fits a host set up by its distribution.
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from smartvif.choose.device_spec import DeviceSpec, parse
 from smartvif.model.errors import Invalid
 
 DEFAULT_FILE = Path("/etc/smartvif/smartvif.toml")
 
+# By the type of a key's default: what is taken for it, and that in words.
+_TYPES: dict[type, tuple[tuple[type, ...], str]] = {
+    str: ((str,), "string"),
+    float: ((int, float), "number"),
+    tuple: ((list,), "list"),
+}
 _LONGEST = 3600  # seconds; the system's own limit is above, and nobody waits so long
 
 
@@ -76,6 +86,13 @@ class MigrationSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PciSettings:
+    """The PCI devices that guests may get, as in Nova; empty: every VF."""
+
+    device_spec: tuple[DeviceSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StateSettings:
     """Where the journal is."""
 
@@ -91,6 +108,7 @@ class Settings:
     libvirt: LibvirtSettings
     forwarder: ForwarderSettings
     migration: MigrationSettings
+    pci: PciSettings
     state: StateSettings
 
 
@@ -117,6 +135,7 @@ def load() -> Settings:
         "libvirt": LibvirtSettings,
         "forwarder": ForwarderSettings,
         "migration": MigrationSettings,
+        "pci": PciSettings,
         "state": StateSettings,
     }
     _refuse_unknown(tables, set(sections), path, "section")
@@ -126,6 +145,8 @@ def load() -> Settings:
     if not values["libvirt"].uri:
         uri = os.environ.get("LIBVIRT_DEFAULT_URI") or "qemu:///system"
         values["libvirt"] = LibvirtSettings(uri=uri)
+    specs = _device_specs(values["pci"].device_spec, path)
+    values["pci"] = PciSettings(device_spec=specs)
     state = os.environ.get("SMARTVIF_STATE_DIR") or values["state"].directory
     values["state"] = StateSettings(directory=state or _state_directory())
     return Settings(**values)
@@ -137,21 +158,29 @@ def _section(kind: Any, table: Any, path: Path, name: str) -> Any:
     defaults = {field.name: field.default for field in fields(kind)}
     _refuse_unknown(table, set(defaults), path, f"key in [{name}]")
     for key, value in table.items():
-        number = isinstance(defaults[key], float)
-        accepted = (int, float) if number else str
+        accepted, word = _TYPES[type(defaults[key])]
         if not isinstance(value, accepted) or isinstance(value, bool):
             raise Invalid(
-                f"{key} in [{name}] must be a {'number' if number else 'string'}",
+                f"{key} in [{name}] must be a {word}",
                 where=str(path),
-                hint=f"its default is: {key} = {defaults[key]!r}",
+                hint=f"its default is: {key} = {json.dumps(defaults[key])}",
             )
-        if not isinstance(value, str) and not 0 < value <= _LONGEST:
+        if isinstance(value, int | float) and not 0 < value <= _LONGEST:
             raise Invalid(
                 f"{key} in [{name}] is a time that cannot be waited: {value}",
                 where=str(path),
                 hint=f"it goes from more than 0 to {_LONGEST} seconds",
             )
     return kind(**table)
+
+
+def _device_specs(entries: Sequence[object], path: Path) -> tuple[DeviceSpec, ...]:
+    """Each entry is a table, or JSON as in nova.conf: TOML cannot say null."""
+    try:
+        read = [parse(each, f"[pci] device_spec {n}") for n, each in enumerate(entries, 1)]
+    except Invalid as error:
+        raise Invalid(error.what, where=f"{path}, {error.where}", hint=error.hint) from error
+    return tuple(chain.from_iterable(read))
 
 
 def _refuse_unknown(table: dict[str, Any], known: set[str], path: Path, what: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from smartvif.host.facts import EswitchMode, Pf, Vf
 from smartvif.model.errors import NotFound, Refused
 from smartvif.model.pci import PciAddress
 
 _VFIO = "vfio-pci"
+_ALLOW_LIST = "[pci] device_spec"
 
 
 def select(
@@ -17,12 +18,14 @@ def select(
     *,
     pf: str | None = None,
     vf: PciAddress | None = None,
+    allowed: Container[PciAddress] | None = None,
 ) -> Vf:
     """The VF asked for, or the first free one that the switch can reach.
 
     ``taken`` says by whom a VF is used; ``pf`` limits the choice to one PF, given by its address
-    or its netdev.
-    Raises: NotFound (no such PF or VF, none free), Refused (the VF asked for is not free).
+    or its netdev. ``allowed`` are the VFs of the allow-list; None: there is no such list.
+    Raises: NotFound (no such PF or VF, none free or allowed), Refused (the VF asked for is not free
+    or not allowed).
     """
     among = [each for each in pfs if pf is None or _is_called(each, pf)]
     if not among:
@@ -31,7 +34,16 @@ def select(
         raise NotFound(what, where="SmartNICs", hint=f"PFs: {known or 'none'}")
     candidates = [(each, owner) for owner in among for each in owner.vfs]
     if vf is not None:
-        return _asked_for(vf, candidates, taken, pf)
+        return _asked_for(vf, candidates, taken, pf, allowed)
+    if allowed is not None and candidates:
+        every = len(candidates)
+        candidates = [each for each in candidates if each[0].address in allowed]
+        if not candidates:
+            raise NotFound(
+                f"none of {every} VFs is allowed",
+                where=_ALLOW_LIST,
+                hint="smartvif device-spec --check says why",
+            )
     reasons = []
     for candidate, owner in candidates:
         reason = _unfit(candidate, owner, taken)
@@ -50,9 +62,16 @@ def _asked_for(
     candidates: list[tuple[Vf, Pf]],
     taken: Mapping[PciAddress, str],
     pf: str | None,
+    allowed: Container[PciAddress] | None,
 ) -> Vf:
     for candidate, owner in candidates:
         if candidate.address == vf:
+            if allowed is not None and vf not in allowed:
+                raise Refused(
+                    f"VF {vf} is not allowed",
+                    where=_ALLOW_LIST,
+                    hint="smartvif device-spec --check says why",
+                )
             reason = _unfit(candidate, owner, taken)
             if reason is not None:
                 raise Refused(

@@ -35,20 +35,22 @@ def ports(output: str) -> None:
 
 @click.command()
 @click.argument("port")
+@click.option("--rates", is_flag=True, help="The relay's traffic per second: watch it for one.")
 @with_format
-def show(output: str, port: str) -> None:
+def show(output: str, port: str, rates: bool) -> None:
     """Show all that is known of PORT."""
     from smartvif.prove import ports as prove_ports
 
     host = here.host()
-    found = prove_ports.detail(host.journal.find(port), host.journal, host.world, host.domains)
+    record = host.journal.find(port)
+    found = prove_ports.detail(record, host.journal, host.world, host.domains, rates=rates)
     document = found.as_json()
     if output == "json":
         print_json("show", document)
     else:
         steps = document.pop("steps")
         for key, value in document.items():
-            click.echo(f"{key:12} {_plain(value)}")
+            click.echo(f"{key:16} {_plain(value)}")
         click.echo("steps taken")
         for step in steps:
             click.echo(f"  {'✓' if step['done'] else '…'} {step['step']}")

@@ -1,4 +1,7 @@
-"""The virtio forwarder: an OVS-DPDK of its own that joins each VF to one guest's vhost-user socket.
+"""The forwarder engine that is an OVS-DPDK of its own: it joins VFs to guests' vhost-user sockets.
+
+A VF that has a netdev goes into the forwarder's network namespace. One that is bound to vfio-pci is
+a port of DPDK's (docs.openvswitch.org, "Using Open vSwitch with DPDK").
 
 Every relay is a bridge with two ports, the VF and the socket, and nothing else in it. So a relay
 is wholly in the forwarder's database: after a restart of the forwarder it works again without
@@ -11,53 +14,36 @@ guest outlives the forwarder (docs.openvswitch.org, "vhost-user-client").
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from smartvif.drivers import openflow
+from smartvif.drivers import relay_rows as rows
+from smartvif.drivers.engine import Flow, RelayCounters, RelaySpec, RelayState, Room
 from smartvif.drivers.netdevice import Link
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovs_rows import (
     OWNER,
-    PortSpec,
     PortState,
-    bridge_ops,
-    interface_row,
     mapping,
     ovsdb_map,
     select,
+    uuids,
 )
 from smartvif.drivers.ovsdb import Op
-from smartvif.model.errors import Failed, NotFound
+from smartvif.model.errors import CannotTell, Failed, NotFound
 
 _log = logging.getLogger(__name__)
 
-_VHOST = "dpdkvhostuserclient"
-_NAME_LEN = 11  # of the port's identifier, as Nova cuts it for a tap's name
+RELAYS = "smartvif-relays"
+"""The key in ``Open_vSwitch.external_ids`` with the number of relays that there is memory for.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RelaySpec:
-    """One relay: the VF's netdev, the guest's socket, and the MTU in bytes of what goes through."""
-
-    port_id: str
-    netdev: str
-    socket: str
-    mtu: int
-
-    @property
-    def bridge(self) -> str:
-        """The relay's bridge in the forwarder."""
-        return f"fwd-{self.port_id[:_NAME_LEN]}"
-
-    @property
-    def vhost(self) -> str:
-        """The relay's port that connects to the guest."""
-        return f"vhu-{self.port_id[:_NAME_LEN]}"
+Who starts the instance gives it its memory, and so is the one who knows.
+"""
 
 
 class Inside(Protocol):
@@ -80,7 +66,7 @@ class Forwarder:
     """An OVS-DPDK instance, and the network namespace ``netns`` that it lives in.
 
     ``inside`` opens the links there for one call. Without it this process enters the namespace
-    itself, which takes CAP_SYS_ADMIN.
+    itself, which takes CAP_SYS_ADMIN. What is promised of the methods is said in ``Engine``.
     """
 
     def __init__(
@@ -90,38 +76,175 @@ class Forwarder:
         self.netns = netns
         self._inside: Callable[[], Inside] = inside or partial(Links, netns)
 
+    def confirm(self) -> None:
+        """See that ovsdb-server answers: a relay is made when ovs-vswitchd comes back, too.
+
+        Raises: CannotTell.
+        """
+        self.ovs.bridges()
+
+    def room(self) -> Room:
+        """How many relays there are and can be, as the instance's database has it.
+
+        Raises: CannotTell.
+        """
+        (config,), bridges = (
+            result["rows"]
+            for result in self.ovs.db.transact(
+                [
+                    select("Open_vSwitch", [], ["other_config", "external_ids"]),
+                    select("Bridge", [], ["external_ids"]),
+                ],
+                self.ovs.deadline(),
+            )
+        )
+        most = mapping(config["external_ids"]).get(RELAYS, "")
+        return Room(
+            relays=sum(OWNER in mapping(row["external_ids"]) for row in bridges),
+            most=int(most) if most.isdecimal() else None,
+            hugepages="--no-huge" not in mapping(config["other_config"]).get("dpdk-extra", ""),
+        )
+
     def add(self, spec: RelaySpec, links: Links) -> None:
         """Give the forwarder the VF, taken from ``links``, and make the relay; twice is once.
 
-        Raises: Failed with OVS's words, TimedOut, CannotTell.
+        Raises: Failed with OVS's words, NotFound (VF), TimedOut, CannotTell.
         """
-        with closing(self._inside()) as inside:
-            if inside.get(spec.netdev) is None:
-                links.move(spec.netdev, self.netns)
-            inside.set_up(spec.netdev, mtu=spec.mtu)
-        deadline = self.ovs.deadline()
-        if spec.bridge not in {bridge.name for bridge in self.ovs.bridges()}:
-            self.ovs.db.commit(_insert_ops(spec), deadline)
-        for name in (spec.netdev, spec.vhost):
-            port = self.ovs.port(name)
-            failure = port.failure if port is not None else "it has no such port"
-            if failure:
-                raise Failed(
-                    f"the forwarder did not take '{name}': {failure}",
-                    where="forwarder",
-                    hint=f"see its log; the guest's socket is {spec.socket}",
-                )
+        came = self._take(spec, links)
+        # ovs-vswitchd may still hold a netdev that has gone and come again: it gets a new port.
+        if came or self.relay_of(spec.port_id) != spec:
+            self._delete_bridge(spec.port_id)
+            self.ovs.db.commit(rows.insert_ops(spec), self.ovs.deadline())
+        failure = self._failure(spec)
+        if failure is not None:
+            raise Failed(
+                f"the forwarder did not take {failure}",
+                where="forwarder",
+                hint=f"see its log; the guest's socket is {spec.socket}",
+            )
 
     def remove(self, spec: RelaySpec) -> None:
         """Take the relay away and give the VF back to our namespace; absent is fine.
 
         Raises: Failed, CannotTell.
         """
-        where = [["name", "==", spec.bridge]]
-        (found,) = self.ovs.db.transact(
-            [{"op": "select", "table": "Bridge", "where": where, "columns": ["_uuid"]}],
-            self.ovs.deadline(),
+        self._delete_bridge(spec.port_id)
+        if spec.netdev is not None:
+            # NotFound: the VF has gone meanwhile, or the whole namespace, which gave it back.
+            with closing(self._inside()) as inside, suppress(NotFound):
+                if inside.get(spec.netdev) is not None:
+                    inside.move(spec.netdev, None)
+        remove_socket(spec.socket)
+
+    def holds(self, spec: RelaySpec) -> bool:
+        """Whether the VF is there and the relay in the database, and OVS has no error with it.
+
+        Raises: CannotTell.
+        """
+        if spec.netdev is not None:
+            with closing(self._inside()) as inside:
+                if inside.get(spec.netdev) is None:
+                    return False
+        return self.relay_of(spec.port_id) == spec and self._failure(spec) is None
+
+    def relay_of(self, port_id: str) -> RelaySpec | None:
+        """The relay that is there for a port, as the forwarder's database has it, or None.
+
+        Raises: CannotTell.
+        """
+        where = [["external_ids", "includes", ovsdb_map({OWNER: port_id})]]
+        bridges, ports, interfaces = (
+            result["rows"]
+            for result in self.ovs.db.transact(
+                [
+                    select("Bridge", where, ["name", "ports"]),
+                    select("Port", [], ["_uuid", "name"]),
+                    select("Interface", where, ["name", "type", "options", "mtu_request"]),
+                ],
+                self.ovs.deadline(),
+            )
         )
+        if [row["name"] for row in bridges] != [rows.bridge_name(port_id)]:
+            return None
+        inside = set(uuids(bridges[0]["ports"]))
+        names = {row["name"] for row in ports if row["_uuid"][1] in inside}
+        found = [row for row in interfaces if row["name"] in names]
+        vfs = [row for row in found if row["type"] in {"", rows.DPDK}]
+        sockets = [row for row in found if row["type"] == rows.VHOST]
+        if len(vfs) != 1 or len(sockets) != 1:
+            return None
+        return rows.read(port_id, vfs[0], sockets[0])
+
+    def state(self, port_id: str) -> RelayState | None:
+        """The relay's port to the guest, or None.
+
+        Raises: CannotTell.
+        """
+        port = self.ovs.port(rows.vhost_name(port_id))
+        # Its name has only the beginning of the identifier.
+        return _state(port) if port is not None and port.owner == port_id else None
+
+    def states(self) -> Mapping[str, RelayState]:
+        """Every relay's port to the guest, by the port whose it is.
+
+        Raises: CannotTell.
+        """
+        ports = [port for port in self.ovs.ports() if port.type == rows.VHOST]
+        return {port.owner: _state(port) for port in ports if port.owner is not None}
+
+    def statistics(self, port_id: str) -> RelayCounters | None:
+        """What ovs-vswitchd has counted up to this moment; its database is up to 5 s behind.
+
+        Raises: CannotTell.
+        """
+        spec = self.relay_of(port_id)
+        if spec is None:
+            return None
+        guest, vf = (self.ovs.port(name) for name in (rows.vhost_name(port_id), rows.vf_name(spec)))
+        kind, _, path = self.ovs.db.address.partition(":")
+        if kind != "unix":
+            raise CannotTell(
+                "statistics are to be had only from a forwarder on this host",
+                where="forwarder",
+                hint="have its database at unix:PATH, in its run directory",
+            )
+        # ovs-vswitchd serves each bridge's OpenFlow beside the database's socket (ovs-vsctl(8)).
+        counted = openflow.port_statistics(
+            Path(path).parent / f"{rows.bridge_name(port_id)}.mgmt", self.ovs.deadline()
+        )
+        if not guest or not vf or not {guest.ofport, vf.ofport} <= counted.keys():
+            return None
+        at_guest, at_vf = counted[guest.ofport or 0], counted[vf.ofport or 0]
+        return RelayCounters(
+            to_guest=Flow(
+                packets=at_guest.tx_packets,
+                bytes=at_guest.tx_bytes,
+                drops=at_guest.tx_dropped + at_vf.rx_dropped,
+            ),
+            from_guest=Flow(
+                packets=at_guest.rx_packets,
+                bytes=at_guest.rx_bytes,
+                drops=at_guest.rx_dropped + at_vf.tx_dropped,
+            ),
+        )
+
+    def _take(self, spec: RelaySpec, links: Links) -> bool:
+        """Have the VF in the forwarder's namespace, and up; whether it had to come there."""
+        if spec.netdev is None:
+            return False
+        with closing(self._inside()) as inside:
+            came = inside.get(spec.netdev) is None
+            if came:
+                links.move(spec.netdev, self.netns)
+            inside.set_up(spec.netdev, mtu=spec.mtu)
+        return came
+
+    def _delete_bridge(self, port_id: str) -> None:
+        where = [
+            ["name", "==", rows.bridge_name(port_id)],
+            ["external_ids", "includes", ovsdb_map({OWNER: port_id})],
+        ]
+        (found,) = self.ovs.db.transact([select("Bridge", where, ["_uuid"])], self.ovs.deadline())
         if found["rows"]:
             removal: Op = {
                 "op": "mutate",
@@ -130,75 +253,30 @@ class Forwarder:
                 "mutations": [["bridges", "delete", found["rows"][0]["_uuid"]]],
             }
             self.ovs.commit_removal([removal], self.ovs.deadline())
-        # NotFound: the VF has gone meanwhile, or the whole namespace, which gave it back.
-        with closing(self._inside()) as inside, suppress(NotFound):
-            if inside.get(spec.netdev) is not None:
-                inside.move(spec.netdev, None)
-        try:
-            Path(spec.socket).unlink(missing_ok=True)
-        except PermissionError:
-            # A QEMU that ends removes its socket, and one that listens what is in its way
-            # (util/qemu-sockets.c, unix_listen_saddr); the service may not.
-            _log.warning("%s is not ours to remove: left as it is", spec.socket)
-        except OSError as error:
-            raise Failed(f"cannot remove {spec.socket}: {error}", where="forwarder") from error
 
-    def relay_of(self, port_id: str) -> RelaySpec | None:
-        """The relay that is there for a port, as the forwarder's database has it, or None.
-
-        Raises: CannotTell.
-        """
-        where = [["external_ids", "includes", ovsdb_map({OWNER: port_id})]]
-        bridges, interfaces = (
-            result["rows"]
-            for result in self.ovs.db.transact(
-                [
-                    select("Bridge", where, ["name"]),
-                    select("Interface", where, ["name", "type", "options", "mtu_request"]),
-                ],
-                self.ovs.deadline(),
-            )
-        )
-        vfs = [row for row in interfaces if not row["type"]]
-        sockets = [row for row in interfaces if row["type"] == _VHOST]
-        if not (bridges and vfs and sockets):
-            return None
-        found = RelaySpec(
-            port_id=port_id,
-            netdev=vfs[0]["name"],
-            socket=mapping(sockets[0]["options"])["vhost-server-path"],
-            mtu=sockets[0]["mtu_request"],
-        )
-        return found if [row["name"] for row in bridges] == [found.bridge] else None
-
-    def relay_port(self, spec: RelaySpec) -> PortState | None:
-        """The relay's port to the guest, up when the guest's driver is; None if there is none.
-
-        Raises: CannotTell.
-        """
-        return self.ovs.port(spec.vhost)
+    def _failure(self, spec: RelaySpec) -> str | None:
+        for name in (rows.vf_name(spec), rows.vhost_name(spec.port_id)):
+            port = self.ovs.port(name)
+            failure = port.failure if port is not None else "it has no such port"
+            if failure:
+                return f"'{name}': {failure}"
+        return None
 
 
-def _insert_ops(spec: RelaySpec) -> list[Op]:
-    vf = PortSpec(bridge=spec.bridge, name=spec.netdev, owner=spec.port_id)
-    vhost = PortSpec(
-        bridge=spec.bridge,
-        name=spec.vhost,
-        owner=spec.port_id,
-        type=_VHOST,
-        options={"vhost-server-path": spec.socket},
-        mtu_request=spec.mtu,
-    )
-    local = PortSpec(bridge=spec.bridge, name=spec.bridge, owner=spec.port_id, type="internal")
-    bridge = {
-        "name": spec.bridge,
-        "datapath_type": "netdev",
-        "external_ids": ovsdb_map({OWNER: spec.port_id}),
-        # A wire, not a switch: pass on what 802.1D keeps to one link, and learn no addresses,
-        # so that a frame is sent to the other port wherever its address was seen before.
-        "other_config": ovsdb_map({"forward-bpdu": "true"}),
-        "flood_vlans": 0,
-    }
-    return bridge_ops(
-        bridge, [{"name": port.name, **interface_row(port)} for port in (local, vf, vhost)]
-    )
+def remove_socket(path: str) -> None:
+    """Remove what a guest's QEMU may have left where its socket was.
+
+    Raises: Failed.
+    """
+    try:
+        Path(path).unlink(missing_ok=True)
+    except PermissionError:
+        # A QEMU that ends removes its socket, and one that listens what is in its way
+        # (util/qemu-sockets.c, unix_listen_saddr); the service may not.
+        _log.warning("%s is not ours to remove: left as it is", path)
+    except OSError as error:
+        raise Failed(f"cannot remove {path}: {error}", where="forwarder") from error
+
+
+def _state(port: PortState) -> RelayState:
+    return RelayState(failure=port.failure, link_up=port.link_up, says=port.as_json())

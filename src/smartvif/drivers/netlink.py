@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-from smartvif.drivers import netdevice
+from smartvif.drivers import netdevice, vf_admin
 from smartvif.drivers.netdevice import Link
-from smartvif.model.errors import Failed, NotFound
+from smartvif.drivers.vf_admin import VfAdmin
+from smartvif.model.errors import Failed, NotFound, Refused
 
 _ETH_P_ALL = 3  # include/uapi/linux/if_ether.h
 _INGRESS = 0xFFFF0000  # TC_H_INGRESS, include/uapi/linux/pkt_sched.h
@@ -27,7 +28,7 @@ _NO_QDISC = frozenset({errno.ENOENT, errno.EINVAL, errno.ENODEV})
 _NOT_ALLOWED = frozenset({errno.EPERM, errno.EACCES})
 _IFF_TAP = 2  # include/uapi/linux/if_tun.h
 _WITH_VFS = 1  # RTEXT_FILTER_VF, include/uapi/linux/rtnetlink.h
-_UNKNOWN = 0xFFFFFFFF  # what a driver that says nothing leaves (rtnl_fill_vfinfo: -1)
+_NOBODYS_MAC = "02:00:00:00:00:00"  # locally administered (IEEE 802, 8.4)
 
 
 class Links:
@@ -91,21 +92,41 @@ class Links:
         with self._lock, _kernel(f"putting link '{name}' into '{bridge}'"):
             self._route.link("set", ifname=name, master=self._index(bridge))
 
+    def vf_admin(self, pf: str, number: int) -> VfAdmin:
+        """The VF ``number`` of ``pf`` as that sets it.
+
+        Raises: NotFound, for a PF or VF that is not there; Failed.
+        """
+        link = None
+        with self._lock, _kernel(f"reading the VFs of link '{pf}'"):
+            (link,) = self._route.link("get", ifname=pf, ext_mask=_WITH_VFS)
+        found = vf_admin.read(link, number)
+        if found is None:
+            raise NotFound(f"link '{pf}' has no VF {number}", where="kernel")
+        return found
+
+    def set_vf_admin(self, pf: str, number: int, wanted: VfAdmin) -> tuple[str, ...]:
+        """Have the VF ``number`` of ``pf`` be as ``wanted``; what it is already is not set again.
+
+        Returns the names of what differs and the PF's driver does not let be set, for people.
+        Raises: NotFound; Refused, for a VLAN that could not be put back; Failed.
+        """
+        now = self.vf_admin(pf, number)
+        changes = dict(now.changes(wanted))
+        if "VLAN" in changes and now.vlan and now.vlan_protocol != vf_admin.DOT1Q:
+            raise Refused(
+                f"VF {number} of link '{pf}' is in VLAN {now.vlan}, which is not of 802.1Q",
+                where="kernel",
+                hint=f"take it out: ip link set {pf} vf {number} vlan 0",
+            )
+        return tuple(what for what in changes if not self._set_vf(pf, number, what, changes[what]))
+
     def vf_trust(self, pf: str, number: int) -> bool | None:
         """Whether the VF ``number`` of ``pf`` is trusted, or None where its driver does not say.
 
         Raises: NotFound, for a PF or VF that is not there; Failed.
         """
-        found = None
-        with self._lock, _kernel(f"reading the VFs of link '{pf}'"):
-            (found,) = self._route.link("get", ifname=pf, ext_mask=_WITH_VFS)
-        vfs = found.get_attr("IFLA_VFINFO_LIST") if found else None
-        infos = vfs.get_attrs("IFLA_VF_INFO") if vfs else ()
-        trusts = [info.get_attr("IFLA_VF_TRUST") for info in infos]
-        said = {trust["vf"]: trust["trust"] for trust in trusts}
-        if number not in said:
-            raise NotFound(f"link '{pf}' has no VF {number}", where="kernel")
-        return None if said[number] == _UNKNOWN else bool(said[number])
+        return self.vf_admin(pf, number).trusted
 
     def set_vf_trust(self, pf: str, number: int, trusted: bool) -> None:
         """Let the guest that has the VF ``number`` of ``pf`` change its address and modes, or not.
@@ -248,6 +269,25 @@ class Links:
         # setns(2) is for the calling thread alone: one that ends right after.
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(inside).result()
+
+    def _set_vf(self, pf: str, number: int, what: str, setting: dict[str, Any]) -> bool:
+        """Set one thing of a VF, or tell that the PF's driver does not let it be set."""
+        from pyroute2.netlink.exceptions import NetlinkError
+
+        done = False
+        doing = f"setting the {what} of VF {number} of link '{pf}'"
+        with self._lock, _kernel(doing, tolerate={errno.EOPNOTSUPP}):
+            index = self._index(pf)
+            try:
+                self._route.link("set", index=index, vf={"vf": number, **setting})
+            except NetlinkError as error:
+                if setting != {"mac": vf_admin.NO_MAC} or error.code != errno.EINVAL:
+                    raise
+                # Some drivers let no VF be without an address that has had one (qede's, older ones
+                # of ixgbe and igb). It gets nobody's, so that no guest's stays.
+                self._route.link("set", index=index, vf={"vf": number, "mac": _NOBODYS_MAC})
+            done = True
+        return done
 
     def _index(self, name: str) -> int:
         (found,) = self._route.link("get", ifname=name)

@@ -85,6 +85,16 @@ class PortState:
             return None
         return self.error or f"it did not take port '{self.name}', and gave no reason"
 
+    def as_json(self) -> dict[str, Any]:
+        """What there is to see of it, with stable keys; documented in docs/reference/cli.md."""
+        return {
+            "ofport": self.ofport,
+            "error": self.error,
+            "link_up": self.link_up,
+            "external_ids": self.external_ids,
+            "statistics": self.statistics,
+        }
+
 
 def select(table: str, where: list[Any], columns: list[str]) -> Op:
     """An OVSDB select (RFC 7047, 5.2.2)."""

@@ -1,8 +1,4 @@
-"""libvirt's XML: what a VIF looks like in it, and what a domain's XML says of its interfaces.
-
-The elements are those of libvirt's "Domain XML format", section "Network interfaces"
-(https://libvirt.org/formatdomain.html), in the shape that Nova gives them.
-"""
+"""libvirt's XML as text: what gives a guest a VIF, and what a domain's XML says of itself."""
 
 from __future__ import annotations
 
@@ -10,13 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-from smartvif.model.errors import Invalid
+from smartvif.guest.element import LIBVIRTS_QUEUES, Queues, interface_element
 from smartvif.model.pci import PciAddress
-from smartvif.model.port import VifType
-from smartvif.model.vif import SocketMode, Vif, VifKind
+from smartvif.model.vif import Vif
 
-# Seconds between a vhost-user client's attempts to reach a forwarder that went away.
-_RECONNECT = "1"
+SHARED_MEMORY = "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"
+"""What lets a forwarder or a switch read the packets of a domain that has it: vhost-user needs it.
+
+It goes into ``<domain>``, and holds from the next start (libvirt.org/formatdomain.html, "Memory
+Backing").
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,39 +32,20 @@ class Interface:
     target: str | None
 
 
-def interface_xml(vif: Vif) -> str:
+def interface_xml(vif: Vif, queues: Queues = LIBVIRTS_QUEUES) -> str:
     """The ``<interface>`` that gives a guest ``vif``.
 
-    The MTU is said only for taps. A PCI device has its own. For vhost-user libvirt 9 would set it
-    on a netdev of the host as well, and fail to hot-plug where there is none: such a guest sets
-    its own (docs.openvswitch.org, "Jumbo Frames", vHost ports).
+    The MTU is said only for taps. A PCI device has its own, and so has the netdev below a macvtap:
+    libvirt refuses it there. For vhost-user libvirt 9 would set it on a netdev of the host as
+    well, and fail to start or to plug the guest where there is none: such a guest sets its own
+    (docs.openvswitch.org, "Jumbo Frames", vHost ports).
 
-    The VLAN is said only where the NIC itself switches (hw_veb): nobody else would tag the frames.
+    The VLAN is said only where nobody else tags the frames: to the NIC that itself switches
+    (hw_veb), and to libvirt where it makes Open vSwitch's port.
 
-    Raises: Invalid, for a VIF that no guest interface is known for or that lacks a value.
+    Raises: Invalid, for a VIF that lacks a value, or that has another tap than ``queues`` need.
     """
-    in_nic = vif.plugin == VifType.HW_VEB
-    match vif.kind:
-        case VifKind.HOST_DEVICE if in_nic:
-            interface = _tagged(_hostdev(vif), vif)
-        case VifKind.GENERIC if in_nic:
-            interface = _tagged(_macvtap(vif), vif)
-        case VifKind.GENERIC:
-            interface = _ethernet(vif)
-        case VifKind.OPENVSWITCH if vif.profile is not None and vif.profile.create_tap:
-            interface = _ethernet(vif)
-        case VifKind.BRIDGE:
-            interface = _bridge(vif)
-        case VifKind.VHOSTUSER:
-            interface = _vhostuser(vif)
-        case VifKind.HOST_DEVICE:
-            interface = _hostdev(vif)
-        case _:
-            raise Invalid(
-                f"a {vif.kind} without a tap cannot be given to a guest",
-                where=f"port {vif.id}",
-                hint="let its port profile create the tap",
-            )
+    interface = interface_element(vif, queues)
     ET.indent(interface)
     return ET.tostring(interface, encoding="unicode")
 
@@ -130,86 +110,6 @@ def _read(element: ET.Element) -> Interface:
         source=target if kind == "ethernet" else _source(element),
         target=target,
     )
-
-
-def _ethernet(vif: Vif) -> ET.Element:
-    """A tap that is there already: managed='no' has libvirt open it and not make or remove it."""
-    interface = _interface("ethernet", vif)
-    ET.SubElement(interface, "target", dev=_needed(vif, "vif_name"), managed="no")
-    _add_model_and_mtu(interface, vif.network.mtu)
-    return interface
-
-
-def _bridge(vif: Vif) -> ET.Element:
-    interface = _interface("bridge", vif)
-    ET.SubElement(interface, "source", bridge=_needed(vif, "bridge_name"))
-    ET.SubElement(interface, "target", dev=_needed(vif, "vif_name"))
-    _add_model_and_mtu(interface, vif.network.mtu)
-    return interface
-
-
-def _vhostuser(vif: Vif) -> ET.Element:
-    interface = _interface("vhostuser", vif)
-    mode = _needed(vif, "mode")
-    source = ET.SubElement(interface, "source", type="unix", path=_needed(vif, "path"), mode=mode)
-    if mode == SocketMode.CLIENT:
-        ET.SubElement(source, "reconnect", enabled="yes", timeout=_RECONNECT)
-    if vif.vif_name is not None:
-        # Without a name libvirt would ask ovs-vsctl for one.
-        ET.SubElement(interface, "target", dev=vif.vif_name)
-    _add_model_and_mtu(interface, None)
-    return interface
-
-
-def _hostdev(vif: Vif) -> ET.Element:
-    interface = _interface("hostdev", vif)
-    interface.set("managed", "yes")
-    address = PciAddress.parse(_needed(vif, "dev_address"))
-    source = ET.SubElement(interface, "source")
-    ET.SubElement(
-        source,
-        "address",
-        type="pci",
-        domain=f"0x{address.domain:04x}",
-        bus=f"0x{address.bus:02x}",
-        slot=f"0x{address.slot:02x}",
-        function=f"0x{address.function:x}",
-    )
-    return interface
-
-
-def _macvtap(vif: Vif) -> ET.Element:
-    """A macvtap that has the VF's netdev to itself, so that libvirt programs the VF by its PF."""
-    interface = _interface("direct", vif)
-    ET.SubElement(interface, "source", dev=_needed(vif, "vif_name"), mode="passthrough")
-    ET.SubElement(interface, "model", type="virtio")
-    ET.SubElement(interface, "driver", name="vhost")
-    return interface
-
-
-def _tagged(interface: ET.Element, vif: Vif) -> ET.Element:
-    if vif.network.vlan is not None:
-        ET.SubElement(ET.SubElement(interface, "vlan"), "tag", id=str(vif.network.vlan))
-    return interface
-
-
-def _interface(kind: str, vif: Vif) -> ET.Element:
-    interface = ET.Element("interface", type=kind)
-    ET.SubElement(interface, "mac", address=vif.address)
-    return interface
-
-
-def _add_model_and_mtu(interface: ET.Element, mtu: int | None) -> None:
-    ET.SubElement(interface, "model", type="virtio")
-    if mtu is not None:
-        ET.SubElement(interface, "mtu", size=str(mtu))
-
-
-def _needed(vif: Vif, name: str) -> str:
-    value: str | None = getattr(vif, name)
-    if value is None:
-        raise Invalid(f"a {vif.kind} needs {name}", where=f"port {vif.id}")
-    return value
 
 
 def _pci_address(element: ET.Element) -> PciAddress:

@@ -97,6 +97,11 @@ def vf(address: PciAddress, root: Path = SYSFS) -> Vf:
     raise NotFound("it is not a virtual function", where=name, hint="give the address of a VF")
 
 
+def uplink(pf: PciAddress, root: Path = SYSFS) -> str | None:
+    """The interface of a PF that faces the wire, or None where it has none."""
+    return _uplink(f"{_devices(root)}/{pf}")
+
+
 def routing_id(address: PciAddress) -> int:
     """Bus, slot and function as the 16 bits by which PCI Express routes."""
     return address.bus << 8 | address.slot << 3 | address.function

@@ -33,12 +33,13 @@ class AgilioOvsPlugin(Plugin):
     }
 
     def _open(self) -> World:
-        from smartvif.openstack.privileged import PrivilegedLinks
+        from smartvif.openstack.privileged import PrivilegedLinks, PrivilegedVfio
 
         options = self.options
         database = Ovsdb(options.ovsdb_connection)
         return World(
             links=PrivilegedLinks(),
+            vfio=PrivilegedVfio(),
             ovs=OpenVSwitch(database, timeout=options.ovs_timeout),
             forwarder=self._forwarder(),
         )

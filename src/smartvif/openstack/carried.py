@@ -9,12 +9,20 @@ from typing import ParamSpec, TypeVar
 
 from oslo_privsep import comm, daemon, priv_context
 
-from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound, SmartvifError
+from smartvif.model.errors import (
+    CannotTell,
+    Failed,
+    Invalid,
+    NotFound,
+    Refused,
+    SmartvifError,
+    TimedOut,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_KINDS = {kind.__name__: kind for kind in (Failed, Invalid, NotFound)}
+_KINDS = {kind.__name__: kind for kind in (Failed, Invalid, NotFound, Refused, TimedOut)}
 
 
 class Carried(Exception):

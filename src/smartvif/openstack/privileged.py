@@ -1,4 +1,4 @@
-"""The host's network links for a service without privileges, by an oslo.privsep daemon.
+"""The host's network links and VFs for a service without privileges, by an oslo.privsep daemon.
 
 The daemon runs as root with CAP_NET_ADMIN and nothing else, and does only what is written here: a
 call by another name is refused (oslo_privsep/daemon.py, _process_cmd). It is started by the first
@@ -17,9 +17,12 @@ from oslo_config import cfg
 from oslo_privsep import capabilities, priv_context
 
 from smartvif.drivers.netlink import Links
+from smartvif.drivers.vf_admin import NO_MAC, VfAdmin
+from smartvif.drivers.vfio import Vfio
 from smartvif.drivers.vrouter_port import PortFiles
 from smartvif.model import checks
 from smartvif.model.errors import Invalid
+from smartvif.model.pci import PciAddress
 from smartvif.openstack import carried
 from smartvif.openstack.options import VROUTER, VROUTER_GROUP
 
@@ -37,6 +40,7 @@ context = priv_context.PrivContext(
 _entrypoint = carried.entrypoint(context)
 _asked = partial(carried.asked, context)
 _links = Links()  # the daemon's: it opens nothing before it is used
+_vfio = Vfio()
 
 
 @_entrypoint
@@ -69,6 +73,39 @@ def _set_master(name: str, bridge: str) -> None:
 @_entrypoint
 def _set_vf_trust(pf: str, number: int, trusted: bool) -> None:
     _links.set_vf_trust(checks.ifname(pf), number, trusted)
+
+
+@_entrypoint
+def _set_vf_admin(
+    pf: str,
+    number: int,
+    *,
+    mac: str,
+    vlan: int,
+    qos: int,
+    spoof_check: bool | None,
+    trusted: bool | None,
+) -> tuple[str, ...]:
+    if qos not in range(8):
+        raise Invalid(f"{qos} is not a VLAN priority", hint="it goes from 0 to 7")
+    wanted = VfAdmin(
+        mac=mac if mac == NO_MAC else checks.mac(mac),
+        vlan=checks.vlan(vlan) if vlan else 0,
+        qos=qos,
+        spoof_check=spoof_check,
+        trusted=trusted,
+    )
+    return _links.set_vf_admin(checks.ifname(pf), number, wanted)
+
+
+@_entrypoint
+def _take_vf(vf: str) -> None:
+    _vfio.take(PciAddress.parse(vf))
+
+
+@_entrypoint
+def _give_back_vf(vf: str, driver: str | None) -> None:
+    _vfio.give_back(PciAddress.parse(vf), driver)
 
 
 @_entrypoint
@@ -147,6 +184,25 @@ class PrivilegedPortFiles(PortFiles):
             _remove_port_file(port)
 
 
+class PrivilegedVfio(Vfio):
+    """The VFs of this host. sysfs lets everybody read; the daemon, whose files these are, changes.
+
+    A VF goes to vfio-pci and to nothing else. The name of the driver that it had is the service's
+    word; but the kernel gives it back only to one that has the VF's identifier in its own table.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def take(self, address: PciAddress) -> None:
+        with _asked():
+            _take_vf(str(address))
+
+    def give_back(self, address: PciAddress, driver: str | None) -> None:
+        with _asked():
+            _give_back_vf(str(address), driver)
+
+
 class PrivilegedLinks(Links):
     """The links of this network namespace. The kernel lets everybody read; the daemon changes.
 
@@ -180,6 +236,19 @@ class PrivilegedLinks(Links):
     def set_vf_trust(self, pf: str, number: int, trusted: bool) -> None:
         with _asked():
             _set_vf_trust(pf, number, trusted)
+
+    def set_vf_admin(self, pf: str, number: int, wanted: VfAdmin) -> tuple[str, ...]:
+        with _asked():
+            unsupported = _set_vf_admin(
+                pf,
+                number,
+                mac=wanted.mac,
+                vlan=wanted.vlan,
+                qos=wanted.qos,
+                spoof_check=wanted.spoof_check,
+                trusted=wanted.trusted,
+            )
+        return tuple(unsupported)
 
     def add_tap(self, name: str, *, multi_queue: bool = False) -> None:
         with _asked():

@@ -30,12 +30,17 @@ class VRouterPlugin(Plugin):
     }
 
     def _open(self) -> World:
-        from smartvif.openstack.privileged import PrivilegedLinks, PrivilegedPortFiles
+        from smartvif.openstack.privileged import (
+            PrivilegedLinks,
+            PrivilegedPortFiles,
+            PrivilegedVfio,
+        )
 
         options = self.options
         files = PrivilegedPortFiles(Path(options.ports_directory))
         return World(
             links=PrivilegedLinks(),
+            vfio=PrivilegedVfio(),
             vrouter=VRouterAgent(options.agent, files, timeout=options.agent_timeout),
             forwarder=self._forwarder(),
         )

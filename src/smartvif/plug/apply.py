@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from smartvif.model.errors import Failed, Refused, SmartvifError, StepFailed
+from smartvif.model.errors import Failed, NotFound, Refused, SmartvifError, StepFailed
 from smartvif.plug.journal import Journal, PortStatus
 from smartvif.plug.step import Plan, Step, World
 from smartvif.plug.sweep import sweep
@@ -80,9 +80,13 @@ def plug(
 def adopt(port: str, step: Step, journal: Journal) -> None:
     """Have a plugged port's plan end with a step that somebody else has taken, to be undone first.
 
-    A guest that migrates brings its interface along, for one. Twice is once.
+    A guest that migrates brings its interface along, for one. Its undo must need nothing that was
+    found. Twice is once.
+    Raises: NotFound, where there is no such port.
     """
     with journal.locked(port):
+        if journal.port(port) is None:
+            raise NotFound("it is not plugged", where=f"port {port}")
         entries = journal.entries(port)
         if any(entry.step == step for entry in entries):
             return
@@ -125,12 +129,14 @@ def unplug(port: str, journal: Journal, world: World) -> None:
             sweep(port, world)
 
 
-def recover(journal: Journal, world: World, *, dry_run: bool = False) -> dict[str, str]:
+def recover(
+    journal: Journal, world: World, *, leave: Collection[str] = (), dry_run: bool = False
+) -> dict[str, str]:
     """Bring every port to an end: undo what is half done, take again the steps that hold no more.
 
     Half done is what a dead process left; a port that a living one is at work on is left alone.
     A step holds no more after a reboot, for one, which takes taps away. All ports are seen to at
-    the same time, so that they share the switch's transactions.
+    the same time, so that they share the switch's transactions. Those to ``leave`` are left.
     Returns what was done for the ports concerned, or with ``dry_run`` would be, by their names.
     Raises: as unplug and plug do, for the first port that cannot be helped, when all have been
     seen to.
@@ -150,7 +156,8 @@ def recover(journal: Journal, world: World, *, dry_run: bool = False) -> dict[st
             failed.append(error)
 
     with ThreadPoolExecutor(_MOST_THREADS) as threads:
-        list(threads.map(help_port, [record.id for record in journal.ports()]))
+        ports = [record.id for record in journal.ports() if record.id not in leave]
+        list(threads.map(help_port, ports))
     if failed:
         raise failed[0]
     return concerned

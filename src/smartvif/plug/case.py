@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from smartvif.control import names
+from smartvif.host import facts
 from smartvif.host.facts import Vf
 from smartvif.host.representors import Representors
 from smartvif.model.errors import Failed
@@ -18,7 +19,7 @@ DEFAULT_MTU = 1500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Devices:
-    """The VF behind a VIF, with its representor's netdev, or its PF's where no switch has it."""
+    """The VF behind a VIF, with its representor's netdev where a switch has it, and its PF's."""
 
     vf: Vf
     representor: str | None = None
@@ -43,7 +44,7 @@ def devices(vf: Vf, representors: Representors) -> Devices:
 
     Raises: NotFound, Ambiguous.
     """
-    return Devices(vf=vf, representor=representors.find(vf).netdev)
+    return Devices(vf=vf, representor=representors.find(vf).netdev, uplink=facts.uplink(vf.pf))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,25 +1,44 @@
-"""The step that has the forwarder join a VF and a guest, the same on every switch."""
+"""The steps that have the forwarder join a VF and a guest, the same on every switch."""
 
 from __future__ import annotations
 
-from smartvif.drivers.forwarder import RelaySpec
+from smartvif.drivers.engine import RelaySpec
+from smartvif.drivers.vf_admin import VfAdmin
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import SocketMode
 from smartvif.plug.case import Case
+from smartvif.plug.step import Plan
+from smartvif.plug.steps.hardware import VfAdminSettings, VfioBinding
 from smartvif.plug.steps.vf import Relay
+
+
+def readied(case: Case) -> Plan:
+    """The VF with the guest's address, and where the forwarder can take it.
+
+    Raises: Invalid, for a VF whose PF has no netdev to set it by.
+    """
+    vf = case.with_vf.vf
+    if vf.simulated:
+        return (case.vf_settings(),)
+    if case.with_vf.uplink is None:
+        raise Invalid(
+            f"the address of VF {vf.address} is set by its PF's netdev, and {vf.pf} has none",
+            where=f"VIF {case.vif.id}",
+            hint="bind the PF to its own driver; see: smartvif nic list",
+        )
+    wanted = VfAdmin(mac=case.vif.address, trusted=True if case.vif.trusted else None)
+    return (
+        VfioBinding(vf=str(vf.address)),
+        VfAdminSettings(pf=case.with_vf.uplink, number=vf.number, wanted=wanted),
+    )
 
 
 def relay(case: Case) -> Relay:
     """The relay of a VIF behind the forwarder.
 
-    Raises: Invalid, for a VF or a socket that the forwarder cannot take.
+    Raises: Invalid, for a socket that the forwarder cannot take.
     """
-    vif = case.vif
-    if not case.with_vf.vf.simulated:
-        raise Invalid(
-            f"the forwarder cannot take VF {case.with_vf.vf.address}",
-            hint="so far it takes the VFs of a simulated SmartNIC; use --mode direct",
-        )
+    vif, vf = case.vif, case.with_vf.vf
     if vif.mode is not SocketMode.SERVER:
         raise Invalid(
             "the forwarder connects to the guest's socket, and so QEMU must be the server",
@@ -28,5 +47,11 @@ def relay(case: Case) -> Relay:
         )
     assert vif.path is not None
     return Relay(
-        spec=RelaySpec(port_id=vif.id, netdev=case.with_vf.netdev, socket=vif.path, mtu=case.mtu)
+        spec=RelaySpec(
+            port_id=vif.id,
+            socket=vif.path,
+            mtu=case.mtu,
+            netdev=case.with_vf.netdev if vf.simulated else None,
+            pci=None if vf.simulated else str(vf.address),
+        )
     )

@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS steps (
     kind TEXT NOT NULL, fields TEXT NOT NULL, found TEXT NOT NULL, done INTEGER NOT NULL,
     PRIMARY KEY (port, number)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS moves (vm TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
 """
 
 
@@ -156,6 +157,19 @@ class Journal:
     def forget(self, port: str) -> None:
         """Forget a port of which no step is left, and free its VF."""
         self._write("DELETE FROM ports WHERE id = ?", (port,))
+
+    def begin_move(self, vm: str, document: dict[str, Any]) -> None:
+        """Write that a machine is about to leave this host; ``document`` is all of it, as JSON."""
+        self._write("INSERT OR REPLACE INTO moves VALUES (?, ?)", (vm, json.dumps(document)))
+
+    def end_move(self, vm: str) -> None:
+        """Write that the machine has left with nothing to do any more, or has stayed."""
+        self._write("DELETE FROM moves WHERE vm = ?", (vm,))
+
+    def moves(self) -> dict[str, dict[str, Any]]:
+        """The document of every machine that is leaving, or was when its process died."""
+        rows = self._rows("SELECT vm, document FROM moves ORDER BY vm", ())
+        return {vm: json.loads(document) for vm, document in rows}
 
     def entries(self, port: str) -> tuple[Entry, ...]:
         """The steps taken or begun for a port, in order."""

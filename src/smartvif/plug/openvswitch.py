@@ -10,7 +10,7 @@ from smartvif.drivers.ovs_rows import PortSpec
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import SocketMode, VifKind
 from smartvif.plug.case import Case
-from smartvif.plug.forwarder import relay
+from smartvif.plug.forwarder import readied, relay
 from smartvif.plug.step import Plan
 from smartvif.plug.steps.links import HybridBridge
 from smartvif.plug.steps.ovs import SwitchPort
@@ -66,7 +66,7 @@ def _passthrough(case: Case) -> Plan:
 def _forwarder(case: Case) -> Plan:
     """The representor in the switch, the VF in the forwarder, the guest on its socket."""
     relayed = relay(case)
-    return case.vf_settings(), _in_switch(case, case.representor), relayed
+    return *readied(case), _in_switch(case, case.representor), relayed
 
 
 def _in_switch(case: Case, netdev: str) -> SwitchPort:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from smartvif.drivers.forwarder import Forwarder
+from smartvif.drivers.engine import Engine
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
+from smartvif.drivers.vfio import Vfio
 from smartvif.drivers.vrouter_agent import VRouterAgent
 from smartvif.model.errors import CannotTell
 
@@ -45,9 +46,10 @@ class World:
     """The drivers by which steps act on one host. What a host lacks is None."""
 
     links: Links
+    vfio: Vfio = field(default_factory=Vfio)
     ovs: OpenVSwitch | None = None
     vrouter: VRouterAgent | None = None
-    forwarder: Forwarder | None = None
+    forwarder: Engine | None = None
     guests: Guests | None = None
 
     def need_ovs(self) -> OpenVSwitch:
@@ -68,8 +70,8 @@ class World:
             raise CannotTell("no vRouter is configured", where="vRouter")
         return self.vrouter
 
-    def need_forwarder(self) -> Forwarder:
-        """The forwarder.
+    def need_forwarder(self) -> Engine:
+        """The forwarder's engine.
 
         Raises: CannotTell, where none is configured.
         """

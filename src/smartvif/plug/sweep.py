@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from smartvif.control import names
-from smartvif.drivers.forwarder import RelaySpec
+from smartvif.drivers.engine import RelaySpec
 from smartvif.model.errors import CannotTell, TimedOut
 from smartvif.plug.step import World
 

@@ -18,7 +18,7 @@ from smartvif.model import checks
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import SocketMode, VifKind
 from smartvif.plug.case import Case
-from smartvif.plug.forwarder import relay
+from smartvif.plug.forwarder import readied, relay
 from smartvif.plug.step import Plan
 from smartvif.plug.steps.links import LinkUp
 from smartvif.plug.steps.vrouter import AgentPort
@@ -54,7 +54,7 @@ def _passthrough(case: Case) -> Plan:
 def _forwarder(case: Case) -> Plan:
     """The representor in the vRouter, the VF in the forwarder, the guest on its socket."""
     relayed = relay(case)
-    return case.vf_settings(), *_with_representor(case), relayed
+    return *readied(case), *_with_representor(case), relayed
 
 
 def _with_representor(case: Case) -> Plan:

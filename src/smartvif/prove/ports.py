@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from smartvif.drivers.ovs_rows import PortState
+from smartvif.drivers.engine import RelayState
 from smartvif.guest.domain import Domains
 from smartvif.model.errors import CannotTell, NotFound
 from smartvif.plug.journal import Journal, PortRecord, PortStatus
 from smartvif.plug.step import World
-from smartvif.plug.steps.vf import Relay
-from smartvif.prove import switches
-from smartvif.prove.switches import Look, SwitchView, port_json
+from smartvif.prove import relays, switches
+from smartvif.prove.relays import RelayView
+from smartvif.prove.switches import Look, SwitchView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class PortDetail:
     view: PortView
     switch: SwitchView
     interfaces: tuple[dict[str, Any], ...]
-    relay: PortState | None
+    relay: RelayView | None
     steps: tuple[dict[str, Any], ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -63,7 +63,8 @@ class PortDetail:
             "ovs": None if on_vrouter else self.switch.says,
             "vrouter": self.switch.says if on_vrouter else None,
             "guest": list(self.interfaces),
-            "relay": port_json(self.relay),
+            "relay": dict(self.relay.state.says) if self.relay is not None else None,
+            "relay_statistics": self.relay.traffic if self.relay is not None else None,
             "steps": list(self.steps),
         }
 
@@ -72,31 +73,31 @@ def views(journal: Journal, world: World) -> tuple[PortView, ...]:
     """Every attachment, with Open vSwitch and the forwarder asked once."""
     records = journal.ports()
     looks = _looks({str(record.facts["switch"]) for record in records}, journal, world)
-    relays: dict[str, PortState] = {}
+    states: Mapping[str, RelayState] = {}
     unknown = None
     try:
         if world.forwarder is not None and any(record.facts["socket"] for record in records):
-            found = world.forwarder.ovs.ports()
-            relays = {port.owner: port for port in found if port.owner and port.type}
+            states = world.forwarder.states()
     except CannotTell as error:
         unknown = error.what
     return tuple(
-        _view(record, looks[record.facts["switch"]](record), relays.get(record.id), unknown)
+        _view(record, looks[record.facts["switch"]](record), states.get(record.id), unknown)
         for record in records
     )
 
 
-def detail(record: PortRecord, journal: Journal, world: World, domains: Domains) -> PortDetail:
-    """One attachment in full.
+def detail(
+    record: PortRecord, journal: Journal, world: World, domains: Domains, *, rates: bool = False
+) -> PortDetail:
+    """One attachment in full, with ``rates`` of its relay's traffic as well: that takes a second.
 
     Raises: CannotTell, where libvirt or the forwarder does not answer.
     """
     switch = _looks({record.facts["switch"]}, journal, world)[record.facts["switch"]](record)
     entries = journal.entries(record.id)
-    specs = [entry.step.spec for entry in entries if isinstance(entry.step, Relay)]
-    relay = world.need_forwarder().relay_port(specs[0]) if specs else None
+    relay = relays.look(record, world, rates=rates)
     return PortDetail(
-        view=_view(record, switch, relay),
+        view=_view(record, switch, relay.state if relay is not None else None),
         switch=switch,
         interfaces=_interfaces(record, domains),
         relay=relay,
@@ -131,7 +132,7 @@ def _interfaces(record: PortRecord, domains: Domains) -> tuple[dict[str, Any], .
 def _view(
     record: PortRecord,
     switch: SwitchView,
-    relay: PortState | None,
+    relay: RelayState | None,
     unknown: str | None = None,
 ) -> PortView:
     relayed = record.facts["mode"] == "virtio-forwarder"
@@ -159,7 +160,7 @@ def _facts(record: PortRecord, switch: SwitchView) -> dict[str, Any]:
 
 
 def _wrong(
-    record: PortRecord, switch: SwitchView, relay: PortState | None, *, relayed: bool
+    record: PortRecord, switch: SwitchView, relay: RelayState | None, *, relayed: bool
 ) -> str | None:
     """The first thing that is wrong, on the way from the journal to the guest."""
     if record.status is not PortStatus.PLUGGED:

@@ -49,20 +49,7 @@ def _ovs_view(record: PortRecord, port: PortState | None) -> SwitchView:
     wrong = f"the switch: {port.failure}" if port.failure else None
     if port.owner != record.id or port.bridge != record.facts["bridge"]:
         wrong = f"its switch port is on {port.bridge} and of {port.owner or 'something else'}"
-    return SwitchView(wrong=wrong, link_up=port.link_up, says=port_json(port))
-
-
-def port_json(port: PortState | None) -> dict[str, Any] | None:
-    """A port of Open vSwitch, as ``show`` prints it."""
-    if port is None:
-        return None
-    return {
-        "ofport": port.ofport,
-        "error": port.error,
-        "link_up": port.link_up,
-        "external_ids": port.external_ids,
-        "statistics": port.statistics,
-    }
+    return SwitchView(wrong=wrong, link_up=port.link_up, says=port.as_json())
 
 
 def vrouter(world: World, journal: Journal) -> Look:

@@ -10,6 +10,8 @@ from smartvif.model.errors import SmartvifError
 from smartvif.sim import namespaces
 from smartvif.sim.host import FLEET
 
+_UNREACHED = 255  # as ssh(1) exits
+
 
 def main() -> None:
     """Become the command.
@@ -21,7 +23,9 @@ def main() -> None:
         root = Path(os.readlink(FLEET / name))  # /proc/PROCESS/root
     except OSError as error:
         known = ", ".join(sorted(path.name for path in FLEET.glob("*"))) or "none"
-        sys.exit(f"error: there is no simulated host '{name}': {error.strerror}\n hint: {known}")
+        what = f"error: there is no simulated host '{name}': {error.strerror}"
+        print(f"{what}\n hint: there are: {known}", file=sys.stderr)
+        sys.exit(_UNREACHED)
     namespaces.enter(int(root.parent.name))
     # `smartvif` is the one that made the hosts, installed or not.
     os.environ["PATH"] = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from smartvif.drivers.forwarder import RELAYS
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovs_rows import PortSpec, bridge_ops
@@ -111,7 +112,12 @@ def host_switch() -> Switch:
 def forwarder_switch(relays: int) -> Switch:
     """The forwarder's Open vSwitch, in its own network namespace, for that many relays."""
     return Switch(
-        directory=FORWARDER, config=forwarder_config(relays), netns=FORWARDER_NETNS, dpdk=True
+        directory=FORWARDER,
+        config=forwarder_config(relays),
+        netns=FORWARDER_NETNS,
+        dpdk=True,
+        supervised=True,
+        external_ids={RELAYS: str(relays)},
     )
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from smartvif.drivers.ovs_rows import ovsdb_map
 from smartvif.drivers.ovsdb import DATABASE, Deadline, Ovsdb
 from smartvif.model.errors import Failed
-from smartvif.sim import daemons
+from smartvif.sim import daemons, supervisor
 
 _SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 # Named in full, because Debian's alternatives let /usr/sbin/ovs-vswitchd be either of them.
@@ -47,12 +49,18 @@ def forwarder_config(relays: int) -> dict[str, str]:
 
 @dataclass(slots=True, kw_only=True)
 class Switch:
-    """One ovsdb-server and ovs-vswitchd. The files have the names that OVS's own tools expect."""
+    """One ovsdb-server and ovs-vswitchd. The files have the names that OVS's own tools expect.
+
+    A ``supervised`` ovs-vswitchd that ends is started again. ``external_ids`` are what the database
+    says of the instance.
+    """
 
     directory: Path
     config: Mapping[str, str]
     netns: str | None = None
     dpdk: bool = False
+    supervised: bool = False
+    external_ids: Mapping[str, str] = field(default_factory=dict)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -86,16 +94,19 @@ class Switch:
         )
 
     def start_vswitchd(self) -> None:
-        """Start ovs-vswitchd; return when it has acted on the database.
+        """Start ovs-vswitchd, unless it is supervised already; return when it acts on the database.
 
         Raises: Failed, TimedOut.
         """
-        control = self.directory / "ovs-vswitchd.ctl"
-        control.unlink(missing_ok=True)
+        control, lock = self.directory / "ovs-vswitchd.ctl", self.directory / "supervisor.lock"
         program: list[str | Path] = [_installed(_VSWITCHD_DPDK if self.dpdk else _VSWITCHD)]
         if self.netns:
             program = ["ip", "netns", "exec", self.netns, *program]
-        self._spawn([*program, self.address, "--no-chdir"], "ovs-vswitchd", wait_for=control)
+        if self.supervised:
+            program = [sys.executable, "-m", supervisor.__name__, lock, *program]
+        if not (self.supervised and supervisor.is_held(lock)):
+            control.unlink(missing_ok=True)
+            self._spawn([*program, self.address, "--no-chdir"], "ovs-vswitchd", wait_for=control)
         database = Ovsdb(self.address)
         database.commit([], Deadline(10.0))
         database.close()
@@ -116,8 +127,8 @@ class Switch:
 
     def _configure(self) -> None:
         database = Ovsdb(self.address)
-        values = ["map", [[key, value] for key, value in self.config.items()]]
-        ids = ["map", [["system-id", "smartvif-simulated"]]]
+        values = ovsdb_map(self.config)
+        ids = ovsdb_map({"system-id": "smartvif-simulated", **self.external_ids})
         row = {"other_config": values, "external_ids": ids, "next_cfg": 0}
         database.transact([{"op": "insert", "table": DATABASE, "row": row}], Deadline(10.0))
         database.close()

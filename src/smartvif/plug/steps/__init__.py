@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from smartvif.drivers.forwarder import RelaySpec
+from smartvif.drivers.engine import RelaySpec
 from smartvif.drivers.ovs_rows import PortSpec
+from smartvif.drivers.vf_admin import VfAdmin
 from smartvif.drivers.vrouter_port import VRouterPort
 from smartvif.model.errors import CannotTell
 from smartvif.plug.step import Step
 from smartvif.plug.steps.guest import GuestInterface
+from smartvif.plug.steps.hardware import VfAdminSettings, VfioBinding
 from smartvif.plug.steps.links import HybridBridge, LinkUp, Tap
 from smartvif.plug.steps.ovs import SwitchPort
 from smartvif.plug.steps.veb import VfTrust
@@ -28,14 +30,17 @@ _KINDS: dict[str, Any] = {
         SimulatedPassthrough,
         SwitchPort,
         Tap,
+        VfAdminSettings,
         VfSettings,
         VfTrust,
+        VfioBinding,
     )
 }
 _VALUES: dict[str, tuple[str, Any]] = {
     "AgentPort": ("port", VRouterPort),
     "SwitchPort": ("spec", PortSpec),
     "Relay": ("spec", RelaySpec),
+    "VfAdminSettings": ("wanted", VfAdmin),
 }
 """Which field of a step is a value itself."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from smartvif.drivers.forwarder import RelaySpec
+from smartvif.drivers.engine import RelaySpec
 from smartvif.plug.step import Found, World
 
 
@@ -90,7 +90,7 @@ class Relay:
 
     def describe(self) -> str:
         """Name the VF and the socket."""
-        return f"relay {self.spec.netdev} to {self.spec.socket}"
+        return f"relay {self.spec.vf} to {self.spec.socket}"
 
     def find(self, world: World) -> Found:
         """Nothing to put back."""
@@ -105,6 +105,5 @@ class Relay:
         world.need_forwarder().remove(self.spec)
 
     def check(self, world: World) -> bool:
-        """Whether the forwarder has it without an error."""
-        port = world.need_forwarder().relay_port(self.spec)
-        return port is not None and port.failure is None
+        """Whether the forwarder has it as it should be, and the VF, without an error."""
+        return world.need_forwarder().holds(self.spec)

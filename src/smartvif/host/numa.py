@@ -1,0 +1,56 @@
+"""Which processors are near which memory, and the huge pages there are, read from sysfs.
+
+Documentation/ABI/stable/sysfs-devices-node and Documentation/admin-guide/mm/hugetlbpage.rst.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from smartvif.host import attribute
+from smartvif.host.facts import SYSFS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HugePages:
+    """The host's huge pages of all sizes, in bytes: reserved, and of those not in use."""
+
+    total: int
+    free: int
+
+
+def nodes(root: Path = SYSFS) -> dict[int, frozenset[int]]:
+    """The processors of each NUMA node, by its number; empty where the kernel knows of none."""
+    folder = f"{root}/devices/system/node"
+    found = {}
+    for name in attribute.names(folder):
+        number = name.removeprefix("node")
+        cpus = attribute.read(f"{folder}/{name}/cpulist")
+        if number.isdecimal() and cpus is not None:
+            found[int(number)] = numbers(cpus)
+    return found
+
+
+def huge_pages(root: Path = SYSFS) -> HugePages:
+    """The host's huge pages."""
+    folder = f"{root}/kernel/mm/hugepages"
+    total = free = 0
+    for name in attribute.names(folder):
+        size = name.removeprefix("hugepages-").removesuffix("kB")
+        if size.isdecimal():
+            total += int(size) * 1024 * (attribute.number(f"{folder}/{name}/nr_hugepages") or 0)
+            free += int(size) * 1024 * (attribute.number(f"{folder}/{name}/free_hugepages") or 0)
+    return HugePages(total=total, free=free)
+
+
+def numbers(text: str) -> frozenset[int]:
+    """A list as the kernel and libvirt write it: ``0-3,8,^2``; what is no number is left out."""
+    found: set[int] = set()
+    for part in (part.strip() for part in text.split(",")):
+        first, _, last = part.removeprefix("^").partition("-")
+        if not (first.isdecimal() and (last or first).isdecimal()):
+            continue
+        meant = set(range(int(first), int(last or first) + 1))
+        found = found - meant if part.startswith("^") else found | meant
+    return frozenset(found)

@@ -1,0 +1,107 @@
+"""Steps on a VF of a real NIC that a program of the host, a forwarder, is to have.
+
+The VF leaves its driver first and is set by its PF after that, and comes back in the reverse order:
+so its own driver never finds it with a guest's address, which it would keep.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+
+from smartvif.drivers import vfio
+from smartvif.drivers.vf_admin import VfAdmin
+from smartvif.model.errors import Failed, NotFound
+from smartvif.model.pci import PciAddress
+from smartvif.plug.step import Found, World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VfioBinding:
+    """The VF with the PCI address ``vf`` bound to vfio-pci."""
+
+    vf: str
+
+    def describe(self) -> str:
+        """Name the VF."""
+        return f"bind VF {self.vf} to {vfio.DRIVER}"
+
+    def find(self, world: World) -> Found:
+        """Its present driver, and the MTU that its netdev has by it."""
+        found = world.vfio.look(self._address)
+        link = world.links.get(found.netdev) if found.netdev is not None else None
+        return {"driver": found.driver, "mtu": link.mtu if link else None}
+
+    def do(self, world: World) -> None:
+        """Bind it."""
+        world.vfio.take(self._address)
+
+    def undo(self, world: World, found: Found) -> None:
+        """Give it back to the driver it had, if it is still there.
+
+        Its netdev is a new one, whose MTU is set where the driver makes it at once; where it comes
+        later, it is as the driver makes it. A rule of udev's may be renaming it just now.
+        """
+        world.vfio.give_back(self._address, found["driver"])
+        with suppress(NotFound):
+            netdev = world.vfio.look(self._address).netdev
+            link = world.links.get(netdev) if netdev is not None else None
+            if link is not None and found["mtu"] not in {None, link.mtu}:
+                world.links.set_mtu(link.name, found["mtu"])
+
+    def check(self, world: World) -> bool:
+        """Whether it is bound."""
+        with suppress(NotFound):
+            return world.vfio.look(self._address).driver == vfio.DRIVER
+        return False
+
+    @property
+    def _address(self) -> PciAddress:
+        return PciAddress.parse(self.vf)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VfAdminSettings:
+    """The VF ``number`` of the PF ``pf`` as its PF is to set it."""
+
+    pf: str
+    number: int
+    wanted: VfAdmin
+
+    def describe(self) -> str:
+        """Name the VF and its address."""
+        return f"set VF {self.number} of {self.pf} to {self.wanted.mac}"
+
+    def find(self, world: World) -> Found:
+        """How it is set now."""
+        return asdict(world.links.vf_admin(self.pf, self.number))
+
+    def do(self, world: World) -> None:
+        """Set what differs; a driver that cannot set all of it has it fail."""
+        unsupported = world.links.set_vf_admin(self.pf, self.number, self.wanted)
+        if unsupported:
+            raise Failed(
+                f"the driver of link '{self.pf}' cannot set the {' and the '.join(unsupported)}"
+                f" of its VF {self.number}",
+                where="kernel",
+            )
+
+    def undo(self, world: World, found: Found) -> None:
+        """Put everything back, if the VF is still there; what could not be set needs no undoing.
+
+        Where the driver did not say, the VF gets neither trust nor leave to spoof: the next guest
+        must not inherit them.
+        """
+        before = VfAdmin(**found)
+        if before.trusted is None and self.wanted.trusted:
+            before = replace(before, trusted=False)
+        if before.spoof_check is None and self.wanted.spoof_check is False:
+            before = replace(before, spoof_check=True)
+        with suppress(NotFound):
+            world.links.set_vf_admin(self.pf, self.number, before)
+
+    def check(self, world: World) -> bool:
+        """Whether it is set like this, as far as the driver says."""
+        with suppress(NotFound):
+            return world.links.vf_admin(self.pf, self.number).is_as(self.wanted)
+        return False
