@@ -105,7 +105,7 @@ def _configure(console: Console, mac: str, address: str) -> None:
 @click.option("--quick", is_flag=True, help="A smoke run: one kill, short rounds.")
 def main(quick: bool) -> None:
     """Make the simulated hosts and run on them."""
-    seconds, rounds = (0.2, 1) if quick else (2.0, 3)
+    seconds, rounds = (0.2, 1) if quick else (1.0, 3)
     card = NicLayout(pfs=1, vfs=8)
     code = host.run(host.SimulatedHost(nic=card), lambda: carried(seconds, rounds))
     times = QUICK_KILLS if quick else KILLS

@@ -15,7 +15,7 @@ from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovsdb import Ovsdb
 from smartvif.model.errors import CannotTell, Failed
-from smartvif.sim.host import BRIDGE, FORWARDER_NETNS, SOCKETS, forwarder_switch
+from smartvif.sim.host import BRIDGE, FORWARDER, FORWARDER_NETNS, SOCKETS, forwarder_switch
 from smartvif.sim.testing import on_simulated_host
 
 ONE = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
@@ -108,6 +108,16 @@ def test_statistics_of_a_forwarder_elsewhere() -> None:
     engine.ovs.db.address = "tcp:192.0.2.1:6640"
     with pytest.raises(CannotTell, match="only from a forwarder on this host"):
         engine.statistics(ONE)
+
+
+@on_simulated_host("1x1")
+def test_a_database_that_nobody_set_up() -> None:
+    """Of a forwarder that was never configured nobody can tell what it has room for."""
+    FORWARDER.mkdir()
+    forwarder_switch(1).start_database()
+    switch = OpenVSwitch(Ovsdb(forwarder_switch(1).address))
+    with pytest.raises(CannotTell, match="has not been initialized"):
+        Forwarder(switch, netns=FORWARDER_NETNS).room()
 
 
 @on_simulated_host(guests=1)

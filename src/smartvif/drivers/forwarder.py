@@ -88,7 +88,7 @@ class Forwarder:
 
         Raises: CannotTell.
         """
-        (config,), bridges = (
+        configs, bridges = (
             result["rows"]
             for result in self.ovs.db.transact(
                 [
@@ -98,6 +98,13 @@ class Forwarder:
                 self.ovs.deadline(),
             )
         )
+        if not configs:
+            raise CannotTell(
+                "its database has not been initialized",
+                where="forwarder",
+                hint="start it by its own unit, or see: ovs-vsctl init",
+            )
+        config = configs[0]
         most = mapping(config["external_ids"]).get(RELAYS, "")
         return Room(
             relays=sum(OWNER in mapping(row["external_ids"]) for row in bridges),
