@@ -38,9 +38,8 @@ from smartvif.plug.journal import Journal
 from smartvif.plug.plan import plan
 from smartvif.plug.step import World
 from smartvif.sim import nic
-from smartvif.sim.host import BRIDGE, SOCKETS, STATE
+from smartvif.sim.host import BRIDGE, SOCKETS, STATE, host_vrouter
 from smartvif.sim.testing import on_simulated_host
-from smartvif.sim.vrouter.daemon import VRouter
 
 ONE = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
 OTHER = "1e9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
@@ -230,8 +229,7 @@ def test_what_is_there_and_cannot_be_removed_is_an_error() -> None:
 @on_simulated_host()
 def test_a_port_of_the_vrouter() -> None:
     """The agent forgets the port and its file is gone; another port is still there."""
-    daemon = VRouter(directory=Path("/run/vrouter"))
-    daemon.start()
+    daemon = host_vrouter()
     agent = VRouterAgent("http://127.0.0.1:9091", PortFiles(daemon.ports))
     for port in (ONE, OTHER):
         agent.add(

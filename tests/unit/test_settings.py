@@ -25,6 +25,7 @@ uri = "qemu:///session"
 [forwarder]
 database = "unix:/run/fwd/db.sock"
 netns = "fwd"
+daemon = "/run/fwd"
 sockets = "/run/fwd/sockets"
 [migration]
 remote = "enter {host}"
@@ -76,7 +77,10 @@ def test_every_key(file: Path) -> None:
         ),
         libvirt=settings.LibvirtSettings(uri="qemu:///session"),
         forwarder=settings.ForwarderSettings(
-            database="unix:/run/fwd/db.sock", netns="fwd", sockets="/run/fwd/sockets"
+            database="unix:/run/fwd/db.sock",
+            netns="fwd",
+            daemon="/run/fwd",
+            sockets="/run/fwd/sockets",
         ),
         migration=settings.MigrationSettings(
             remote="enter {host}", libvirt="qemu+tcp://{host}/system", address="192.0.2.1"

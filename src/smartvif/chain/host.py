@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from smartvif.chain.settings import Settings
+from smartvif.drivers.engine import Engine
 from smartvif.drivers.forwarder import Forwarder
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
@@ -55,8 +56,14 @@ class Host:
         files = PortFiles(Path(settings.ports))
         return VRouterAgent(settings.agent, files, timeout=settings.timeout)
 
-    def _forwarder(self) -> Forwarder | None:
+    def _forwarder(self) -> Engine | None:
         settings = self.settings.forwarder
+        if settings.daemon:
+            # Not before it is asked for: it takes libraries that others can do without.
+            from smartvif.drivers.virtio_forwarder import VirtioForwarder
+            from smartvif.drivers.virtio_forwarder_engine import VirtioForwarderEngine
+
+            return VirtioForwarderEngine(VirtioForwarder(Path(settings.daemon)))
         if not (settings.database and settings.netns):
             return None
         return Forwarder(self._open_vswitch(settings.database), netns=settings.netns)

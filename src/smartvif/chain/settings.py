@@ -65,10 +65,14 @@ class LibvirtSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForwarderSettings:
-    """The forwarder's own OVSDB server and network namespace, and the guests' sockets."""
+    """The forwarder's own OVSDB server and network namespace, and the guests' sockets.
+
+    ``daemon`` is the directory of virtio-forwarder's own sockets, where that is the forwarder.
+    """
 
     database: str = ""
     netns: str = ""
+    daemon: str = ""
     sockets: str = "/run/smartvif/vhostuser"
 
 

@@ -26,6 +26,11 @@ _COMMON = [
         default="",
         help="The network namespace that the virtio forwarder is in, see ip-netns(8).",
     ),
+    cfg.StrOpt(
+        "forwarder_daemon",
+        default="",
+        help="The directory of virtio-forwarder's sockets, where that daemon is the forwarder.",
+    ),
     cfg.FloatOpt(
         "forwarder_timeout",
         default=10.0,

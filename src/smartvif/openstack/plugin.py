@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from os_vif import objects
 from os_vif.plugin import PluginBase
 
+from smartvif.drivers.engine import Engine
 from smartvif.drivers.forwarder import Forwarder
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovsdb import Ovsdb
@@ -151,11 +152,19 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
     def _open(self) -> World:
         """The drivers that the plugin's options describe."""
 
-    def _forwarder(self) -> Forwarder | None:
+    def _forwarder(self) -> Engine | None:
         """The virtio forwarder, if there is one."""
         from smartvif.openstack.privileged_netns import ForwarderLinks
 
         options = self.options
+        if options.forwarder_daemon:
+            from smartvif.drivers.virtio_forwarder import VirtioForwarder
+            from smartvif.drivers.virtio_forwarder_engine import VirtioForwarderEngine
+
+            client = VirtioForwarder(
+                Path(options.forwarder_daemon), timeout=options.forwarder_timeout
+            )
+            return VirtioForwarderEngine(client)
         if not (options.forwarder_database and options.forwarder_netns):
             return None
         switch = OpenVSwitch(Ovsdb(options.forwarder_database), timeout=options.forwarder_timeout)
