@@ -376,7 +376,6 @@ def test_the_journal_knows_every_step() -> None:
         steps.hardware,
         steps.links,
         steps.ovs,
-        steps.veb,
         steps.vf,
         steps.vrouter,
     )

@@ -126,16 +126,14 @@ def links(kernel: Kernel) -> Links:
 def test_reading(number: int, found: VfAdmin) -> None:
     """Each VF's own settings are read, and what its driver does not say is not guessed."""
     assert links(Kernel()).vf_admin("pf0", number) == found
-    assert links(Kernel()).vf_trust("pf0", number) is found.trusted
 
 
 @pytest.mark.parametrize("said", [ANSWER, answer()], ids=["other VFs", "no VFs"])
 def test_a_vf_that_is_not_there(said: bytes) -> None:
     """A number that the PF has no VF of is not found."""
     host = links(Kernel(said))
-    for act in (host.vf_admin, host.vf_trust):
-        with pytest.raises(NotFound, match="no VF 1"):
-            act("pf0", 1)
+    with pytest.raises(NotFound, match="no VF 1"):
+        host.vf_admin("pf0", 1)
     with pytest.raises(NotFound, match="no VF 1"):
         host.set_vf_admin("pf0", 1, THIRD)
 
@@ -145,20 +143,10 @@ def test_a_pf_that_is_not_there() -> None:
     host = links(Kernel())
     for act in (
         lambda: host.vf_admin("pf1", 0),
-        lambda: host.vf_trust("pf1", 0),
         lambda: host.set_vf_admin("pf1", 0, THIRD),
-        lambda: host.set_vf_trust("pf1", 0, True),
     ):
         with pytest.raises(NotFound, match="no such link"):
             act()
-
-
-@pytest.mark.parametrize("trusted", [True, False])
-def test_the_message_of_trust(trusted: bool) -> None:
-    """The kernel is told of one VF, by the index of its PF, and nothing else of the link."""
-    kernel = Kernel()
-    links(kernel).set_vf_trust("pf0", 3, trusted)
-    assert kernel.sent == [vf(switch(TRUST, 3, int(trusted)))]
 
 
 @pytest.mark.parametrize(
@@ -218,13 +206,6 @@ def test_what_the_kernel_refuses(name: str, code: int, words: str) -> None:
     what = {"mac": "MAC address", "vlan": "VLAN", "spoofchk": "spoof check", "trust": "trust"}
     with pytest.raises(Failed, match=f"setting the {what[name]} of VF 3 of link 'pf0': .*{words}"):
         links(Kernel(ANSWER, **{name: code})).set_vf_admin("pf0", 3, wanted)
-
-
-@pytest.mark.parametrize(("code", "words"), [(95, "not supported"), (1, "not permitted")])
-def test_trust_that_the_kernel_refuses(code: int, words: str) -> None:
-    """The kernel's words are passed on."""
-    with pytest.raises(Failed, match=words):
-        links(Kernel(trust=code)).set_vf_trust("pf0", 3, True)
 
 
 def test_no_address_again() -> None:

@@ -9,6 +9,7 @@ import pytest
 from smartvif.control.bind_vrouter import VRouterHost, bind_vrouter
 from smartvif.control.build_vif import build_vif
 from smartvif.drivers.engine import RelaySpec
+from smartvif.drivers.vf_admin import VfAdmin
 from smartvif.drivers.vrouter_port import VRouterPort
 from smartvif.guest.xml import interface_xml
 from smartvif.host.facts import Vf
@@ -19,8 +20,8 @@ from smartvif.model.vif import Machine, PortProfile, ProfileKind, Vif
 from smartvif.plug.case import DEFAULT_MTU, Devices
 from smartvif.plug.plan import Switch, plan, switch
 from smartvif.plug.step import Plan
+from smartvif.plug.steps.hardware import VfAdminSettings
 from smartvif.plug.steps.links import LinkUp, Tap
-from smartvif.plug.steps.veb import VfTrust
 from smartvif.plug.steps.vf import Relay, SimulatedPassthrough, VfSettings
 from smartvif.plug.steps.vrouter import AgentPort
 
@@ -229,7 +230,8 @@ def test_a_vf_in_the_nics_own_switch(trusted: bool) -> None:
     asked = build_vif(port, bind_vrouter(port, VRouterHost(name="h")))
     assert switch(asked) is Switch.VEB
     found = dataclasses.replace(devices(simulated=False), representor=None, uplink="ens3f0")
-    wanted = (VfTrust(pf="ens3f0", number=1),) if trusted else ()
+    admin = VfAdmin(mac=MAC, vlan=7, trusted=True)
+    wanted = (VfAdminSettings(pf="ens3f0", number=1, wanted=admin),) if trusted else ()
     assert planned(asked, found) == wanted
     if trusted:
         with pytest.raises(Invalid, match="none is known"):

@@ -121,22 +121,6 @@ class Links:
             )
         return tuple(what for what in changes if not self._set_vf(pf, number, what, changes[what]))
 
-    def vf_trust(self, pf: str, number: int) -> bool | None:
-        """Whether the VF ``number`` of ``pf`` is trusted, or None where its driver does not say.
-
-        Raises: NotFound, for a PF or VF that is not there; Failed.
-        """
-        return self.vf_admin(pf, number).trusted
-
-    def set_vf_trust(self, pf: str, number: int, trusted: bool) -> None:
-        """Let the guest that has the VF ``number`` of ``pf`` change its address and modes, or not.
-
-        Raises: NotFound, Failed.
-        """
-        with self._lock, _kernel(f"{'' if trusted else 'dis'}trusting VF {number} of link '{pf}'"):
-            vf = {"vf": number, "trust": int(trusted)}
-            self._route.link("set", index=self._index(pf), vf=vf)
-
     def add_tap(self, name: str, *, multi_queue: bool = False) -> None:
         """Make a TAP that root may open without capabilities, and that stays when it is closed.
 

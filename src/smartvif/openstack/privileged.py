@@ -71,11 +71,6 @@ def _set_master(name: str, bridge: str) -> None:
 
 
 @_entrypoint
-def _set_vf_trust(pf: str, number: int, trusted: bool) -> None:
-    _links.set_vf_trust(checks.ifname(pf), number, trusted)
-
-
-@_entrypoint
 def _set_vf_admin(
     pf: str,
     number: int,
@@ -232,10 +227,6 @@ class PrivilegedLinks(Links):
     def set_master(self, name: str, bridge: str) -> None:
         with _asked():
             _set_master(name, bridge)
-
-    def set_vf_trust(self, pf: str, number: int, trusted: bool) -> None:
-        with _asked():
-            _set_vf_trust(pf, number, trusted)
 
     def set_vf_admin(self, pf: str, number: int, wanted: VfAdmin) -> tuple[str, ...]:
         with _asked():

@@ -1,18 +1,19 @@
 """The steps for a VIF that no switch of the host has, but the one inside the NIC (hw_veb).
 
-Its MAC address and VLAN are in the guest's XML, by which libvirt programs the NIC. Only trust is
-left to do.
+Its MAC address and VLAN are in the guest's XML, by which libvirt programs the NIC. Trust is all
+that libvirt has no word for (libvirt.org/formatdomain.html, "PCI Passthrough").
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from smartvif.drivers.vf_admin import VfAdmin
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import VifKind
 from smartvif.plug.case import Case
 from smartvif.plug.step import Plan
-from smartvif.plug.steps.veb import VfTrust
+from smartvif.plug.steps.hardware import VfAdminSettings
 
 
 def _passthrough(case: Case) -> Plan:
@@ -24,7 +25,10 @@ def _passthrough(case: Case) -> Plan:
             "a trusted VF is set by its PF's netdev, and none is known",
             where=f"VIF {case.vif.id}",
         )
-    return (VfTrust(pf=case.devices.uplink, number=case.devices.vf.number),)
+    # A VF is set wholly: what libvirt will set when the guest starts is said as well.
+    wanted = VfAdmin(mac=case.vif.address, vlan=case.vif.network.vlan or 0, trusted=True)
+    number = case.devices.vf.number
+    return (VfAdminSettings(pf=case.devices.uplink, number=number, wanted=wanted),)
 
 
 PLANS: dict[tuple[VifKind, bool], Callable[[Case], Plan]] = {

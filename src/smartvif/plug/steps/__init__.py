@@ -15,7 +15,6 @@ from smartvif.plug.steps.guest import GuestInterface
 from smartvif.plug.steps.hardware import VfAdminSettings, VfioBinding
 from smartvif.plug.steps.links import HybridBridge, LinkUp, Tap
 from smartvif.plug.steps.ovs import SwitchPort
-from smartvif.plug.steps.veb import VfTrust
 from smartvif.plug.steps.vf import Relay, SimulatedPassthrough, VfSettings
 from smartvif.plug.steps.vrouter import AgentPort
 
@@ -32,7 +31,6 @@ _KINDS: dict[str, Any] = {
         Tap,
         VfAdminSettings,
         VfSettings,
-        VfTrust,
         VfioBinding,
     )
 }
