@@ -22,7 +22,7 @@ import pytest
 
 from smartvif.drivers.netlink import Links
 from smartvif.model.errors import Failed, Invalid, NotFound
-from smartvif.sim import nic
+from smartvif.sim import netns
 from smartvif.sim.eswitch import CAPACITY, NETNS, Counts, Eswitch, Match
 from smartvif.sim.testing import on_simulated_host
 
@@ -378,7 +378,7 @@ def test_a_vf_that_vanishes_takes_its_flows_along() -> None:
 
 def test_where_there_is_no_card(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Outside a simulated host there is no eswitch, and a hint how to get one."""
-    monkeypatch.setattr(nic, "_INSIDE", tmp_path / "nic")
+    monkeypatch.setattr(netns, "_NAMES", tmp_path)
     with pytest.raises(NotFound, match="simulated") as caught:
         Eswitch()
     assert "smartvif sim run" in caught.value.hint

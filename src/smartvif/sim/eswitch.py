@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smartvif.model.errors import Failed, Invalid, NotFound
-from smartvif.sim import nic, rtnetlink
+from smartvif.sim import netns, nic, rtnetlink
 from smartvif.sim.rtnetlink import Rtnetlink
 
 NETNS = nic.NETNS
@@ -68,7 +68,7 @@ class Eswitch:
         self.capacity = capacity
         self.fail: str | None = None
         try:
-            self._kernel, ends = nic.inside(lambda: (Rtnetlink(), socket.if_nameindex()))
+            self._kernel, ends = netns.inside(NETNS, lambda: (Rtnetlink(), socket.if_nameindex()))
         except FileNotFoundError as error:
             raise NotFound(
                 "there is no simulated SmartNIC", where=_WHERE, hint="try it in: smartvif sim run"

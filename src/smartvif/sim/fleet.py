@@ -25,7 +25,7 @@ from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 from smartvif.drivers.netlink import Links
 from smartvif.model.errors import Failed, Invalid, SmartvifError
 from smartvif.sim import host as single
-from smartvif.sim import namespaces, nic
+from smartvif.sim import namespaces, netns, nic
 from smartvif.sim.host import SimulatedHost, Underlay
 from smartvif.sim.image import GuestImage
 
@@ -37,7 +37,6 @@ _log = logging.getLogger(__name__)
 UNDERLAY = "underlay"
 MTU = 1600  # bytes on the underlay: a guest's 1500 and what a tunnel puts around them
 _MOST = 254  # hosts in 192.0.2.0/24, the network of examples (RFC 5737)
-_IPV6 = Path("/proc/sys/net/ipv6/conf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,11 +186,7 @@ def _introduce(member: Member, fleet: Fleet) -> None:
 
 
 def _make_underlay() -> None:
-    """The bridge. It has no IPv6, by which every port would announce itself."""
-    for name in ("all", "default"):
-        switch = _IPV6 / name / "disable_ipv6"
-        if switch.exists():
-            switch.write_text("1")
+    netns.put_off_ipv6()
     links = Links()
     links.add_bridge(UNDERLAY)
     links.set_up(UNDERLAY)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,8 +21,9 @@ from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovs_rows import PortSpec, bridge_ops
 from smartvif.drivers.ovsdb import Deadline, Ovsdb
+from smartvif.guest.connection import Connection, translated
 from smartvif.model.errors import Failed, Refused
-from smartvif.sim import image, libvirtd, namespaces, nic, sysfs
+from smartvif.sim import image, libvirtd, namespaces, netns, nic, sysfs
 from smartvif.sim.guests import Guests
 from smartvif.sim.nic import NicLayout
 from smartvif.sim.ovs import HOST_CONFIG, Switch, forwarder_config
@@ -222,10 +222,11 @@ def _start_daemons(underlay: Underlay | None) -> None:
 
 def _boot(host: SimulatedHost, guest_image: image.GuestImage) -> str:
     """Start what guests need, then the guests; returns libvirt's URI."""
-    subprocess.run(["ip", "netns", "add", FORWARDER_NETNS], check=True)
+    netns.make(FORWARDER_NETNS)
     forwarder_switch(host.room).start()
     _log.info("forwarder: OVS-DPDK in network namespace '%s'", FORWARDER_NETNS)
     daemon = libvirtd.start(LIBVIRT)
+    _ask_for_abilities(daemon.uri)
     guests = Guests(daemon.uri, GUESTS)
     for name in host.guest_names:
         guests.define(name, guest_image)
@@ -234,6 +235,13 @@ def _boot(host: SimulatedHost, guest_image: image.GuestImage) -> str:
         guests.wait_ready(name, timeout=_BOOT)
         _log.info("guest %s is up", name)
     return daemon.uri
+
+
+def _ask_for_abilities(uri: str) -> None:
+    """Have libvirt ask QEMU what it can do, which takes seconds, and not when a machine comes."""
+    connection = Connection(uri)
+    with translated(uri):
+        connection.open().getDomainCapabilities(None, "x86_64", "pc", "qemu")
 
 
 def _add_bridge() -> None:

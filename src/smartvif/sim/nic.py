@@ -13,17 +13,15 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 from smartvif.model.errors import Failed, Invalid
 from smartvif.model.pci import PciAddress
-from smartvif.sim import rtnetlink
+from smartvif.sim import netns, rtnetlink
 from smartvif.sim.rtnetlink import Rtnetlink
 
 T = TypeVar("T")
@@ -33,12 +31,10 @@ NETNS = "nic"
 # The inner ends pass whatever the outer ones do.
 _LARGEST_MTU = 65535
 _MISS = 0xFFFF  # the last priority that there is
-_INSIDE = Path("/run/netns", NETNS)
 _WHERE = "simulated SmartNIC"
 # A PF has at most 8 functions in its slot, a bus has 256 for its VFs.
 MOST_PFS, MOST_VFS = 8, 256
 _PF_BUS, _FIRST_VF_BUS = 0x03, 0x04
-_IPV6 = Path("/proc/sys/net/ipv6/conf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,35 +134,16 @@ def create(layout: NicLayout) -> None:
             where=_WHERE,
             hint="make it in a fresh network namespace",
         )
-    _put_off_ipv6()
+    netns.put_off_ipv6()
     _make_inside()
     _do({one: rtnetlink.veth(_outer(one), _outer(other)) for one, other in pairs})
     with open("/proc/self/ns/net", "rb") as here:
-        inside(partial(_make_ports, ports, here.fileno()))
-
-
-def inside(work: Callable[[], T]) -> T:
-    """Do something in the card's own network namespace.
-
-    Raises: OSError, where there is none.
-    """
-    from pyroute2 import netns
-
-    def entered() -> T:
-        netns.setns(str(_INSIDE), flags=0)
-        return work()
-
-    # setns(2) is for the calling thread alone: one that ends right after.
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(entered).result()
+        netns.inside(NETNS, partial(_make_ports, ports, here.fileno()))
 
 
 def _make_inside() -> None:
-    from pyroute2 import netns
-
     try:
-        netns.create(str(_INSIDE))
-        inside(_put_off_ipv6)
+        netns.make(NETNS)
     except OSError as error:
         raise Failed(
             f"network namespace '{NETNS}' cannot be made: {error.strerror}", where=_WHERE
@@ -209,13 +186,6 @@ def _do(requests: dict[str, bytes]) -> None:
 
 def _outer(name: str, netns: int | None = None) -> bytes:
     return rtnetlink.end(name, mtu=MTU, mac=mac(name), netns=netns)
-
-
-def _put_off_ipv6() -> None:
-    for name in ("all", "default"):
-        switch = _IPV6 / name / "disable_ipv6"
-        if switch.exists():
-            switch.write_text("1")
 
 
 def _present() -> dict[str, int]:
