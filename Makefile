@@ -8,7 +8,7 @@ demo:
 	@.venv/bin/smartvif demo
 
 test: lint
-	@.venv/bin/pytest tests
+	@.venv/bin/pytest -n auto --maxprocesses 4 --dist loadfile tests
 
 test-unit test-sim test-openstack: setup
 	@.venv/bin/pytest tests/$(@:test-%=%)
