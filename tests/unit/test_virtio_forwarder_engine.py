@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,13 @@ from smartvif.sim.virtio_forwarder.server import Server
 ONE = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
 TWO = "0d9a1b2c-3e5f-4a5b-8c6d-7e8f90a1b2c4"
 LINKS = Links()  # which it needs none of
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A directory with a short name, because a socket's has 107 bytes."""
+    with tempfile.TemporaryDirectory() as directory:
+        yield Path(directory)
 
 
 @pytest.fixture
