@@ -88,7 +88,7 @@ class Smartvif:
 
     def devices(self, address: str) -> Devices:
         """The VF and its representor."""
-        return devices(self.read_vf(address), self.representors)
+        return devices(self.read_vf(address), self.representors, relayed=False)
 
 
 class Watched(Smartvif):

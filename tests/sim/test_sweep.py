@@ -62,7 +62,7 @@ def _plug(kind: VnicType, port: str, vf: int, host: Host, *, hybrid: bool = Fals
     vif = build_vif(asked, bind(asked, switch))
     found = None
     if asked.pci_slot is not None:
-        found = devices(facts.vf(PciAddress.parse(asked.pci_slot)), Representors())
+        found = devices(facts.vf(PciAddress.parse(asked.pci_slot)), Representors(), relayed=True)
     steps = plan(vif, machine=MACHINE, devices=found)
     plug(port, steps, host.journal, host.world, vf=asked.pci_slot)
 

@@ -54,7 +54,8 @@ def place(port: Port, request: Request, machine: Machine, host: Host) -> Placeme
         if vf is not None:
             port = replace(port, pci_slot=str(vf.address))
         vif = _with_tap(build_vif(port, binding))
-        found = devices(vf, host.representors) if vf is not None else None
+        relayed = request.mode is Mode.VIRTIO_FORWARDER
+        found = devices(vf, host.representors, relayed=relayed) if vf is not None else None
         steps = plan(vif, machine=machine, devices=found)
         placed = Placement(
             vif=vif,

@@ -106,7 +106,8 @@ def add(request: PortRequest, host: Host, *, waits: Waits = _WAITS) -> None:
     _examine(request, host, waits)
     found = None
     if request.vf is not None:
-        found = devices(facts.vf(request.vf), host.representors)
+        relayed = request.mode is Mode.VIRTIO_FORWARDER
+        found = devices(facts.vf(request.vf), host.representors, relayed=relayed)
     machine = Machine(uuid=request.machine, name=request.name, project=request.project)
     planned = plan(vif, machine=machine, devices=found)
     steps = tuple(_told(step, request, waits) for step in planned)

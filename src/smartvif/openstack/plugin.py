@@ -127,7 +127,8 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
                 where=f"VIF {vif.id}",
                 hint=f"set forwarder_database and forwarder_netns in [{self.GROUP}]",
             )
-        return devices(facts.vf(PciAddress.parse(address)), self._representors)
+        relayed = vif.kind is VifKind.VHOSTUSER
+        return devices(facts.vf(PciAddress.parse(address)), self._representors, relayed=relayed)
 
     @cached_property
     def _representors(self) -> Representors:

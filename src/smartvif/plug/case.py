@@ -39,12 +39,14 @@ class Devices:
         return self.vf.netdev
 
 
-def devices(vf: Vf, representors: Representors) -> Devices:
-    """Look up what a plan must know of ``vf``.
+def devices(vf: Vf, representors: Representors, *, relayed: bool) -> Devices:
+    """Look up what a plan must know of ``vf``; more where a forwarder is to have it (``relayed``).
 
     Raises: NotFound, Ambiguous.
     """
-    return Devices(vf=vf, representor=representors.find(vf).netdev, uplink=facts.uplink(vf.pf))
+    # To find a PF's own netdev among its representors takes as long as all else of a plug.
+    uplink = facts.uplink(vf.pf) if relayed else None
+    return Devices(vf=vf, representor=representors.find(vf).netdev, uplink=uplink)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
