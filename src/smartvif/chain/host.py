@@ -59,7 +59,6 @@ class Host:
     def _forwarder(self) -> Engine | None:
         settings = self.settings.forwarder
         if settings.daemon:
-            # Not before it is asked for: it takes libraries that others can do without.
             from smartvif.drivers.virtio_forwarder import VirtioForwarder
             from smartvif.drivers.virtio_forwarder_engine import VirtioForwarderEngine
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from smartvif.drivers.vrouter_port import NIL
 from smartvif.model import checks
 from smartvif.model.errors import Invalid, SmartvifError, StepFailed
 from smartvif.model.pci import PciAddress
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _NAME = "vrouter-port-control"
 _HINT = f"see: {_NAME} --help"
-_NIL = "00000000-0000-0000-0000-000000000000"
 _ACTS = ["add", "delete", "enable", "disable"]  # the last two set the link of an ESXi port
 _TYPES = ["NovaVMPort", "NameSpacePort", "ESXiPort"]  # numbered as the agent numbers them
 _VIF_TYPES = ["Vrouter", "VhostUser"]
@@ -153,7 +153,7 @@ def _request(port: str, asked: dict[str, Any]) -> PortRequest:
 
     kind = PortType(_TYPES.index(asked["port_type"]))
     if kind is not PortType.NOVA_VM and not asked["vn_uuid"]:
-        asked["vn_uuid"] = _NIL  # the agent has the network of other ports from its controller
+        asked["vn_uuid"] = NIL  # the agent has the network of other ports from its controller
     for name in ("instance_uuid", "vn_uuid", "mac"):
         if not asked[name]:
             raise Invalid("it is missing, and 'add' needs it", where=f"--{name}", hint=_HINT)

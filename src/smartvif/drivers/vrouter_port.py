@@ -19,7 +19,8 @@ from typing import Any
 from smartvif.model import checks
 from smartvif.model.errors import CannotTell, Failed, Invalid
 
-_NIL = "00000000-0000-0000-0000-000000000000"
+NIL = "00000000-0000-0000-0000-000000000000"
+"""What the agent takes for no identifier."""
 _NO_VLAN = -1
 # How the agent writes -1, which it keeps in 16 bits.
 _NO_VLAN_UNSIGNED = 65535
@@ -81,7 +82,7 @@ class VRouterPort:
             "ip-address": self.ip or "0.0.0.0",  # noqa: S104  (the agent's "none")
             "ip6-address": self.ip6 or "::",
             "vn-id": self.network,
-            "vm-project-id": self.project or _NIL,
+            "vm-project-id": self.project or NIL,
             "mac-address": self.mac,
             "system-name": self.netdev,
             "type": int(self.type),

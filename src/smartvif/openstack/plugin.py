@@ -155,8 +155,6 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
 
     def _forwarder(self) -> Engine | None:
         """The virtio forwarder, if there is one."""
-        from smartvif.openstack.privileged_netns import ForwarderLinks
-
         options = self.options
         if options.forwarder_daemon:
             from smartvif.drivers.virtio_forwarder import VirtioForwarder
@@ -168,6 +166,8 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
             return VirtioForwarderEngine(client)
         if not (options.forwarder_database and options.forwarder_netns):
             return None
+        from smartvif.openstack.privileged_netns import ForwarderLinks
+
         switch = OpenVSwitch(Ovsdb(options.forwarder_database), timeout=options.forwarder_timeout)
         inside = partial(ForwarderLinks, self.GROUP)
         return Forwarder(switch, netns=options.forwarder_netns, inside=inside)
