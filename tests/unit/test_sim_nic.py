@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from smartvif.host import facts
+from smartvif.host.facts import EswitchMode
 from smartvif.model import checks
 from smartvif.model.errors import Failed, Invalid
 from smartvif.model.pci import PciAddress
@@ -25,7 +27,21 @@ def test_parse(pfs: int, vfs: int) -> None:
     assert nic.NicLayout.parse(f"{pfs}x{vfs}") == nic.NicLayout(pfs=pfs, vfs=vfs)
 
 
-@pytest.mark.parametrize("text", ["", "4", "x", "0x4", "9x1", "1x257", "1x2x3", "1x-1", "1x8\n"])
+def test_legacy_mode() -> None:
+    """The last PFs of a layout can be in legacy mode."""
+    layout = nic.NicLayout.parse("3x2,legacy=2")
+    assert layout == nic.NicLayout(pfs=3, vfs=2, legacy=2)
+    assert [layout.is_legacy(pf) for pf in range(3)] == [False, True, True]
+    assert not nic.NicLayout.parse("1x2").is_legacy(0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "4", "x", "0x4", "9x1", "1x257", "1x2x3", "1x-1", "1x8\n"),
+        *("2x2,legacy=3", "2x2,legacy", "2x2,legacy=-1", "2x2,modern=1", "2x2,"),
+    ],
+)
 def test_no_layout(text: str) -> None:
     """What no card can be is refused."""
     with pytest.raises(Invalid):
@@ -125,3 +141,13 @@ def test_directory_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Failed, match="Not a directory"):
         write_sysfs(nic.NicLayout(pfs=1, vfs=1), tmp_path / "file/sys")
+
+
+def test_tree_of_legacy_mode(tmp_path: Path) -> None:
+    """A PF in legacy mode shows no switch and no representors; its VFs are as any."""
+    write_sysfs(nic.NicLayout(pfs=2, vfs=2, legacy=1), tmp_path)
+    modern, legacy = facts.pfs(tmp_path)
+    assert (modern.eswitch, legacy.eswitch) == (EswitchMode.SWITCHDEV, EswitchMode.LEGACY)
+    assert [vf.netdev for vf in legacy.vfs] == ["p1v0", "p1v1"]
+    shown = sorted(path.name for path in (tmp_path / "class/net").iterdir())
+    assert shown == ["lo", "p0", "p0r0", "p0r1", "p0v0", "p0v1", "p1", "p1v0", "p1v1"]

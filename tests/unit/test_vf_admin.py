@@ -87,7 +87,7 @@ class Kernel:
         if command == "get":
             if asked["ifname"] != "pf0":
                 raise NetlinkError(errno.ENODEV)
-            read = ifinfmsg(self._answer if asked.get("ext_mask") == 1 else answer())
+            read = ifinfmsg(self._answer if asked.get("ext_mask") == 9 else answer())
             read.decode()
             return [read]
         refused = self._refusing.keys() & asked["vf"].keys()

@@ -16,7 +16,11 @@ from smartvif.model.errors import Failed
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     nic = click.option(
-        "--nic", default="1x8", show_default=True, metavar="PFSxVFS", help="The SmartNIC's size."
+        "--nic",
+        default="1x8",
+        show_default=True,
+        metavar="PFSxVFS",
+        help="The SmartNIC's size; with ',legacy=N' its last N PFs are in legacy mode.",
     )
     guests = click.option(
         "--guests", default=0, show_default=True, type=click.IntRange(0, 16), help="Machines."

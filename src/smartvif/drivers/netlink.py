@@ -27,7 +27,9 @@ _INGRESS = 0xFFFF0000  # TC_H_INGRESS, include/uapi/linux/pkt_sched.h
 _NO_QDISC = frozenset({errno.ENOENT, errno.EINVAL, errno.ENODEV})
 _NOT_ALLOWED = frozenset({errno.EPERM, errno.EACCES})
 _IFF_TAP = 2  # include/uapi/linux/if_tun.h
-_WITH_VFS = 1  # RTEXT_FILTER_VF, include/uapi/linux/rtnetlink.h
+# include/uapi/linux/rtnetlink.h: RTEXT_FILTER_VF, RTEXT_FILTER_SKIP_STATS. With counters the VFs
+# of a large card do not fit into the 65535 bytes of an attribute, and the list comes broken.
+_WITH_VFS = 1 | 8
 _NOBODYS_MAC = "02:00:00:00:00:00"  # locally administered (IEEE 802, 8.4)
 
 

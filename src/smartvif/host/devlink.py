@@ -6,7 +6,7 @@ that does not register with it, and a missing privilege are all "cannot tell", n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,7 +16,7 @@ from smartvif.host.port_name import PortKind, PortName
 from smartvif.model.pci import PciAddress
 
 # include/uapi/linux/devlink.h, enum devlink_command
-_ESWITCH_GET, _PORT_GET = 29, 5
+_ESWITCH_GET, _PORT_GET, _RATE_GET = 29, 5, 74
 # ... enum devlink_attr: the few that are needed. pyroute2's own list ends before PORT_EXTERNAL,
 # without which the port of another host's VF looks like a local one's.
 _ATTRIBUTES = (
@@ -31,6 +31,7 @@ _ATTRIBUTES = (
     (149, "PORT_EXTERNAL", "uint8"),
     (150, "PORT_CONTROLLER_NUMBER", "uint32"),
     (164, "PORT_PCI_SF_NUMBER", "uint32"),
+    (165, "RATE_TYPE", "uint16"),
 )
 # ... enum devlink_port_flavour, with the attribute that has the port's number
 _FLAVOURS = {
@@ -42,6 +43,7 @@ _FLAVOURS = {
 _FUNCTIONS = {PortKind.PF, PortKind.VF, PortKind.SF}
 # ... enum devlink_eswitch_mode
 _MODES = {0: EswitchMode.LEGACY, 1: EswitchMode.SWITCHDEV}
+_RATE_LEAF = 0  # ... enum devlink_rate_type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,27 @@ def eswitch_mode(pf: PciAddress) -> EswitchMode:
     return next((mode for mode in modes if mode is not None), EswitchMode.UNKNOWN)
 
 
+def limits_rates(pf: PciAddress) -> bool:
+    """Whether the driver of ``pf`` says that it limits what single functions send.
+
+    It does by a "leaf" for each of them (Documentation/networking/devlink/devlink-port.rst, "Rate
+    object management"). Drivers make them in switchdev mode only, so False is not a no. From Linux
+    6.6 on nothing is read of other PFs, and reading ends with the first leaf.
+    """
+
+    def is_one(message: Mapping[str, Any]) -> bool:
+        return is_rate_leaf(to_attributes(message), pf)
+
+    answers = _ask(_RATE_GET, dump=True, until=is_one, BUS_NAME="pci", DEV_NAME=str(pf))
+    return any(is_rate_leaf(attributes, pf) for attributes in answers)
+
+
+def is_rate_leaf(attributes: Mapping[str, Any], pf: PciAddress) -> bool:
+    """Whether a message is of one function of ``pf`` whose rate can be limited."""
+    device = attributes.get("BUS_NAME"), attributes.get("DEV_NAME")
+    return device == ("pci", str(pf)) and attributes.get("RATE_TYPE") == _RATE_LEAF
+
+
 def to_port(attributes: Mapping[str, Any]) -> DevlinkPort | None:
     """A port from the attributes of its message; None if it is not PCI's or has no interface."""
     netdev, device = attributes.get("PORT_NETDEV_NAME"), attributes.get("DEV_NAME")
@@ -94,7 +117,14 @@ def to_attributes(message: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in message["attrs"] if name != "UNKNOWN"}
 
 
-def _ask(command: int, *, dump: bool = False, **attributes: str) -> Iterator[Mapping[str, Any]]:
+def _ask(
+    command: int,
+    *,
+    dump: bool = False,
+    until: Callable[[Mapping[str, Any]], bool] | None = None,
+    **attributes: str,
+) -> Iterator[Mapping[str, Any]]:
+    """The answers to a question; of a dump those up to the piece with one that is ``until``."""
     from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST
     from pyroute2.netlink.exceptions import NetlinkError
     from pyroute2.netlink.generic import GenericNetlinkSocket
@@ -107,7 +137,7 @@ def _ask(command: int, *, dump: bool = False, **attributes: str) -> Iterator[Map
         with GenericNetlinkSocket() as socket:
             socket.asyncore.module_err_level = "debug"  # absence is an answer, not a fault
             socket.bind("devlink", message_class())
-            answers = list(socket.nlm_request(message, msg_type=socket.prid, msg_flags=flags))
+            answers = list(socket.nlm_request(message, socket.prid, flags, until))
     except (NetlinkError, OSError):
         return iter(())
     return map(to_attributes, answers)

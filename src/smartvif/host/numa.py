@@ -32,6 +32,22 @@ def nodes(root: Path = SYSFS) -> dict[int, frozenset[int]]:
     return found
 
 
+def sockets(root: Path = SYSFS) -> dict[int, int]:
+    """The socket of each NUMA node, by the number of either; nodes without processors have none.
+
+    Documentation/ABI/stable/sysfs-devices-system-cpu, physical_package_id. A node is never in two
+    sockets, so its first processor tells.
+    """
+    found = {}
+    for node, cpus in nodes(root).items():
+        topology = f"{root}/devices/system/cpu/cpu{min(cpus, default=None)}/topology"
+        socket = attribute.number(f"{topology}/physical_package_id")
+        # -1 is one that is not known (include/linux/topology.h).
+        if socket is not None and socket >= 0:
+            found[node] = socket
+    return found
+
+
 def huge_pages(root: Path = SYSFS) -> HugePages:
     """The host's huge pages."""
     folder = f"{root}/kernel/mm/hugepages"

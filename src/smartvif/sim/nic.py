@@ -4,8 +4,10 @@ The inside of the card is a network namespace. A VF and its representor are each
 pair whose other end is in there, and a filter of tc-u32(8) at each inner end sends what comes in to
 the other one. So what goes into the VF comes out of its representor and back, as on a card in
 switchdev mode that has no flow for it; the flows are put ahead of these filters by ``sim.eswitch``.
-The uplink is a veth pair too; its far end is the wire. The sysfs tree that names the outer ends is
-written by ``sim.sysfs``.
+The uplink is a veth pair too; its far end is the wire. A PF in legacy mode has no representors: in
+its place there is a bridge inside, with the inner ends of the uplink, the wire and all VFs, because
+such a card switches by MAC address. The sysfs tree that names the outer ends is written by
+``sim.sysfs``.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import TypeVar
 
 from smartvif.model.errors import Failed, Invalid
@@ -39,13 +42,14 @@ _PF_BUS, _FIRST_VF_BUS = 0x03, 0x04
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NicLayout:
-    """How many PFs a card has, and how many VFs each of them.
+    """How many PFs a card has, how many VFs each of them; the last ``legacy`` are in legacy mode.
 
     Raises: Invalid, unless 1 to 8 PFs and 0 to 256 VFs.
     """
 
     pfs: int
     vfs: int
+    legacy: int = 0
 
     def __post_init__(self) -> None:
         if not (1 <= self.pfs <= MOST_PFS and 0 <= self.vfs <= MOST_VFS):
@@ -53,17 +57,29 @@ class NicLayout:
                 f"a simulated SmartNIC cannot have {self.pfs} PFs with {self.vfs} VFs each",
                 hint=f"1 to {MOST_PFS} PFs and 0 to {MOST_VFS} VFs each",
             )
+        if not 0 <= self.legacy <= self.pfs:
+            raise Invalid(
+                f"{self.legacy} of {self.pfs} PFs cannot be in legacy mode",
+                hint=f"0 to {self.pfs} can",
+            )
 
     @classmethod
     def parse(cls, text: str) -> NicLayout:
-        """Read ``4x256``: four PFs with 256 VFs each.
+        """Read ``4x256``: four PFs with 256 VFs each; or ``4x256,legacy=1``: one in legacy mode.
 
         Raises: Invalid.
         """
-        match = re.fullmatch(r"([0-9]{1,3})x([0-9]{1,3})", text)
+        match = re.fullmatch(r"([0-9]{1,3})x([0-9]{1,3})(?:,legacy=([0-9]))?", text)
         if match is None:
-            raise Invalid(f"'{text}' is not a card", hint="write PFs x VFs of each, like 2x8")
-        return cls(pfs=int(match[1]), vfs=int(match[2]))
+            raise Invalid(
+                f"'{text}' is not a card",
+                hint="write PFs x VFs of each, like 2x8, or 2x8,legacy=1 with one in legacy mode",
+            )
+        return cls(pfs=int(match[1]), vfs=int(match[2]), legacy=int(match[3] or 0))
+
+    def is_legacy(self, pf: int) -> bool:
+        """Whether a PF is in legacy mode."""
+        return pf >= self.pfs - self.legacy
 
     def functions(self) -> Iterator[tuple[int, int]]:
         """The PF number and the VF number of every VF."""
@@ -125,9 +141,13 @@ def create(layout: NicLayout) -> None:
     Raises: Failed, in the kernel's words, or if one of the names is taken. What is made by then
     goes with the namespaces.
     """
-    pairs = [(uplink(pf), wire(pf)) for pf in range(layout.pfs)]
-    ports = [(vf_netdev(pf, vf), representor(pf, vf)) for pf, vf in layout.functions()]
-    taken = _present().keys() & {name for pair in pairs + ports for name in pair}
+    legacy = [pf for pf in range(layout.pfs) if layout.is_legacy(pf)]
+    pairs = [(uplink(pf), wire(pf)) for pf in range(layout.pfs) if pf not in legacy]
+    ports = [
+        (vf_netdev(*key), representor(*key)) for key in layout.functions() if key[0] not in legacy
+    ]
+    bridges = {f"veb{pf}": _bridged(pf, layout.vfs) for pf in legacy}
+    taken = _present().keys() & set(chain(*pairs, *ports, *bridges.values()))
     if taken:
         raise Failed(
             f"{min(taken)} is there already",
@@ -139,6 +159,7 @@ def create(layout: NicLayout) -> None:
     _do({one: rtnetlink.veth(_outer(one), _outer(other)) for one, other in pairs})
     with open("/proc/self/ns/net", "rb") as here:
         netns.inside(NETNS, partial(_make_ports, ports, here.fileno()))
+        netns.inside(NETNS, partial(_make_bridges, bridges, here.fileno()))
 
 
 def _make_inside() -> None:
@@ -173,6 +194,24 @@ def _make_ports(ports: list[tuple[str, str]], outside: int) -> None:
         for one, other in both
     }
     _do(misses)
+
+
+def _bridged(pf: int, vfs: int) -> list[str]:
+    """What the switch of a PF in legacy mode joins."""
+    return [uplink(pf), wire(pf), *(vf_netdev(pf, vf) for vf in range(vfs))]
+
+
+def _make_bridges(bridges: dict[str, list[str]], outside: int) -> None:
+    """From the inside, make bridges, and the interfaces whose inner ends are their ports."""
+    bare = {name: rtnetlink.end(name, mtu=_LARGEST_MTU, up=True) for name in bridges}
+    _do({name: rtnetlink.bridge(end) for name, end in bare.items()})
+    index = _present()
+    links = {}
+    for bridge, names in bridges.items():
+        for name in names:
+            inner = rtnetlink.end(name, mtu=_LARGEST_MTU, bridge=index[bridge], up=True)
+            links[name] = rtnetlink.veth(inner, _outer(name, netns=outside))
+    _do(links)
 
 
 def _do(requests: dict[str, bytes]) -> None:

@@ -84,14 +84,32 @@ def veth(near: bytes, far: bytes) -> bytes:
     return _request(_NEWLINK, near + _attribute(18, kind + data), _CREATE | _EXCL)
 
 
-def end(name: str, *, mtu: int, mac: str = "", netns: int | None = None, up: bool = False) -> bytes:
-    """One end of a pair. ``netns`` is an open file; without it the end is where the socket is."""
+def bridge(end: bytes) -> bytes:
+    """Make a switch that learns MAC addresses."""
+    return _request(_NEWLINK, end + _attribute(18, _attribute(1, b"bridge\0")), _CREATE | _EXCL)
+
+
+def end(
+    name: str,
+    *,
+    mtu: int,
+    mac: str = "",
+    netns: int | None = None,
+    bridge: int | None = None,
+    up: bool = False,
+) -> bytes:
+    """One end of a pair. ``netns`` is an open file; without it the end is where the socket is.
+
+    ``bridge`` is the ifindex of the one that it is a port of.
+    """
     found = _LINK.pack(0, 0, 0, _UP if up else 0, _UP if up else 0)
     found += _attribute(3, name.encode() + b"\0") + _attribute(4, struct.pack("=I", mtu))
     if mac:
         found += _attribute(1, bytes.fromhex(mac.replace(":", "")))
     if netns is not None:
         found += _attribute(28, struct.pack("=I", netns))
+    if bridge is not None:
+        found += _attribute(10, struct.pack("=I", bridge))  # IFLA_MASTER
     return found
 
 

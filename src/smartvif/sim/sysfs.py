@@ -22,6 +22,7 @@ PF_DRIVER, VF_DRIVER, VFIO_DRIVER = facts.SIMULATED_PF_DRIVER, "smartvif_sim_vf"
 VENDOR, PF_DEVICE, VF_DEVICE = "fff0", "5350", "5356"
 
 _BUS = "devices/pci0000:00"
+_SPEED = "10000"  # Mbit/s, what the kernel says of a veth (drivers/net/veth.c)
 
 
 def write_sysfs(layout: nic.NicLayout, root: Path) -> None:
@@ -62,11 +63,12 @@ class _Tree:
             os.makedirs(f"{self._root}/bus/pci/drivers/{driver}")
         self._loopback()
         for pf in range(layout.pfs):
-            self._pf(pf, layout.vfs)
+            switch = {} if layout.is_legacy(pf) else {"phys_switch_id": switch_id(pf)}
+            self._pf(pf, layout.vfs, switch)
             for vf in range(layout.vfs):
-                self._vf(pf, vf)
+                self._vf(pf, vf, switch)
 
-    def _pf(self, pf: int, vfs: int) -> None:
+    def _pf(self, pf: int, vfs: int, switch: dict[str, str]) -> None:
         address = str(nic.pf_address(pf))
         folder = self._function(address, pf, PF_DEVICE, PF_DRIVER)
         offset = facts.routing_id(nic.vf_address(pf, 0)) - facts.routing_id(nic.pf_address(pf))
@@ -81,21 +83,18 @@ class _Tree:
         )
         for vf in range(vfs):
             self._link(f"../{nic.vf_address(pf, vf)}", f"{folder}/virtfn{vf}")
-        self._netdev(address, nic.uplink(pf), phys_switch_id=switch_id(pf), phys_port_name=f"p{pf}")
+        self._netdev(address, nic.uplink(pf), **switch, phys_port_name=f"p{pf}", speed=_SPEED)
 
-    def _vf(self, pf: int, vf: int) -> None:
+    def _vf(self, pf: int, vf: int, switch: dict[str, str]) -> None:
         address, parent = str(nic.vf_address(pf, vf)), str(nic.pf_address(pf))
         folder = self._function(address, pf, VF_DEVICE, VF_DRIVER)
         self._link(f"../{parent}", f"{folder}/physfn")
         # A VF's own interface is no port of the switch and has neither name nor id in it.
         self._netdev(address, nic.vf_netdev(pf, vf))
-        # mlx5, nfp and bnxt put a representor below its PF.
-        self._netdev(
-            parent,
-            nic.representor(pf, vf),
-            phys_switch_id=switch_id(pf),
-            phys_port_name=f"pf{pf}vf{vf}",
-        )
+        if switch:
+            # mlx5, nfp and bnxt put a representor below its PF.
+            name = nic.representor(pf, vf)
+            self._netdev(parent, name, **switch, phys_port_name=f"pf{pf}vf{vf}")
 
     def _function(self, address: str, pf: int, device: str, driver: str) -> str:
         """A PCI function, alone in its IOMMU group; the PFs take turns on two NUMA nodes."""
@@ -124,7 +123,8 @@ class _Tree:
 
     def _netdev(self, address: str, name: str, **phys: str) -> None:
         folder = f"{_BUS}/{address}/net/{name}"
-        os.mkdir(f"{self._root}/{folder}")
+        for part in ("", "/queues", "/queues/rx-0", "/queues/tx-0"):
+            os.mkdir(f"{self._root}/{folder}{part}")
         self._files(
             folder,
             address=nic.mac(name),
