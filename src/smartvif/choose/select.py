@@ -1,99 +1,206 @@
-"""Which VF a port gets. Pure."""
+"""Which device each port of a machine gets, and why not another. Pure.
+
+A machine's ports are looked at together: a device that only one of them can use is not given to
+another one, as it is where each port takes the first that fits.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
 
-from smartvif.host.facts import EswitchMode, Pf, Vf
-from smartvif.model.errors import NotFound, Refused
+from smartvif.choose.engine import Choice
+from smartvif.choose.pool import ANYWHERE, Guest, Pool, unfit
+from smartvif.choose.request import DeviceRequest, DeviceType
 from smartvif.model.pci import PciAddress
 
-_VFIO = "vfio-pci"
-_ALLOW_LIST = "[pci] device_spec"
+_WHOLE = 1 << 16  # more than the 65535 VFs that PCI SIG SR-IOV lets a PF have
+
+
+class Policy(StrEnum):
+    """Which of several PFs: the one with the smallest share of its devices in use, or largest."""
+
+    SPREAD = "spread"
+    PACK = "pack"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """``choices`` are in the order of the requests, of those that need a device.
+
+    ``problem`` says why there are none. ``reasons`` has for each such request why each pool would
+    not do, None where it would. ``policy`` and ``guest`` are what it was chosen by.
+    """
+
+    choices: tuple[Choice, ...]
+    problem: str | None
+    requests: tuple[DeviceRequest, ...]
+    pools: tuple[Pool, ...]
+    reasons: tuple[tuple[str | None, ...], ...]
+    policy: Policy
+    guest: Guest
 
 
 def select(
-    pfs: Sequence[Pf],
-    taken: Mapping[PciAddress, str],
+    pools: Sequence[Pool],
+    requests: Sequence[DeviceRequest],
     *,
-    pf: str | None = None,
-    vf: PciAddress | None = None,
-    allowed: Container[PciAddress] | None = None,
-) -> Vf:
-    """The VF asked for, or the first free one that the switch can reach.
+    policy: Policy = Policy.SPREAD,
+    guest: Guest = ANYWHERE,
+) -> Selection:
+    """Choose a pool of one host for every request, or for none.
 
-    ``taken`` says by whom a VF is used; ``pf`` limits the choice to one PF, given by its address
-    or its netdev. ``allowed`` are the VFs of the allow-list; None: there is no such list.
-    Raises: NotFound (no such PF or VF, none free or allowed), Refused (the VF asked for is not free
-    or not allowed).
+    The best is the one without a drawback, near the guest, and by the ``policy``; then the PF with
+    the lowest address, and of its devices those that can least.
     """
-    among = [each for each in pfs if pf is None or _is_called(each, pf)]
-    if not among:
-        known = ", ".join(f"{each.address} ({each.netdev or 'no netdev'})" for each in pfs)
-        what = "there is no PF with VFs" if pf is None else f"there is no PF '{pf}'"
-        raise NotFound(what, where="SmartNICs", hint=f"PFs: {known or 'none'}")
-    candidates = [(each, owner) for owner in among for each in owner.vfs]
-    if vf is not None:
-        return _asked_for(vf, candidates, taken, pf, allowed)
-    if allowed is not None and candidates:
-        every = len(candidates)
-        candidates = [each for each in candidates if each[0].address in allowed]
-        if not candidates:
-            raise NotFound(
-                f"none of {every} VFs is allowed",
-                where=_ALLOW_LIST,
-                hint="smartvif device-spec --check says why",
-            )
-    reasons = []
-    for candidate, owner in candidates:
-        reason = _unfit(candidate, owner, taken)
-        if reason is None:
-            return candidate
-        reasons.append(f"{candidate.address}: {reason}")
-    raise NotFound(
-        f"no VF is free among {len(candidates)}",
-        where="SmartNICs",
-        hint="; ".join(reasons[:4]) or "make VFs by writing their number to sriov_numvfs",
+    wanted = tuple(request for request in requests if request.device is not None)
+    reasons = tuple(tuple(_reason(pool, request, guest) for pool in pools) for request in wanted)
+    search = _Search(pools, wanted, reasons, policy, guest)
+    found = search.run()
+    choices = (
+        ()
+        if found is None
+        else tuple(
+            Choice(request=request, pool=pools[index])
+            for request, index in zip(wanted, found, strict=True)
+        )
+    )
+    return Selection(
+        choices=choices,
+        problem=_problem(wanted, reasons) if found is None else None,
+        requests=wanted,
+        pools=tuple(pools),
+        reasons=reasons,
+        policy=policy,
+        guest=guest,
     )
 
 
-def _asked_for(
-    vf: PciAddress,
-    candidates: list[tuple[Vf, Pf]],
-    taken: Mapping[PciAddress, str],
-    pf: str | None,
-    allowed: Container[PciAddress] | None,
-) -> Vf:
-    for candidate, owner in candidates:
-        if candidate.address == vf:
-            if allowed is not None and vf not in allowed:
-                raise Refused(
-                    f"VF {vf} is not allowed",
-                    where=_ALLOW_LIST,
-                    hint="smartvif device-spec --check says why",
-                )
-            reason = _unfit(candidate, owner, taken)
-            if reason is not None:
-                raise Refused(
-                    f"VF {vf} cannot be used: {reason}",
-                    where="SmartNICs",
-                    hint="smartvif nic list shows what is free",
-                )
-            return candidate
-    what = f"there is no VF {vf}" if pf is None else f"PF '{pf}' has no VF {vf}"
-    raise NotFound(what, where="SmartNICs", hint="see: smartvif nic list")
+class Rank(NamedTuple):
+    """What makes a pool better than another; the least is the best."""
+
+    has_drawback: bool
+    is_far: bool
+    share: float
+    pf: PciAddress
+    traits: int
+    functions: tuple[PciAddress, ...]
 
 
-def _is_called(pf: Pf, name: str) -> bool:
-    # An address may be written in either case; the name of a netdev may not.
-    return name == pf.netdev or name.lower() == str(pf.address)
+def rank(pool: Pool, used: int, policy: Policy, guest: Guest) -> Rank:
+    """How good a pool is of which ``used`` more are in use than it says."""
+    share = 1 - (pool.free - used) / pool.total
+    return Rank(
+        pool.drawback is not None,
+        not guest.is_near(pool.numa_node),
+        share if policy is Policy.SPREAD else -share,
+        pool.pf,
+        len(pool.traits),
+        pool.functions[:1],
+    )
 
 
-def _unfit(vf: Vf, pf: Pf, taken: Mapping[PciAddress, str]) -> str | None:
-    if vf.address in taken:
-        return f"in use by {taken[vf.address]}"
-    if pf.eswitch is not EswitchMode.SWITCHDEV:
-        return f"the eswitch of {pf.address} is in mode {pf.eswitch}, not switchdev"
-    if vf.driver == _VFIO:
-        return f"bound to {_VFIO}: something else has passed it to a guest"
-    return None
+def _reason(pool: Pool, request: DeviceRequest, guest: Guest) -> str | None:
+    reason = unfit(pool, request, guest)
+    if reason is not None or request.vf is None:
+        return reason or (None if pool.free > 0 else "none of it is free")
+    if request.vf in pool.functions:
+        return None
+    return pool.held.get(request.vf, f"{request.vf} is not one of it")
+
+
+def _problem(requests: Sequence[DeviceRequest], reasons: Sequence[Sequence[str | None]]) -> str:
+    for request, pools in zip(requests, reasons, strict=True):
+        if None not in pools:
+            return f"there is no {request.device} for port {request.id}"
+    return f"there are devices for each of {len(requests)} ports, but not for all together"
+
+
+class _Search:
+    """Depth first, over the pools in the order of their rank; the narrowest request goes first.
+
+    It looks at every way if need be, so it finds one if there is one. What has failed is not
+    tried again from the same state.
+    """
+
+    def __init__(
+        self,
+        pools: Sequence[Pool],
+        requests: Sequence[DeviceRequest],
+        reasons: Sequence[Sequence[str | None]],
+        policy: Policy,
+        guest: Guest,
+    ) -> None:
+        self._pools = pools
+        self._requests = requests
+        self._policy = policy
+        self._guest = guest
+        self._fitting = [
+            [index for index, reason in enumerate(each) if reason is None] for each in reasons
+        ]
+        self._order = sorted(
+            range(len(requests)),
+            key=lambda n: (len(self._fitting[n]), -requests[n].min_rate),
+        )
+        numbers = {pool.pf: number for number, pool in enumerate(pools)}
+        self._pf = [numbers[pool.pf] for pool in pools]  # of each pool
+        self._used = [0] * len(pools)
+        self._promised = [0] * len(pools)  # of each PF
+        self._parts = [0] * len(pools)  # of each PF, how many are given away
+        self._failed: set[Hashable] = set()
+        self._found = [0] * len(requests)
+
+    def run(self) -> list[int] | None:
+        """The index of a pool for each request."""
+        named = [request.vf for request in self._requests if request.vf is not None]
+        return self._found if len(named) == len(set(named)) and self._place(0) else None
+
+    def _place(self, depth: int) -> bool:
+        if depth == len(self._order):
+            return True
+        if self._failed and self._state(depth) in self._failed:
+            return False
+        number = self._order[depth]
+        rate = self._requests[number].min_rate
+        for index in sorted(self._fitting[number], key=self._rank):
+            if self._has_room(index, rate):
+                self._found[number] = index
+                self._take(index, rate, 1)
+                if self._place(depth + 1):
+                    return True
+                self._take(index, rate, -1)
+        self._failed.add(self._state(depth))
+        return False
+
+    def _state(self, depth: int) -> Hashable:
+        """What is left of the PFs. Which of those that are alike is which does not matter."""
+        left: dict[int, list[Hashable]] = {}
+        for index, pf in enumerate(self._pf):
+            pool, users = self._pools[index], tuple(index in each for each in self._fitting)
+            rate = (pool.rate or 0) - self._promised[pf]
+            left.setdefault(pf, [self._parts[pf]]).append(
+                (users, pool.free - self._used[index], rate)
+            )
+        return depth, frozenset(Counter(map(tuple, left.values())).items())
+
+    def _rank(self, index: int) -> Rank:
+        return rank(self._pools[index], self._used[index], self._policy, self._guest)
+
+    def _has_room(self, index: int, rate: int) -> bool:
+        """A PF goes as a whole, or its VFs one by one; its speed is promised once."""
+        pool, pf = self._pools[index], self._pf[index]
+        if pool.free <= self._used[index] or self._parts[pf] >= _WHOLE:
+            return False
+        if pool.device is DeviceType.PF and self._parts[pf]:
+            return False
+        return not rate or self._promised[pf] + rate <= (pool.rate or 0)
+
+    def _take(self, index: int, rate: int, count: int) -> None:
+        pf = self._pf[index]
+        self._used[index] += count
+        self._promised[pf] += rate * count
+        whole = self._pools[index].device is DeviceType.PF
+        self._parts[pf] += count * (_WHOLE if whole else 1)

@@ -53,7 +53,9 @@ class Port:
     """One port as a user or Neutron asks for it. ``pci_slot`` is the VF, once one is claimed.
 
     ``fixed_ips`` are its addresses, of both IP versions. ``trusted`` lets the guest change its
-    VF's MAC address and receive what is not for it.
+    VF's MAC address and receive what is not for it. ``capabilities`` are the traits that its
+    device must have, ``min_rate`` is promised to it, in kbit/s, and ``numa_policy`` is Nova's:
+    required, socket, legacy or preferred.
     """
 
     id: str
@@ -63,6 +65,9 @@ class Port:
     pci_slot: str | None = None
     fixed_ips: tuple[str, ...] = ()
     trusted: bool = False
+    capabilities: frozenset[str] = frozenset()
+    min_rate: int = 0
+    numa_policy: str = "preferred"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
