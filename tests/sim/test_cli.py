@@ -22,7 +22,7 @@ MAC = "52:54:00:00:00:aa"
 
 PORT_KEYS = {
     *("id", "vf", "vif_type", "vm", "mode", "switch", "bridge", "mac", "vlan", "mtu", "pf"),
-    *("network", "switch_port", "socket", "simulated"),
+    *("network", "switch_port", "socket", "simulated", "needs"),
 }
 STATE_KEYS = {"status", "working", "link_up", "health"}
 SHOW_KEYS = {"ovs", "vrouter", "guest", "relay", "relay_statistics", "steps"}

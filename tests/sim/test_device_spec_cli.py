@@ -11,6 +11,7 @@ from smartvif.choose import nova_conf
 from smartvif.sim.host import BRIDGE, CONFIG
 from smartvif.sim.testing import on_simulated_host
 
+ASK = ("attach", "--vm", "vm1", "--mode", "direct", "--bridge", BRIDGE)
 FIRST_PF = '{"vendor_id": "fff0", "product_id": "5356", "address": "0000:03:00.0"}'
 ENTRY_KEYS = {"where", "spec", "matches"}
 DEVICE_KEYS = {
@@ -110,20 +111,22 @@ def test_a_host_without_vfs() -> None:
 def test_attach_obeys_our_list() -> None:
     """Only VFs of the configured list are given to machines; a wrong list stops everything."""
     guests().wait_ready("vm1")
-    configure(f"'{FIRST_PF.replace('03:00.0', '03:00.1')}'")
+    second = FIRST_PF.replace("03:00.0", "03:00.1")
+    configure(f"'{second}'")
+    refused(smartvif(*ASK), 1, "none of 4 VFs would do")  # it does not say that it is for tunnels
+    configure(f"""'{second.replace("}", ', "physical_network": null}')}'""")
     found = document("device-spec", "--check")
     assert (found["source"], found["entries"][0]["where"]) == (None, "[pci] device_spec 1")
     port = attach("vm1", "direct")
     assert port["vf"] == "0000:05:00.0"
 
-    ask = ("attach", "--vm", "vm1", "--mode", "direct", "--bridge", BRIDGE)
-    refused(smartvif(*ask, "--vf", "0000:04:00.0"), 4, "VF 0000:04:00.0 is not allowed")
-    refused(smartvif(*ask, "--pf", "p0"), 1, "none of 2 VFs is allowed")
+    refused(smartvif(*ASK, "--vf", "0000:04:00.0"), 4, "device_spec does not allow it")
+    refused(smartvif(*ASK, "--pf", "p0"), 1, "none of 2 VFs would do")
     configure("{ vendor_id = '8086' }")
-    refused(smartvif(*ask), 1, "none of 4 VFs is allowed")
+    refused(smartvif(*ASK), 1, "none of 4 VFs would do")
     document("device-spec", "--check", code=1)
     path = configure("{ vendor = '8086' }")
-    wrong = smartvif(*ask)
+    wrong = smartvif(*ASK)
     refused(wrong, 2, "unknown key: 'vendor'")
     assert wrong.err.startswith(f"error: {path}, [pci] device_spec 1: ")
     configure("")

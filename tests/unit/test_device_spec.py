@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,9 @@ from smartvif.choose import nova_conf
 from smartvif.choose.device_address import address_spec, exactly
 from smartvif.choose.device_match import judge, warnings
 from smartvif.choose.device_spec import DeviceSpec, parse
-from smartvif.choose.select import select
 from smartvif.host import facts, pci_devices, vpd
 from smartvif.host.pci_devices import Device
-from smartvif.model.errors import Invalid, NotFound, Refused
+from smartvif.model.errors import Invalid, NotFound
 from smartvif.model.pci import PciAddress
 from smartvif.sim import sysfs
 from smartvif.sim.nic import NicLayout
@@ -420,27 +418,6 @@ def test_nothing_to_write(tmp_path: Path) -> None:
     assert caught.value.hint == "PFs: none"
 
 
-def test_a_vf_that_is_not_allowed(tmp_path: Path) -> None:
-    """A VF outside the list is never chosen, and refused where it is asked for."""
-    sysfs.write_sysfs(NicLayout(pfs=2, vfs=2), tmp_path)
-    pfs = facts.pfs(tmp_path)
-    first, second = pfs[0].vfs[0].address, pfs[0].vfs[1].address
-    assert select(pfs, {}).address == first
-    assert select(pfs, {}, allowed={second}).address == second
-    assert select(pfs, {}, vf=second, allowed={second}).address == second
-    with pytest.raises(Refused, match=f"VF {first} is not allowed") as refused:
-        select(pfs, {}, vf=first, allowed={second})
-    for pf, allowed in ((None, frozenset()), ("p1", {first})):
-        with pytest.raises(NotFound, match=r"none of \d VFs is allowed") as caught:
-            select(pfs, {}, pf=pf, allowed=allowed)
-        assert caught.value.where == refused.value.where == "[pci] device_spec"
-        assert "smartvif device-spec --check" in caught.value.hint
-    with pytest.raises(NotFound, match="no VF is free among 1"):
-        select(pfs, {second: "port a"}, allowed={second})
-    with pytest.raises(NotFound, match="no VF is free among 0"):
-        select([replace(pfs[0], vfs=())], {}, allowed=set())
-
-
 def test_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry of our configuration is a table or JSON, and a wrong one is said with its number."""
     path = tmp_path / "smartvif.toml"
@@ -460,4 +437,4 @@ def test_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(Invalid, match=re.escape(what)) as caught:
             settings.load()
         assert caught.value.where == where
-    assert allow_list.allowed(()) is None
+    assert allow_list.rules(()) is None

@@ -48,10 +48,10 @@ class JournalMachine(RuleBasedStateMachine):
         self.journals = [Journal(self.directory) for _ in range(3)]
         self.records: dict[str, tuple[PortStatus, str | None, dict[str, Any]]] = {}
         self.steps: dict[str, dict[int, tuple[Step, Found, bool]]] = {}
-        self.held: dict[str, contextlib.ExitStack] = {}
+        self.held: dict[str, tuple[int, contextlib.ExitStack]] = {}
 
     def teardown(self) -> None:
-        for lock in self.held.values():
+        for _, lock in self.held.values():
             lock.close()
         assert list((self.directory / "locks").iterdir()) == []
         for journal in self.journals:
@@ -107,24 +107,29 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule(by=JOURNALS, port=PORTS)
     def lock(self, by: int, port: str) -> None:
-        """A lock is given to one at a time, whichever journal it is asked of."""
+        """A lock is given to one journal at a time, which in a thread may take it again."""
         lock = contextlib.ExitStack()
         held = lock.enter_context(self.journals[by].locked(port, wait=False))
-        assert held == (port not in self.held)
-        if held:
-            self.held[port] = lock
+        holder = self.held[port][0] if port in self.held else by
+        assert held == (holder == by)
+        if port in self.held:
+            lock.close()
+        else:
+            self.held[port] = by, lock
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
     def unlock(self, data: st.DataObject) -> None:
         """A lock that is given back can be had again."""
-        self.held.pop(data.draw(st.sampled_from(sorted(self.held)))).close()
+        self.held.pop(data.draw(st.sampled_from(sorted(self.held))))[1].close()
 
     @rule(by=JOURNALS)
     def reopen(self, by: int) -> None:
         """A journal that is closed and opened again has lost nothing."""
         self.journals[by].close()
         self.journals[by] = Journal(self.directory)
+        # It is not the one that has taken the locks.
+        self.held = {port: (-1 if who == by else who, it) for port, (who, it) in self.held.items()}
 
     @rule(by=JOURNALS, name=PORTS | st.text(max_size=3) | st.sampled_from(["0", "0d", "0d9", "1"]))
     def find(self, by: int, name: str) -> None:

@@ -28,7 +28,14 @@ ROOMS = (
     "model",
 )
 MODULES = sorted(ROOT.rglob("*.py"))
-FOREIGN = {"libvirt", "os_vif", "oslo_config", "oslo_privsep", "oslo_versionedobjects"}
+FOREIGN = {
+    "keystoneauth1",
+    "libvirt",
+    "os_vif",
+    "oslo_config",
+    "oslo_privsep",
+    "oslo_versionedobjects",
+}
 HEAVY = FOREIGN | {"google.protobuf", "pyroute2", "rich", "sqlite3", "zmq"}
 MOST_LINES = 400
 

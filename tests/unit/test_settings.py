@@ -33,6 +33,17 @@ libvirt = "qemu+tcp://{host}/system"
 address = "192.0.2.1"
 [pci]
 device_spec = ['{"address": "*"}']
+policy = "pack"
+[placement]
+endpoint = "http://192.0.2.1:8778"
+host = "compute1"
+config = "/etc/placement/placement.conf"
+auth_url = "http://192.0.2.1:5000/v3"
+username = "neutron"
+password = "geheim"
+project = "service"
+domain = "cloud"
+timeout = 5
 [state]
 directory = "/srv/smartvif"
 """
@@ -85,7 +96,20 @@ def test_every_key(file: Path) -> None:
         migration=settings.MigrationSettings(
             remote="enter {host}", libvirt="qemu+tcp://{host}/system", address="192.0.2.1"
         ),
-        pci=settings.PciSettings(device_spec=parse('{"address": "*"}', "[pci] device_spec 1")),
+        pci=settings.PciSettings(
+            device_spec=parse('{"address": "*"}', "[pci] device_spec 1"), policy="pack"
+        ),
+        placement=settings.PlacementSettings(
+            endpoint="http://192.0.2.1:8778",
+            host="compute1",
+            config="/etc/placement/placement.conf",
+            auth_url="http://192.0.2.1:5000/v3",
+            username="neutron",
+            password="geheim",  # noqa: S106
+            project="service",
+            domain="cloud",
+            timeout=5,
+        ),
         state=settings.StateSettings(directory="/srv/smartvif"),
     )
 

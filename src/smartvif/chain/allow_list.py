@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from smartvif.choose import nova_conf
+from smartvif.choose.build_pools import Rules
 from smartvif.choose.device_match import Verdict, judge, warnings
 from smartvif.choose.device_spec import DeviceSpec, parse
 from smartvif.host import pci_devices
 from smartvif.host.facts import EswitchMode, Pf
 from smartvif.host.pci_devices import Device
 from smartvif.model.errors import Invalid, NotFound
-from smartvif.model.pci import PciAddress
 
 NOVA_CONF = Path("/etc/nova/nova.conf")
 _LATER = "it matches too, and an earlier one decides"
@@ -140,15 +140,19 @@ def _of_nova(path: Path) -> tuple[DeviceSpec, ...]:
     return tuple(chain.from_iterable(read))
 
 
-def allowed(specs: Sequence[DeviceSpec]) -> frozenset[PciAddress] | None:
-    """The devices of this host that the list allows; None where it is empty.
+def rules(specs: Sequence[DeviceSpec]) -> Rules | None:
+    """What the list says of every function of this host; None where it is empty.
 
     Raises: Invalid, for an entry that cannot be right on this host.
     """
     if not specs:
         return None
-    verdicts = judge(specs, _devices(specs))
-    return frozenset(each.device.address for each in verdicts if each.first is not None)
+    return Rules(
+        entries={
+            verdict.device.address: None if verdict.first is None else specs[verdict.first]
+            for verdict in judge(specs, _devices(specs))
+        }
+    )
 
 
 def _devices(specs: Iterable[DeviceSpec]) -> tuple[Device, ...]:

@@ -7,9 +7,12 @@ import uuid
 from collections.abc import Callable
 
 from smartvif.chain import preflight
+from smartvif.chain.claim import Told, following
 from smartvif.chain.host import Host
+from smartvif.chain.inventory import guest
 from smartvif.chain.place import examine_switch, place
-from smartvif.chain.request import Mode, Request
+from smartvif.chain.request import NOTHING_SPECIAL, Mode, Request
+from smartvif.choose.pool import ANYWHERE
 from smartvif.model import checks
 from smartvif.model.errors import Invalid, Refused
 from smartvif.model.port import Network, Port
@@ -22,11 +25,16 @@ from smartvif.plug.steps.guest import GuestInterface
 
 
 def attach(
-    request: Request, host: Host, *, progress: Callable[[Step], None] = lambda _: None
+    request: Request,
+    host: Host,
+    *,
+    progress: Callable[[Step], None] = lambda _: None,
+    told: Told = lambda _: None,
 ) -> PortRecord:
     """Attach a machine as ``request`` says, or change nothing.
 
-    ``progress`` hears of each step when it has been taken.
+    ``progress`` hears of each step when it has been taken, ``told`` of every device that was
+    looked at.
     Raises: Invalid, NotFound and Refused before anything is changed; StepFailed after what was
     done has been undone; CannotTell, where OVS or libvirt does not answer.
     """
@@ -36,20 +44,21 @@ def attach(
     if ready is not None:
         preflight.examine(ready)
     machine = Machine(uuid=host.domains.uuid(request.vm), name=request.vm)
-    placed = place(port, request, machine, host)
-    if ready is not None and placed.vf is not None:
-        preflight.warn_of_distance(ready, placed.vf)
-    guest = GuestInterface(domain=request.vm, mac=placed.vif.address, xml=placed.guest_xml)
-    steps = (*placed.steps, guest)
-    plug(
-        port.id,
-        steps,
-        host.journal,
-        host.world,
-        vf=placed.vf,
-        facts=placed.facts,
-        progress=progress,
-    )
+    near = guest(request.vm, host) if request.mode.needs_vf else ANYWHERE
+    with following(port.id, host):
+        placed = place(port, request, machine, host, guest=near, told=told)
+        if ready is not None and placed.vf is not None:
+            preflight.warn_of_distance(ready, placed.vf)
+        interface = GuestInterface(domain=request.vm, mac=placed.vif.address, xml=placed.guest_xml)
+        plug(
+            port.id,
+            (*placed.steps, interface),
+            host.journal,
+            host.world,
+            vf=placed.vf,
+            facts=placed.facts,
+            progress=progress,
+        )
     record = host.journal.port(port.id)
     assert record is not None
     return record
@@ -65,9 +74,14 @@ def port_of(request: Request) -> Port:
         network=Network(
             id=network or "",
             bridge=request.bridge,
+            physical_network=request.needs.physical_network,
             vlan=request.vlan,
             mtu=request.mtu or DEFAULT_MTU,
         ),
+        trusted=request.needs.trusted,
+        capabilities=frozenset(request.needs.capabilities),
+        min_rate=request.needs.min_rate,
+        numa_policy=request.needs.numa,
     )
 
 
@@ -86,9 +100,10 @@ def _examine(request: Request, host: Host) -> None:
             where=f"virtual machine {request.vm}",
             hint="leave --mac away to have one chosen",
         )
-    if not request.mode.needs_vf and (request.vf is not None or request.pf is not None):
+    asked = request.vf is not None or request.pf is not None or request.needs != NOTHING_SPECIAL
+    if asked and not request.mode.needs_vf:
         raise Invalid(
             "mode normal takes no VF",
             where="--mode",
-            hint="leave --vf and --pf away, or choose another mode",
+            hint="leave away what is asked of a VF, or choose another mode",
         )

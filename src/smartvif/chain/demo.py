@@ -157,6 +157,8 @@ def traces(host: Host) -> set[str]:
     vrouter = world.need_vrouter().files.netdevs()
     found |= {f"vRouter: port {port} with {netdev}" for netdev, port in vrouter.items()}
     found |= {f"journal: port {record.id}" for record in host.journal.ports()}
+    claims = host.claims.claims()
+    found |= {f"claim: {claim.address} by {claim.owner}, {claim.state}" for claim in claims}
     found |= {f"socket: {path}" for path in Path(host.settings.forwarder.sockets).iterdir()}
     for vm in host.domains.names():
         found |= {f"{vm}: interface {each.mac}" for each in host.domains.interfaces(vm)}

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from smartvif.chain.settings import Settings
+from smartvif.choose.claims import Claims
+from smartvif.choose.engine import Engine as ClaimEngine
+from smartvif.choose.together import Together
 from smartvif.drivers.engine import Engine
 from smartvif.drivers.forwarder import Forwarder
 from smartvif.drivers.netlink import Links
@@ -15,8 +19,12 @@ from smartvif.drivers.vrouter_agent import VRouterAgent
 from smartvif.drivers.vrouter_port import PortFiles
 from smartvif.guest.domain import Domains
 from smartvif.host.representors import Representors
+from smartvif.model.errors import CannotTell
 from smartvif.plug.journal import Journal
 from smartvif.plug.step import World
+
+if TYPE_CHECKING:
+    from smartvif.choose.placement import Placement
 
 
 class Host:
@@ -39,6 +47,53 @@ class Host:
     def journal(self) -> Journal:
         """The record of ports."""
         return Journal(Path(self.settings.state.directory))
+
+    @cached_property
+    def claims(self) -> Claims:
+        """Whose the VFs of this host are."""
+        return Claims(Path(self.settings.state.directory) / "claims.db")
+
+    @cached_property
+    def engine(self) -> ClaimEngine:
+        """Where claims are made: here, and where it is configured in Placement as well."""
+        return self.claims if self.placement is None else Together(self.claims, self.placement)
+
+    @cached_property
+    def placement(self) -> Placement | None:
+        """OpenStack's Placement; None where none is configured."""
+        settings = self.settings.placement
+        if not settings.endpoint:
+            return None
+        from smartvif.choose.placement import Placement
+        from smartvif.choose.placement_session import adapter
+
+        return Placement(
+            adapter(
+                settings.endpoint,
+                auth_url=settings.auth_url,
+                username=settings.username,
+                password=settings.password,
+                project=settings.project,
+                domain=settings.domain,
+            ),
+            project=settings.project or "smartvif",
+            user=settings.username or "smartvif",
+            config=Path(settings.config) if settings.config else None,
+            timeout=settings.timeout,
+        )
+
+    def need_placement(self) -> Placement:
+        """OpenStack's Placement.
+
+        Raises: CannotTell, where none is configured.
+        """
+        if self.placement is None:
+            raise CannotTell(
+                "none is configured",
+                where="Placement",
+                hint="say its endpoint in [placement] of smartvif.toml",
+            )
+        return self.placement
 
     @cached_property
     def world(self) -> World:

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from smartvif.chain.attach import attach
+from smartvif.chain.claim import unplug
 from smartvif.chain.host import Host
 from smartvif.chain.offer import Offer
 from smartvif.chain.peer import Peer, RemotePeer
 from smartvif.model.errors import Failed, Refused, SmartvifError
-from smartvif.plug.apply import unplug
 from smartvif.plug.journal import PortStatus
 
 _log = logging.getLogger(__name__)
@@ -149,7 +149,7 @@ def _migrate(vm: str, host: Host, peer: Peer, tell: Callable[[str], None]) -> di
     try:
         for port in offer.ports:
             if not port.transparent:
-                unplug(port.id, host.journal, host.world)
+                unplug(port.id, host)
                 tell(f"{port.mode} port {port.id[:8]} is detached: the guest has no link on it")
         interfaces = peer.prepare(offer)
         host.journal.begin_move(vm, {**move, "interfaces": interfaces})
@@ -197,7 +197,7 @@ def _offer(vm: str, host: Host) -> Offer:
 def _leave(offer: Offer, host: Host) -> None:
     """Take away what the machine has left here."""
     for port in offer.ports:
-        unplug(port.id, host.journal, host.world)
+        unplug(port.id, host)
 
 
 def _stay(offer: Offer, host: Host, peer: Peer) -> None:
@@ -213,7 +213,7 @@ def _stay(offer: Offer, host: Host, peer: Peer) -> None:
         if port.transparent or (record is not None and record.status is PortStatus.PLUGGED):
             continue
         try:
-            unplug(port.id, host.journal, host.world)
+            unplug(port.id, host)
             attach(port.request(offer.vm), host)
         except SmartvifError as error:
             whole = False

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from smartvif.chain.request import Mode, Request
+from smartvif.chain.request import Mode, Needs, Request
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import Machine
 from smartvif.plug.journal import PortRecord
@@ -25,6 +25,7 @@ class OfferedPort:
     network: str | None
     vlan: int | None
     mtu: int | None
+    needs: dict[str, Any] | None = None
 
     @property
     def transparent(self) -> bool:
@@ -46,6 +47,7 @@ class OfferedPort:
             network=self.network,
             vlan=self.vlan,
             mtu=self.mtu,
+            needs=Needs.from_json(self.needs),
         )
 
 
@@ -69,16 +71,15 @@ class Offer:
     @classmethod
     def of(cls, vm: str, uuid: str, records: Iterable[PortRecord]) -> Offer:
         """The machine with the ports of the journal's ``records``."""
+        keys = ("mac", "mode", "switch", "bridge", "network", "vlan", "mtu")
         return cls(
             vm=vm,
             uuid=uuid,
             ports=tuple(
                 OfferedPort(
                     id=record.id,
-                    **{
-                        key: record.facts[key]
-                        for key in ("mac", "mode", "switch", "bridge", "network", "vlan", "mtu")
-                    },
+                    needs=record.facts.get("needs"),  # not in what older versions wrote
+                    **{key: record.facts[key] for key in keys},
                 )
                 for record in records
             ),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from smartvif.chain.attach import attach, port_of
+from smartvif.chain.claim import following, unplug, would_get
 from smartvif.chain.host import Host
 from smartvif.chain.offer import Offer, OfferedPort
-from smartvif.chain.place import Placement, examine_switch, free_vf, place
+from smartvif.chain.place import Placement, bound, examine_switch, place, wanted
 from smartvif.model.errors import Refused, SmartvifError
 from smartvif.model.pci import PciAddress
-from smartvif.plug.apply import adopt, plug, unplug
+from smartvif.plug.apply import adopt, plug
 from smartvif.plug.steps.guest import GuestInterface
 
 
@@ -88,7 +89,9 @@ def _problem(port: OfferedPort, offer: Offer, host: Host, vfs: dict[PciAddress, 
         examine_switch(request, host)
         # One that an earlier time has left gives its VF back first.
         if request.mode.needs_vf and host.journal.port(port.id) is None:
-            vfs[free_vf(request, host, vfs).address] = f"port {port.id}"
+            asked = port_of(request)
+            device = wanted(asked, bound(asked, request, host), request)
+            vfs[would_get(device, host, vfs)] = f"port {port.id}"
     except SmartvifError as error:
         return str(error)
     return None
@@ -97,11 +100,12 @@ def _problem(port: OfferedPort, offer: Offer, host: Host, vfs: dict[PciAddress, 
 def _plug(port: OfferedPort, offer: Offer, host: Host) -> Placement:
     request = port.request(offer.vm)
     examine_switch(request, host)
-    placed = place(port_of(request), request, offer.machine, host)
-    plug(port.id, placed.steps, host.journal, host.world, vf=placed.vf, facts=placed.facts)
+    with following(port.id, host):
+        placed = place(port_of(request), request, offer.machine, host)
+        plug(port.id, placed.steps, host.journal, host.world, vf=placed.vf, facts=placed.facts)
     return placed
 
 
 def _unplug(ports: list[str], host: Host) -> None:
     for port in reversed(ports):
-        unplug(port, host.journal, host.world)
+        unplug(port, host)

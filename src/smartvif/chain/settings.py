@@ -10,12 +10,13 @@ import json
 import os
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from smartvif.choose.device_spec import DeviceSpec, parse
+from smartvif.choose.select import Policy
 from smartvif.model.errors import Invalid
 
 DEFAULT_FILE = Path("/etc/smartvif/smartvif.toml")
@@ -91,9 +92,32 @@ class MigrationSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PciSettings:
-    """The PCI devices that guests may get, as in Nova; empty: every VF."""
+    """The PCI devices that guests may get, as in Nova; empty: every VF.
+
+    ``policy`` is how VFs are taken from several PFs: choose.select.Policy.
+    """
 
     device_spec: tuple[DeviceSpec, ...] = ()
+    policy: str = Policy.SPREAD.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacementSettings:
+    """OpenStack's Placement, where VFs are claimed as well; empty ``endpoint``: only here.
+
+    ``host`` is what this host is called there; empty: its host name. ``config`` is Placement's own
+    file, where it can be read from here. Without ``auth_url`` nobody is asked for leave.
+    """
+
+    endpoint: str = ""
+    host: str = ""
+    config: str = ""
+    auth_url: str = ""
+    username: str = ""
+    password: str = ""
+    project: str = ""
+    domain: str = "Default"
+    timeout: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +137,7 @@ class Settings:
     forwarder: ForwarderSettings
     migration: MigrationSettings
     pci: PciSettings
+    placement: PlacementSettings
     state: StateSettings
 
 
@@ -140,6 +165,7 @@ def load() -> Settings:
         "forwarder": ForwarderSettings,
         "migration": MigrationSettings,
         "pci": PciSettings,
+        "placement": PlacementSettings,
         "state": StateSettings,
     }
     _refuse_unknown(tables, set(sections), path, "section")
@@ -149,8 +175,7 @@ def load() -> Settings:
     if not values["libvirt"].uri:
         uri = os.environ.get("LIBVIRT_DEFAULT_URI") or "qemu:///system"
         values["libvirt"] = LibvirtSettings(uri=uri)
-    specs = _device_specs(values["pci"].device_spec, path)
-    values["pci"] = PciSettings(device_spec=specs)
+    values["pci"] = _pci(values["pci"], path)
     state = os.environ.get("SMARTVIF_STATE_DIR") or values["state"].directory
     values["state"] = StateSettings(directory=state or _state_directory())
     return Settings(**values)
@@ -176,6 +201,16 @@ def _section(kind: Any, table: Any, path: Path, name: str) -> Any:
                 hint=f"it goes from more than 0 to {_LONGEST} seconds",
             )
     return kind(**table)
+
+
+def _pci(settings: PciSettings, path: Path) -> PciSettings:
+    if settings.policy not in list(Policy):
+        raise Invalid(
+            f"policy in [pci] is '{settings.policy}'",
+            where=str(path),
+            hint=f"known: {', '.join(Policy)}",
+        )
+    return replace(settings, device_spec=_device_specs(settings.device_spec, path))
 
 
 def _device_specs(entries: Sequence[object], path: Path) -> tuple[DeviceSpec, ...]:

@@ -10,7 +10,7 @@ import sys
 import click
 
 import smartvif
-from smartvif.cli import demo, device_spec, migrate, ports, sim, views
+from smartvif.cli import demo, device_spec, migrate, placement, ports, sim, views
 from smartvif.cli.output import log_to_stderr
 from smartvif.model.errors import Invalid, SmartvifError
 
@@ -35,6 +35,7 @@ for command in (
     views.map_,
     views.nic,
     device_spec.device_spec,
+    placement.placement,
     sim.sim,
 ):
     cli.add_command(command)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from smartvif.cli import here
+from smartvif.cli.candidates import candidates_json, tell_candidates
 from smartvif.cli.output import print_json, with_format
 from smartvif.model import checks
 from smartvif.model.pci import PciAddress
 
+if TYPE_CHECKING:
+    from smartvif.choose.explain import Candidate
+
 _MODES = ["normal", "direct", "virtio-forwarder"]
 _SWITCHES = ["ovs", "vrouter"]
+_NUMA = ["required", "socket", "legacy", "preferred"]
 
 
 @click.command()
@@ -28,19 +33,49 @@ _SWITCHES = ["ovs", "vrouter"]
 @click.option("--mac", help="The guest's MAC address; a new one if not given.")
 @click.option("--pf", help="Take a VF of this PF: an address or a netdev.")
 @click.option("--vf", help="Take this VF: an address.")
+@click.option(
+    "--capability", multiple=True, metavar="TRAIT", help="The VF must have it; can be repeated."
+)
+@click.option("--physical-network", help="The VF must be on this one; without it, for tunnels.")
+@click.option("--trusted", is_flag=True, help="The guest may change its VF's MAC address.")
+@click.option("--min-rate", type=int, default=0, help="Promised to it of its PF, in kbit/s.")
+@click.option(
+    "--numa",
+    type=click.Choice(_NUMA),
+    default="preferred",
+    show_default=True,
+    help="How near the VF must be to the machine.",
+)
+@click.option("--explain", is_flag=True, help="Say of every VF why it was not taken.")
 @with_format
-def attach(output: str, mode: str, switch: str, vf: str | None, **asked: Any) -> None:
+def attach(
+    output: str, mode: str, switch: str, vf: str | None, explain: bool, **asked: Any
+) -> None:
     """Attach a machine to a switch; prints the new port's identifier."""
     from smartvif.chain.attach import attach as chain_attach
-    from smartvif.chain.request import Mode, Request
+    from smartvif.chain.request import Mode, Needs, Request
     from smartvif.plug.plan import Switch
 
     with checks.about("--vf"):
         address = None if vf is None else PciAddress.parse(vf)
-    request = Request(mode=Mode(mode), switch=Switch(switch), vf=address, **asked)
-    record = chain_attach(request, here.host())
+    capabilities = tuple(asked.pop("capability"))
+    needs = {key: asked.pop(key) for key in ("physical_network", "trusted", "min_rate", "numa")}
+    request = Request(
+        mode=Mode(mode),
+        switch=Switch(switch),
+        vf=address,
+        needs=Needs(capabilities=capabilities, **needs),
+        **asked,
+    )
+    candidates: list[Candidate] = []
+    try:
+        record = chain_attach(request, here.host(), told=candidates.extend)
+    finally:
+        if explain:
+            tell_candidates(candidates)
     if output == "json":
-        print_json("attach", {"id": record.id, "vf": record.vf, **record.facts})
+        found = {"candidates": candidates_json(candidates)} if explain else {}
+        print_json("attach", {"id": record.id, "vf": record.vf, **record.facts, **found})
     else:
         click.echo(record.id)
         for part in record.facts["simulated"]:

@@ -1,4 +1,4 @@
-"""Commands that only look: ports, show, map, nic list."""
+"""Commands that only look: ports, show, map, nic."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from smartvif.cli import here
+from smartvif.cli.candidates import pool_json
 from smartvif.cli.output import console, print_json, print_table, with_format
 
 if TYPE_CHECKING:
@@ -102,6 +103,32 @@ def nic_list(output: str) -> None:
         for each in view.vfs
     ]
     columns = ["pf", "eswitch", "vf", "no", "netdev", "representor", "driver", "numa", "port"]
+    print_table(columns, rows, empty="no VFs")
+
+
+@nic.command("capabilities")
+@with_format
+def nic_capabilities(output: str) -> None:
+    """List what ports can ask of the VFs, and how many are free."""
+    from smartvif.chain.inventory import look
+
+    pools = look(here.host())
+    if output == "json":
+        print_json("nic-capabilities", {"pools": [pool_json(pool) for pool in pools]})
+        return
+    rows = [
+        (
+            pool.pf,
+            f"{pool.free} of {pool.total} {pool.device}s",
+            pool.physical_network,
+            pool.rate,
+            ", ".join(sorted(pool.traits)) or None,
+            ", ".join(sorted(pool.unknown)) or None,
+            pool.drawback,
+        )
+        for pool in pools
+    ]
+    columns = ["pf", "free", "physical network", "kbit/s", "has", "cannot tell", "drawback"]
     print_table(columns, rows, empty="no VFs")
 
 

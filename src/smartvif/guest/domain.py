@@ -9,9 +9,10 @@ from enum import IntFlag
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from smartvif.guest import xml
+from smartvif.guest import placement, xml
 from smartvif.guest.connection import Connection, translated
 from smartvif.guest.xml import Interface
+from smartvif.host import numa
 from smartvif.model.errors import Failed, NotFound, Refused, TimedOut
 from smartvif.model.pci import PciAddress
 
@@ -81,6 +82,12 @@ class Domains:
         domain = self._connection.domain(name)
         with translated(_where(name)):
             return xml.shares_memory(domain.XMLDesc())
+
+    def nodes(self, name: str) -> frozenset[int]:
+        """The host's NUMA nodes that it is bound to; empty where it is bound to none."""
+        domain = self._connection.domain(name)
+        with translated(_where(name)):
+            return placement.nodes(domain.XMLDesc(), numa.nodes())
 
     def passed_through(self) -> dict[PciAddress, str]:
         """The host's PCI devices that machines have, and whose they are."""

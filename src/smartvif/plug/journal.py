@@ -71,6 +71,7 @@ class Journal:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._mutex = threading.RLock()
+        self._mine = threading.local()
         self._path = directory / "state.db"
         try:
             (directory / "locks").mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -95,8 +96,13 @@ class Journal:
     def locked(self, port: str, *, wait: bool = True) -> Iterator[bool]:
         """Hold the port alone, against threads and processes; the kernel frees a dead one's.
 
-        With ``wait=False`` yields False where another holds it.
+        A thread that holds it may take it again. With ``wait=False`` yields False where another
+        holds it.
         """
+        mine: set[str] = self._mine.__dict__.setdefault("ports", set())
+        if port in mine:
+            yield True
+            return
         path = self._directory / "locks" / port
         while True:
             handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
@@ -110,9 +116,11 @@ class Journal:
             if _same(handle, path):
                 break
             os.close(handle)
+        mine.add(port)
         try:
             yield True
         finally:
+            mine.remove(port)
             path.unlink(missing_ok=True)
             os.close(handle)
 

@@ -38,6 +38,7 @@ def port_facts(
         "switch_port": _switch_port(steps),
         "socket": vif.path,
         "simulated": simulated,
+        "needs": None,
     }
 
 

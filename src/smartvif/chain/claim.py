@@ -1,0 +1,181 @@
+"""Claiming a VF for a port of this host, and giving it back. Claims follow the journal.
+
+A VF is claimed before a port's first step is written, allocated when its last is taken, and given
+back when the journal has forgotten the port. A process may die in between: ``reconcile_claims``
+then does what it would have done.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from smartvif.chain.holders import holders, port_holders
+from smartvif.chain.host import Host
+from smartvif.chain.inventory import name, publish
+from smartvif.chain.request import Needs
+from smartvif.choose.engine import Claim, ClaimState
+from smartvif.choose.explain import Candidate, explain, refusal
+from smartvif.choose.pool import ANYWHERE, Guest, without
+from smartvif.choose.request import DeviceRequest
+from smartvif.choose.select import Policy, select
+from smartvif.host import facts
+from smartvif.model.errors import Conflict, SmartvifError
+from smartvif.model.pci import PciAddress
+from smartvif.plug import apply
+from smartvif.plug.journal import PortStatus
+
+_log = logging.getLogger(__name__)
+
+_TRIES = 64  # so many others may be quicker, one after another
+
+Told = Callable[[tuple[Candidate, ...]], None]
+"""Hears of every device that was looked at, and why it was not taken."""
+
+
+def claim(
+    wanted: DeviceRequest, host: Host, *, guest: Guest = ANYWHERE, told: Told = lambda _: None
+) -> PciAddress:
+    """Make a port the owner of the device that suits it best.
+
+    Raises: NotFound and Refused, where there is none; Conflict, where others always were quicker;
+    CannotTell.
+    """
+    barren = [pool for pool in publish(host) if not pool.total]
+    for _ in range(_TRIES):
+        selection = select(
+            (*host.engine.pools((wanted,), name(host)), *barren),
+            (wanted,),
+            policy=Policy(host.settings.pci.policy),
+            guest=guest,
+        )
+        if selection.problem is not None:
+            told(explain(selection))
+            raise refusal(selection, wanted)
+        try:
+            claims = host.engine.claim(selection.choices)
+        except Conflict:
+            continue
+        told(explain(selection, claims))
+        address = claims[0].address
+        assert address is not None
+        return address
+    raise Conflict(f"{_TRIES} times another was quicker", where="SmartNICs", hint="try again")
+
+
+def would_get(wanted: DeviceRequest, host: Host, besides: Mapping[PciAddress, str]) -> PciAddress:
+    """The device that a port would get, were those ``besides`` taken as well, by whom it says.
+
+    Raises: NotFound and Refused, where there is none; CannotTell.
+    """
+    publish(host)
+    pools = [without(pool, besides) for pool in host.engine.pools((wanted,), name(host))]
+    selection = select(pools, (wanted,), policy=Policy(host.settings.pci.policy))
+    if selection.problem is not None:
+        raise refusal(selection, wanted)
+    return wanted.vf or selection.choices[0].pool.functions[0]
+
+
+@contextmanager
+def following(port: str, host: Host) -> Iterator[None]:
+    """Hold the port alone; afterwards, or when it failed, its claim is as the journal has it."""
+    with host.journal.locked(port):
+        try:
+            yield
+        finally:
+            _follow(port, host)
+
+
+def unplug(port: str, host: Host) -> None:
+    """Undo every step of a port, and give back what it had.
+
+    Raises: as plug.apply.unplug does.
+    """
+    with following(port, host):
+        apply.unplug(port, host.journal, host.world)
+
+
+def reconcile_claims(
+    host: Host, *, leave: Collection[str] = (), dry_run: bool = False
+) -> dict[str, str]:
+    """Bring claims to an end whose process died, and write down those that were lost.
+
+    A claim of a port that nothing knows is given back, unless a switch or a machine still has the
+    device. Returns what was done, or with ``dry_run`` would be, by port.
+    Raises: Failed, where two have one device, when all were seen to; CannotTell.
+    """
+    owners = {each.owner for each in host.engine.claims(name(host))}
+    ports = owners | set(port_holders(host).values())
+    concerned: dict[str, str] = {}
+    failed: list[SmartvifError] = []
+    for port in sorted(ports - set(leave)):
+        try:
+            with host.journal.locked(port, wait=False) as alone:
+                action = _to_do(port, host) if alone else None
+                if action is not None:
+                    concerned[port] = action.words
+                    if not dry_run:
+                        action.do()
+        except SmartvifError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
+    return concerned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Action:
+    words: str
+    do: Callable[[], None]
+
+
+def _to_do(port: str, host: Host) -> _Action | None:
+    """What a port's claim needs that nobody is at work on."""
+    record = host.journal.port(port)
+    mine = [each for each in host.engine.claims(name(host)) if each.owner == port]
+    if record is None:
+        return _give_back(port, mine, host) if mine else None
+    if record.status is not PortStatus.PLUGGED or record.vf is None:
+        return None  # it is to be undone first
+    vf = PciAddress.parse(record.vf)
+    rate = Needs.from_json(record.facts.get("needs")).min_rate
+    if [each.address for each in mine] != [vf]:
+        return _Action(
+            words=f"write down again that it has VF {vf}",
+            do=lambda: host.claims.adopt(port, name(host), vf, rate=rate),
+        )
+    if mine[0].state is ClaimState.CLAIMED:
+        return _Action(
+            words=f"write down that it has VF {vf} for good",
+            do=lambda: host.claims.allocate(port),
+        )
+    return None
+
+
+def _give_back(port: str, mine: Sequence[Claim], host: Host) -> _Action | None:
+    """Give back what a port claimed that the journal does not know."""
+    taken = holders(facts.pfs(), host)
+    for each in mine:
+        if each.address in taken:
+            _log.warning(
+                "port %s is not in the journal, and its VF %s is in use by %s: left",
+                port,
+                each.address,
+                taken[each.address],
+            )
+            return None
+    claimed = ", ".join(f"VF {each.address or f'of {each.pf}'}" for each in mine)
+    return _Action(
+        words=f"give back {claimed}: its process died", do=lambda: host.engine.release(port)
+    )
+
+
+def _follow(port: str, host: Host) -> None:
+    """Bring a port's claim to where the journal has the port."""
+    record = host.journal.port(port)
+    if record is None:
+        host.engine.release(port)
+    elif record.status is PortStatus.PLUGGED and record.vf is not None:
+        host.claims.allocate(port)

@@ -1,0 +1,103 @@
+"""What this host's SmartNICs have to give, read from the host."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Mapping, Sequence
+
+from smartvif.chain import allow_list
+from smartvif.chain.holders import holders, port_holders, switch_holders
+from smartvif.chain.host import Host
+from smartvif.choose.build_pools import Card, build_pools
+from smartvif.choose.pool import Guest, Pool, without
+from smartvif.host import bond, facts, link, numa, vdpa
+from smartvif.host.capabilities import capabilities
+from smartvif.host.facts import Pf
+from smartvif.host.passthrough import passed_through_siblings, shares_group
+from smartvif.model.errors import CannotTell
+from smartvif.model.pci import PciAddress
+
+_log = logging.getLogger(__name__)
+
+
+def publish(host: Host) -> tuple[Pool, ...]:
+    """Have the claims know what this host has; return it.
+
+    Raises: CannotTell, where libvirt does not answer; Invalid, for the allow-list.
+    """
+    pfs = facts.pfs()
+    found = _pools(pfs, holders(pfs, host), host)
+    host.claims.publish(name(host), found)
+    return found
+
+
+def look(host: Host) -> tuple[Pool, ...]:
+    """What ports can have of this host now; nothing is written.
+
+    Where libvirt does not answer, which VFs its machines have is not known, and that is told.
+    Raises: Invalid, for the allow-list.
+    """
+    pfs = facts.pfs()
+    try:
+        taken = holders(pfs, host)
+    except CannotTell as error:
+        _log.warning("VFs of virtual machines may be among the free ones: %s", error)
+        taken = switch_holders(pfs, host)
+    claims = host.claims.claims(name(host))
+    claimed = {each.address: f"port {each.owner}" for each in claims if each.address is not None}
+    return tuple(without(pool, claimed) for pool in _pools(pfs, taken, host))
+
+
+def name(host: Host) -> str:
+    """What this host is called where several are."""
+    return host.settings.placement.host or socket.gethostname()
+
+
+def guest(vm: str, host: Host) -> Guest:
+    """Where a machine of this host runs.
+
+    Raises: NotFound; CannotTell, where libvirt does not answer.
+    """
+    return Guest(nodes=host.domains.nodes(vm), sockets=numa.sockets())
+
+
+def _pools(pfs: Sequence[Pf], taken: Mapping[PciAddress, str], host: Host) -> tuple[Pool, ...]:
+    ports = {address: f"port {port}" for address, port in port_holders(host).items()}
+    return build_pools(
+        name(host),
+        _cards(pfs),
+        {**taken, **ports},
+        allow_list.rules(host.settings.pci.device_spec),
+        forwarder=host.world.forwarder is not None,
+    )
+
+
+def _cards(pfs: Sequence[Pf]) -> list[Card]:
+    there = vdpa.functions()
+    return [_card(pf, pfs, there) for pf in pfs]
+
+
+def _card(pf: Pf, pfs: Sequence[Pf], there: frozenset[PciAddress]) -> Card:
+    found = capabilities(pf, pfs=pfs)
+    return Card(
+        pf=pf,
+        traits=found.traits,
+        unknown=found.unknown,
+        rate=None if pf.netdev is None else link.speed(pf.netdev),
+        drawback=_drawback(pf, pfs),
+        vdpa=frozenset(vf.address for vf in pf.vfs if vf.address in there),
+        alone=frozenset(
+            vf.address for vf in pf.vfs if vf.iommu_group is not None and not shares_group(vf)
+        ),
+    )
+
+
+def _drawback(pf: Pf, pfs: Sequence[Pf]) -> str | None:
+    """Why other PFs are better: a guest may reset the card, or a bond does not cover the VFs."""
+    siblings = passed_through_siblings(pf)
+    if siblings:
+        return f"{siblings[0]}, of the same card, is passed through to a guest"
+    found = bond.of(pf.netdev) if pf.netdev is not None else None
+    problem = None if found is None else bond.lag_problem(found, pfs)
+    return None if problem is None else f"the card does not share its VFs: {problem}"

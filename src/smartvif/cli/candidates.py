@@ -1,0 +1,49 @@
+"""How what can be chosen is printed: pools, and the candidates for a port."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from smartvif.choose.explain import Candidate
+    from smartvif.choose.pool import Pool
+
+
+def pool_json(pool: Pool) -> dict[str, Any]:
+    """Stable keys; documented in docs/reference/cli.md."""
+    return {
+        "pf": str(pool.pf),
+        "netdev": pool.netdev,
+        "device": pool.device,
+        "total": pool.total,
+        "free": pool.free,
+        "numa_node": pool.numa_node,
+        "physical_network": pool.physical_network,
+        "rate": pool.rate,
+        "capabilities": sorted(pool.traits),
+        "unknown": sorted(pool.unknown),
+        "drawback": pool.drawback,
+        "held": {str(address): why for address, why in pool.held.items()},
+    }
+
+
+def candidates_json(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
+    """Stable keys; documented in docs/reference/cli.md."""
+    return [
+        {
+            "port": each.port,
+            "address": str(each.address),
+            "pf": str(each.pf),
+            "reason": each.reason,
+        }
+        for each in candidates
+    ]
+
+
+def tell_candidates(candidates: Sequence[Candidate]) -> None:
+    """Say on stderr of every candidate why it was not taken, or that it was."""
+    for each in candidates:
+        click.echo(f"{each.address}  {each.reason or 'taken'}", err=True)

@@ -1,0 +1,115 @@
+"""Commands for hosts that OpenStack's Placement knows of."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from smartvif.cli import here
+from smartvif.cli.candidates import pool_json
+from smartvif.cli.output import print_json, print_table, with_format
+from smartvif.model.errors import Invalid
+
+if TYPE_CHECKING:
+    from smartvif.chain.upstream import PortWish
+    from smartvif.choose.schedule import HostVerdict
+
+
+@click.group()
+def placement() -> None:
+    """Hosts that OpenStack's Placement knows of."""
+
+
+@placement.command("check")
+def placement_check() -> None:
+    """See that Placement gives no device to two ports."""
+    here.host().need_placement().examine()
+    click.echo("it gives each device to one port")
+
+
+@placement.command("publish")
+def placement_publish() -> None:
+    """Have Placement know this host, its switches and its SmartNICs."""
+    from smartvif.chain.upstream import publish_upstream
+
+    for words in publish_upstream(here.host()):
+        click.echo(f"note: {words}", err=True)
+
+
+@placement.command("schedule")
+@click.option(
+    "--port",
+    "ports",
+    multiple=True,
+    required=True,
+    metavar="MODE[,KEY=VALUE]...",
+    help="One of the machine's ports; repeat it for each.",
+)
+@click.option("--explain", is_flag=True, help="Say of every host why it would not do.")
+@with_format
+def placement_schedule(output: str, ports: tuple[str, ...], explain: bool) -> None:
+    """Name the host on which a machine with these ports is best."""
+    from smartvif.chain.upstream import decide
+
+    decision = decide([_wish(text) for text in ports], here.host())
+    best = decision.best
+    if output == "json":
+        hosts = [_verdict_json(verdict) for verdict in decision.verdicts]
+        print_json("placement-schedule", {"host": best and best.name, "hosts": hosts})
+    elif best is not None:
+        click.echo(best.name)
+    if explain and output != "json":
+        rows = [(each.name, each.problem or "it would do") for each in decision.verdicts]
+        print_table(["host", "verdict"], rows, empty="no hosts")
+    if best is None:
+        click.echo("error: Placement: no host would do\n hint: see --explain", err=True)
+        sys.exit(1)
+
+
+def _wish(text: str) -> PortWish:
+    """Raises: Invalid."""
+    from smartvif.chain.request import Mode, Needs
+    from smartvif.chain.upstream import PortWish
+    from smartvif.plug.plan import Switch
+
+    mode, *pairs = text.split(",")
+    capabilities: list[str] = []
+    found: dict[str, Any] = {}
+    switch = Switch.OVS
+    try:
+        for key, _, value in (pair.partition("=") for pair in pairs):
+            match key:
+                case "capability":
+                    capabilities.append(value)
+                case "switch":
+                    switch = Switch(value)
+                case "physical-network":
+                    found["physical_network"] = value
+                case "min-rate":
+                    found["min_rate"] = int(value)
+                case "trusted" if not value:
+                    found["trusted"] = True
+                case _:
+                    raise ValueError(f"unknown key '{key}'")
+        needs = Needs(capabilities=tuple(capabilities), **found)
+        return PortWish(mode=Mode(mode), switch=switch, needs=needs)
+    except ValueError as error:
+        raise Invalid(
+            f"'{text}' is no port: {error}",
+            where="--port",
+            hint="like direct,capability=HW_NIC_OFFLOAD_RDMA; keys are capability,"
+            " physical-network, trusted, min-rate, switch",
+        ) from error
+
+
+def _verdict_json(verdict: HostVerdict) -> dict[str, Any]:
+    """Stable keys; documented in docs/reference/cli.md."""
+    selection = verdict.selection
+    return {
+        "name": verdict.name,
+        "problem": verdict.problem,
+        "free": verdict.free,
+        "ports": [pool_json(choice.pool) for choice in selection.choices] if selection else [],
+    }
