@@ -1,0 +1,19 @@
+"""The page on choosing tells the differences from Nova that are tested, and no others."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import test_request_nova as requests
+import test_selection_nova as selections
+
+DOC = Path(__file__).parents[2] / "docs/reference/choosing.md"
+
+
+def test_the_pages_differences_are_these() -> None:
+    """Each is compared in one of the two files, and none is compared unsaid."""
+    rows = DOC.read_text().split("## Deliberate differences from Nova 34\n")[1]
+    told = re.findall(r"^\| `([a-z-]+)` \|", rows, re.MULTILINE)
+    asked = {each.id for each in (*requests.DIFFERENCES, *requests.BLIND)}
+    assert sorted(told) == sorted(asked | selections.DIFFERENCES.keys())
