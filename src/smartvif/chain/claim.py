@@ -25,7 +25,7 @@ from smartvif.host import facts
 from smartvif.model.errors import Conflict, SmartvifError
 from smartvif.model.pci import PciAddress
 from smartvif.plug import apply
-from smartvif.plug.journal import PortStatus
+from smartvif.plug.journal import PortRecord, PortStatus
 
 _log = logging.getLogger(__name__)
 
@@ -140,11 +140,9 @@ def _to_do(port: str, host: Host) -> _Action | None:
     if record.status is not PortStatus.PLUGGED or record.vf is None:
         return None  # it is to be undone first
     vf = PciAddress.parse(record.vf)
-    rate = Needs.from_json(record.facts.get("needs")).min_rate
     if [each.address for each in mine] != [vf]:
         return _Action(
-            words=f"write down again that it has VF {vf}",
-            do=lambda: host.claims.adopt(port, name(host), vf, rate=rate),
+            words=f"write down again that it has VF {vf}", do=lambda: _adopt(record, vf, host)
         )
     if mine[0].state is ClaimState.CLAIMED:
         return _Action(
@@ -152,6 +150,13 @@ def _to_do(port: str, host: Host) -> _Action | None:
             do=lambda: host.claims.allocate(port),
         )
     return None
+
+
+def _adopt(port: PortRecord, vf: PciAddress, host: Host) -> None:
+    """Write down a claim that the store has lost, or, of a port of Nova's, never had."""
+    publish(host)
+    rate = Needs.from_json(port.facts.get("needs")).min_rate
+    host.claims.adopt(port.id, name(host), vf, rate=rate)
 
 
 def _give_back(port: str, mine: Sequence[Claim], host: Host) -> _Action | None:
