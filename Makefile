@@ -1,6 +1,6 @@
 # `make demo` and `make test` do all their set-up themselves; scripts/setup says what it installs.
 
-.PHONY: demo test test-unit test-sim test-openstack setup lint bench bench-plug bench-forwarder
+.PHONY: demo test test-unit test-sim test-openstack setup lint bench bench-plug bench-forwarder bench-claims
 .NOTPARALLEL:
 
 demo:
@@ -22,7 +22,7 @@ lint: setup
 	.venv/bin/mypy
 	.venv/bin/reno --quiet lint
 
-bench: bench-plug bench-forwarder
+bench: bench-plug bench-forwarder bench-claims
 
 bench-plug: setup
 	@.venv/bin/python bench/plug.py
@@ -30,3 +30,6 @@ bench-plug: setup
 bench-forwarder: setup
 	@.venv/bin/python bench/forwarder.py
 	@.venv/bin/python bench/migrate.py
+
+bench-claims: setup
+	@.venv/bin/python bench/claims.py

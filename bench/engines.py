@@ -1,0 +1,53 @@
+"""The engines of claims, each started, empty, and opened anew by every process that uses it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from offers import OVS
+from smartvif.choose.claims import Claims
+from smartvif.choose.engine import Engine
+from smartvif.choose.placement import Placement
+from smartvif.choose.placement_session import adapter
+from smartvif.choose.pool import Pool
+
+# Not imported here: the processes that claim need nothing of it.
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "openstack"))
+
+PATIENCE = 120.0
+"""Seconds for one call, and for a whole race."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """An engine: how a process opens it, and how a host is published."""
+
+    open: Callable[[], Engine]
+    publish: Callable[[str, Sequence[Pool]], object]
+
+
+def store(directory: Path) -> Side:
+    """Ours, in a file of this directory."""
+    path = directory / "claims"
+    return Side(open=partial(Claims, path), publish=Claims(path).publish)
+
+
+@contextmanager
+def placement(database: str) -> Iterator[Side]:
+    """OpenStack's Placement as the tests start it, on a ``mariadb`` or ``postgresql``."""
+    import placement_service
+
+    with placement_service.store(database) as where, placement_service.service(where) as running:
+        opened = partial(_client, running.url)
+        engine = opened()
+        yield Side(open=opened, publish=lambda host, pools: engine.publish(host, OVS, pools))
+
+
+def _client(url: str) -> Placement:
+    way = adapter(url, auth_url="", username="", password="", project="", domain="")
+    return Placement(way, project="bench", user="bench", timeout=PATIENCE)
