@@ -59,7 +59,7 @@ def test_an_accelerated_port_goes_where_it_works() -> None:
         "there is no VF for port a",
         "there is no VF for port a",
         f"it lacks {OVS}",
-        "there is no VF for port a",
+        "it has no devices that all ports could have",
     ]
     assert [verdict.name for verdict in decision.verdicts[1:]] == sorted(
         verdict.name for verdict in decision.verdicts[1:]

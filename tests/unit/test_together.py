@@ -89,12 +89,18 @@ def test_more_was_given_away_than_there_is(error: type[Exception]) -> None:
     assert not upstream.owners
 
 
-def test_the_booking_fails() -> None:
-    """Then nothing is claimed here."""
-    local, upstream = Book(pool(FIRST)), Book(refuses=CannotTell)
+@pytest.mark.parametrize("booked", [False, True])
+def test_the_booking_fails(booked: bool) -> None:
+    """Then nothing is claimed here, and what was booked though it failed is given back."""
+    local, upstream = Book(pool(FIRST)), Book()
+    choices = (Choice(request=ASKED, pool=pool(FIRST)),)
+    if booked:
+        upstream.claim(choices)
+    upstream.refuses = CannotTell
     with pytest.raises(CannotTell):
-        Together(local, upstream).claim((Choice(request=ASKED, pool=pool(FIRST)),))
+        Together(local, upstream).claim(choices)
     assert not local.owners
+    assert not upstream.owners
 
 
 def test_a_pf_that_is_given_away_upstream() -> None:
@@ -105,6 +111,19 @@ def test_a_pf_that_is_given_away_upstream() -> None:
     (left,) = Together(Book(pool(FIRST)), Book()).pools([ASKED], "host")
     assert left.free == 0
     assert "Placement offers none" in left.held[pool(FIRST).functions[0]]
+
+
+def test_the_hosts_own_reason_is_told() -> None:
+    """Of a PF that would not do anyway it is told why, whatever Placement has of it."""
+    asked = replace(ASKED, required=frozenset({"CUSTOM_UNKNOWN"}))
+    local = replace(pool(FIRST), unknown=frozenset({"CUSTOM_UNKNOWN"}))
+    both = Together(Book(local), Book())
+    selection = select(both.pools([asked], "host"), [asked])
+    assert selection.pools == (local,)
+    assert selection.reasons == (("nobody can tell whether it has CUSTOM_UNKNOWN",),)
+    # For the other of two ports it would do.
+    (left,) = both.pools([asked, ASKED], "host")
+    assert left.free == 0
 
 
 def test_bookings_without_a_claim_are_seen() -> None:

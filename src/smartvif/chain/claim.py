@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from smartvif.chain.holders import holders, port_holders
 from smartvif.chain.host import Host
-from smartvif.chain.inventory import name, publish
+from smartvif.chain.inventory import publish
 from smartvif.chain.request import Needs
 from smartvif.choose.engine import Claim, ClaimState
 from smartvif.choose.explain import Candidate, explain, refusal
@@ -46,7 +46,7 @@ def claim(
     barren = [pool for pool in publish(host) if not pool.total]
     for _ in range(_TRIES):
         selection = select(
-            (*host.engine.pools((wanted,), name(host)), *barren),
+            (*host.engine.pools((wanted,), host.name), *barren),
             (wanted,),
             policy=Policy(host.settings.pci.policy),
             guest=guest,
@@ -71,7 +71,7 @@ def would_get(wanted: DeviceRequest, host: Host, besides: Mapping[PciAddress, st
     Raises: NotFound and Refused, where there is none; CannotTell.
     """
     publish(host)
-    pools = [without(pool, besides) for pool in host.engine.pools((wanted,), name(host))]
+    pools = [without(pool, besides) for pool in host.engine.pools((wanted,), host.name)]
     selection = select(pools, (wanted,), policy=Policy(host.settings.pci.policy))
     if selection.problem is not None:
         raise refusal(selection, wanted)
@@ -106,14 +106,15 @@ def reconcile_claims(
     device. Returns what was done, or with ``dry_run`` would be, by port.
     Raises: Failed, where two have one device, when all were seen to; CannotTell.
     """
-    owners = {each.owner for each in host.engine.claims(name(host))}
-    ports = owners | set(port_holders(host).values())
+    found = host.engine.claims(host.name)
+    booked = {each.owner: each for each in found if each.address is None}
+    ports = {each.owner for each in found} | set(port_holders(host).values())
     concerned: dict[str, str] = {}
     failed: list[SmartvifError] = []
     for port in sorted(ports - set(leave)):
         try:
             with host.journal.locked(port, wait=False) as alone:
-                action = _to_do(port, host) if alone else None
+                action = _to_do(port, booked.get(port), host) if alone else None
                 if action is not None:
                     concerned[port] = action.words
                     if not dry_run:
@@ -131,12 +132,14 @@ class _Action:
     do: Callable[[], None]
 
 
-def _to_do(port: str, host: Host) -> _Action | None:
-    """What a port's claim needs that nobody is at work on."""
+def _to_do(port: str, booked: Claim | None, host: Host) -> _Action | None:
+    """What a port's claim needs that nobody is at work on; ``booked`` is what has none here."""
     record = host.journal.port(port)
-    mine = [each for each in host.engine.claims(name(host)) if each.owner == port]
+    mine = [each for each in host.claims.claims(host.name) if each.owner == port]
+    if record is None and mine:
+        return _give_back(port, mine, host)
     if record is None:
-        return _give_back(port, mine, host) if mine else None
+        return None if booked is None else _give_up(booked, host)
     if record.status is not PortStatus.PLUGGED or record.vf is None:
         return None  # it is to be undone first
     vf = PciAddress.parse(record.vf)
@@ -156,7 +159,8 @@ def _adopt(port: PortRecord, vf: PciAddress, host: Host) -> None:
     """Write down a claim that the store has lost, or, of a port of Nova's, never had."""
     publish(host)
     rate = Needs.from_json(port.facts.get("needs")).min_rate
-    host.claims.adopt(port.id, name(host), vf, rate=rate)
+    host.claims.release(port.id)  # it may be by a name that this host had
+    host.claims.adopt(port.id, host.name, vf, rate=rate)
 
 
 def _give_back(port: str, mine: Sequence[Claim], host: Host) -> _Action | None:
@@ -171,16 +175,35 @@ def _give_back(port: str, mine: Sequence[Claim], host: Host) -> _Action | None:
                 taken[each.address],
             )
             return None
-    claimed = ", ".join(f"VF {each.address or f'of {each.pf}'}" for each in mine)
+    claimed = ", ".join(f"VF {each.address}" for each in mine)
     return _Action(
         words=f"give back {claimed}: its process died", do=lambda: host.engine.release(port)
     )
 
 
+def _give_up(booked: Claim, host: Host) -> _Action:
+    """Give back what a port has in Placement and not here."""
+    return _Action(
+        words=f"give back a VF of {booked.pf}, which only Placement knows of",
+        do=lambda: host.engine.release(booked.owner),
+    )
+
+
 def _follow(port: str, host: Host) -> None:
-    """Bring a port's claim to where the journal has the port."""
+    """Bring a port's claim to where the journal has the port.
+
+    A port that is gone is gone, also where Placement does not answer: reconcile gives back later
+    what is booked there. One without a claim here needs nobody to answer.
+    """
     record = host.journal.port(port)
-    if record is None:
-        host.engine.release(port)
-    elif record.status is PortStatus.PLUGGED and record.vf is not None:
+    if record is None and any(each.owner == port for each in host.claims.claims()):
+        try:
+            host.engine.release(port)
+        except SmartvifError as error:
+            _log.warning(
+                "what port %s had is not given back: %s; smartvif reconcile tries again",
+                port,
+                error,
+            )
+    elif record is not None and record.status is PortStatus.PLUGGED and record.vf is not None:
         host.claims.allocate(port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,11 @@ class Host:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+
+    @property
+    def name(self) -> str:
+        """What this host is called where several are."""
+        return self.settings.placement.host or socket.gethostname()
 
     @cached_property
     def representors(self) -> Representors:
@@ -78,6 +84,7 @@ class Host:
             ),
             project=settings.project or "smartvif",
             user=settings.username or "smartvif",
+            here=self.name,
             config=Path(settings.config) if settings.config else None,
             timeout=settings.timeout,
         )

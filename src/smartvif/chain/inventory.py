@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Mapping, Sequence
 
 from smartvif.chain import allow_list
@@ -28,7 +27,7 @@ def publish(host: Host) -> tuple[Pool, ...]:
     """
     pfs = facts.pfs()
     found = _pools(pfs, holders(pfs, host), host)
-    host.claims.publish(name(host), found)
+    host.claims.publish(host.name, found)
     return found
 
 
@@ -44,14 +43,9 @@ def look(host: Host) -> tuple[Pool, ...]:
     except CannotTell as error:
         _log.warning("VFs of virtual machines may be among the free ones: %s", error)
         taken = switch_holders(pfs, host)
-    claims = host.claims.claims(name(host))
+    claims = host.claims.claims(host.name)
     claimed = {each.address: f"port {each.owner}" for each in claims if each.address is not None}
     return tuple(without(pool, claimed) for pool in _pools(pfs, taken, host))
-
-
-def name(host: Host) -> str:
-    """What this host is called where several are."""
-    return host.settings.placement.host or socket.gethostname()
 
 
 def guest(vm: str, host: Host) -> Guest:
@@ -65,7 +59,7 @@ def guest(vm: str, host: Host) -> Guest:
 def _pools(pfs: Sequence[Pf], taken: Mapping[PciAddress, str], host: Host) -> tuple[Pool, ...]:
     ports = {address: f"port {port}" for address, port in port_holders(host).items()}
     return build_pools(
-        name(host),
+        host.name,
         _cards(pfs),
         {**taken, **ports},
         allow_list.rules(host.settings.pci.device_spec),

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from smartvif.chain.holders import port_holders
 from smartvif.chain.host import Host
-from smartvif.chain.inventory import name, publish
+from smartvif.chain.inventory import publish
+from smartvif.chain.migrate import moving
 from smartvif.chain.request import NOTHING_SPECIAL, Mode, Needs
 from smartvif.choose import traits
+from smartvif.choose.engine import Choice
 from smartvif.choose.pool import Pool, as_new
 from smartvif.choose.request import DeviceRequest
 from smartvif.choose.request import request as device_request
 from smartvif.choose.schedule import Decision, HostOffer, schedule
 from smartvif.choose.select import Policy
-from smartvif.model.errors import CannotTell, Failed, TimedOut
+from smartvif.model.errors import CannotTell, Conflict, Failed, TimedOut
+from smartvif.model.pci import PciAddress
 from smartvif.model.port import Network, Port, VifType
+from smartvif.plug.journal import PortStatus
 from smartvif.plug.plan import Switch
+
+if TYPE_CHECKING:
+    from smartvif.choose.placement import Placement
 
 _VIF_TYPES = {Switch.OVS: VifType.OVS, Switch.VROUTER: VifType.VROUTER}
 
@@ -37,6 +44,7 @@ class PortWish:
 def publish_upstream(host: Host) -> tuple[str, ...]:
     """Have Placement know this host's switches and SmartNICs; what is to be known, in words.
 
+    What ports have already is booked, as of those that were attached before Placement was there.
     Raises: Refused, where Placement is set up to give one device to two ports; CannotTell, where
     that is not to be seen, or libvirt or Placement does not answer; Failed.
     """
@@ -47,7 +55,30 @@ def publish_upstream(host: Host) -> tuple[str, ...]:
     found = {traits.datapath(switch) for switch in _switches(host)}
     if any(pool.total for pool in pools):
         found.add(traits.SMARTNIC)
-    return placement.publish(name(host), frozenset(found), pools)
+    notes = placement.publish(host.name, frozenset(found), pools)
+    return (*notes, *_book(pools, placement, host))
+
+
+def _book(pools: Sequence[Pool], placement: Placement, host: Host) -> Iterator[str]:
+    """Book what ports have here and not in Placement; tell of it. Nova's are Nova's to book."""
+    ports = host.journal.ports()  # first: what is plugged is booked by then
+    known = {claim.owner for claim in placement.claims(host.name)} | moving(host)
+    for port in ports:
+        needs = port.facts.get("needs")
+        if port.vf is None or port.status is not PortStatus.PLUGGED or needs is None:
+            continue
+        vf = PciAddress.parse(port.vf)
+        pool = next((each for each in pools if vf in each.functions), None)
+        with host.journal.locked(port.id, wait=False) as alone:
+            if not alone or host.journal.port(port.id) != port or pool is None or port.id in known:
+                continue
+            rate = Needs.from_json(needs).min_rate
+            request = DeviceRequest(id=port.id, device=pool.device, min_rate=rate)
+            try:
+                placement.claim((Choice(request=request, pool=pool),))
+                yield f"port {port.id} has VF {vf}, which is booked now"
+            except Conflict as error:
+                yield f"port {port.id} has VF {vf}, which cannot be booked: {error}"
 
 
 def decide(ports: Sequence[PortWish], host: Host) -> Decision:
@@ -56,7 +87,7 @@ def decide(ports: Sequence[PortWish], host: Host) -> Decision:
     Raises: CannotTell, where Placement does not answer; Failed.
     """
     placement = host.need_placement()
-    requests = [_request(port) for port in ports]
+    requests = [_request(str(number), port) for number, port in enumerate(ports, 1)]
     asked = frozenset().union(*(request.host_traits for request in requests))
     found = defaultdict[str, list[Pool]](list)
     for pool in placement.pools(requests):
@@ -68,9 +99,9 @@ def decide(ports: Sequence[PortWish], host: Host) -> Decision:
     return schedule(offers, requests, policy=Policy(host.settings.pci.policy))
 
 
-def _request(port: PortWish) -> DeviceRequest:
+def _request(name: str, port: PortWish) -> DeviceRequest:
     wish = Port(
-        id=str(uuid.uuid4()),
+        id=name,
         mac="",
         vnic_type=port.mode.vnic_type,
         network=Network(id="", physical_network=port.needs.physical_network),

@@ -39,7 +39,8 @@ _OWN = "consumer generation conflict"
 class Placement:
     """The Placement that ``adapter`` reaches, which must be for service_type placement.
 
-    ``project`` and ``user`` are whose the claims are. ``config`` is Placement's own configuration
+    ``project`` and ``user`` are whose the claims are. ``here`` is the host that gives back what
+    ports have of it, and of no other; None: of any. ``config`` is Placement's own configuration
     file, where it can be read here. ``timeout`` is in seconds, for one call, however many requests
     that takes.
     """
@@ -50,12 +51,14 @@ class Placement:
         *,
         project: str,
         user: str,
+        here: str | None = None,
         config: Path | None = None,
         timeout: float = 30.0,
     ) -> None:
         self._adapter = adapter
         self._project = project
         self._user = user
+        self._here = here
         self._config = config
         self._timeout = timeout
         self._providers: dict[Hashable, str] = {}  # of the pools that were shown
@@ -158,16 +161,21 @@ class Placement:
         return tuple(_claim(choice) for choice in choices)
 
     def release(self, owner: str) -> None:
-        """Give back what a port has; nothing, if it has nothing.
+        """Give back what a port has; nothing, if it has nothing, or has moved to another host.
 
         Raises: Refused, where it is no port of ours that has the identifier; CannotTell; Failed.
         """
         call = self._call()
-        if _held(call, owner).resources:
+        held = set(_held(call, owner).resources)
+        if held and self._here is not None:
+            held &= {provider.uuid for provider in call.tree(self._here)}
+        if held:
             call.request("DELETE", f"/allocations/{owner}", accept=[HTTPStatus.NOT_FOUND])
 
     def claims(self, host: str) -> tuple[Claim, ...]:
         """What ports have of a host's devices, by their owners. How far they are only it knows.
+
+        What others have, such as Nova's instances, is not among it.
 
         Raises: CannotTell; Failed.
         """
@@ -176,7 +184,7 @@ class Placement:
         for uuid, place in placement_provider.places(call.tree(host)).items():
             path = f"/resource_providers/{uuid}/allocations"
             for owner, entry in call.get(path, "allocations").items():
-                if CLASSES[place.device] in entry["resources"]:
+                if CLASSES[place.device] in entry["resources"] and _is_port(call, owner):
                     found.append(
                         Claim(
                             owner=owner,
@@ -263,6 +271,12 @@ def _held(call: Call, owner: str) -> _Held:
         resources={uuid: each["resources"] for uuid, each in found["allocations"].items()},
         generation=found["consumer_generation"],
     )
+
+
+def _is_port(call: Call, owner: str) -> bool:
+    """Whether it is ours; a provider's allocations do not say so."""
+    found = call.request("GET", f"/allocations/{owner}").body
+    return found.get("consumer_type") == CONSUMER_TYPE
 
 
 def _gone(what: str) -> Conflict:

@@ -85,7 +85,9 @@ def _judge(
         return HostVerdict(name=host.name, problem=f"it lacks {lacking}", selection=None)
     selection = select(host.pools, requests, policy=policy)
     if selection.problem is not None:
-        return HostVerdict(name=host.name, problem=selection.problem, selection=selection)
+        # Placement leaves out hosts that lack but one of the devices: nobody can tell which.
+        problem = selection.problem if host.pools else "it has no devices that all ports could have"
+        return HostVerdict(name=host.name, problem=problem, selection=selection)
     count = len(selection.choices)
     whole = {choice.pool.pf for choice in selection.choices if choice.pool.device is DeviceType.PF}
     total = sum(pool.total for pool in host.pools)

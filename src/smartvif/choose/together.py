@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from smartvif.choose.engine import Choice, Claim, Engine
-from smartvif.choose.pool import Pool
+from smartvif.choose.pool import Pool, unfit
 from smartvif.choose.request import DeviceRequest
 
 _NONE = "Placement offers none: they are given away there, or not published like this"
@@ -24,21 +24,23 @@ class Together:
         self._upstream = upstream
 
     def pools(self, requests: Sequence[DeviceRequest], host: str | None = None) -> tuple[Pool, ...]:
-        """The local pools; of a PF of which Placement offers nothing, nothing is free."""
+        """The local pools; of one that would do and that Placement offers not, nothing is free."""
         left = {
             (pool.host, pool.pf, pool.device)
             for pool in self._upstream.pools(requests, host)
             if pool.free
         }
         return tuple(
-            pool if (pool.host, pool.pf, pool.device) in left else _given_away(pool)
+            _given_away(pool)
+            if (pool.host, pool.pf, pool.device) not in left and _would_do(pool, requests)
+            else pool
             for pool in self._local.pools(requests, host)
         )
 
     def claim(self, choices: Sequence[Choice]) -> tuple[Claim, ...]:
-        """Book upstream, then claim here; where that fails, nothing stays booked."""
-        self._upstream.claim(choices)
+        """Book upstream, then claim here; where either fails, nothing stays booked."""
         try:
+            self._upstream.claim(choices)  # it may be booked though the answer is lost
             return self._local.claim(choices)
         except BaseException:
             for choice in choices:
@@ -56,6 +58,11 @@ class Together:
         owners = {claim.owner for claim in found}
         booked = (claim for claim in self._upstream.claims(host) if claim.owner not in owners)
         return (*found, *booked)
+
+
+def _would_do(pool: Pool, requests: Sequence[DeviceRequest]) -> bool:
+    """Whether the host itself knows of no reason, which would be a better one."""
+    return any(unfit(pool, request) is None for request in requests)
 
 
 def _given_away(pool: Pool) -> Pool:

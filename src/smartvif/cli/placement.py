@@ -99,8 +99,9 @@ def _wish(text: str) -> PortWish:
         raise Invalid(
             f"'{text}' is no port: {error}",
             where="--port",
-            hint="like direct,capability=HW_NIC_OFFLOAD_RDMA; keys are capability,"
-            " physical-network, trusted, min-rate, switch",
+            hint="like direct,capability=HW_NIC_OFFLOAD_RDMA; modes are"
+            f" {', '.join(Mode)}; keys are capability, physical-network, trusted (without a"
+            " value), min-rate, switch",
         ) from error
 
 
