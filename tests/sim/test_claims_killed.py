@@ -9,6 +9,7 @@ import signal
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -17,20 +18,47 @@ from commands import host
 from smartvif.chain.claim import claim, following, unplug
 from smartvif.chain.detach import reconcile
 from smartvif.chain.host import Host
+from smartvif.choose.claims import Claims
 from smartvif.choose.engine import ClaimState
 from smartvif.choose.request import DeviceRequest, DeviceType
 from smartvif.host import facts
 from smartvif.model.errors import NotFound
 from smartvif.plug.apply import plug
+from smartvif.plug.journal import Journal
 from smartvif.sim.testing import on_simulated_host
 
 KILLS = 200
 LONGEST = 0.12  # seconds; a claim and its release take some hundredths
+# What is between two of them is where a death leaves something.
+WRITES = (
+    (Claims, "claim"),
+    (Claims, "allocate"),
+    (Claims, "release"),
+    (Journal, "begin"),
+    (Journal, "set_status"),
+    (Journal, "forget"),
+)
+
+
+def slowed(rng: random.Random) -> None:
+    """Have this process pause after each write, so that it is seldom killed elsewhere."""
+
+    def pausing(real: Callable[..., Any]) -> Callable[..., Any]:
+        def paused(*args: Any, **kwargs: Any) -> Any:
+            found = real(*args, **kwargs)
+            time.sleep(rng.uniform(0, 0.01))
+            return found
+
+        return paused
+
+    for kind, method in WRITES:
+        setattr(kind, method, pausing(getattr(kind, method)))
 
 
 def work(of: Host, seed: int) -> None:
     """Claim and give back for ever, as attach and detach do, with up to four ports at a time."""
     rng = random.Random(seed)  # noqa: S311
+    slowed(rng)
     mine: list[str] = []
     for number in count():
         if mine and (len(mine) > 3 or rng.random() < 0.4):
@@ -51,11 +79,17 @@ def test_killed_at_random_moments() -> None:
     vfs = {vf.address for pf in facts.pfs() for vf in pf.vfs}
     found = Counter[str]()
     for number in range(KILLS):
+        readable, writable = os.pipe()
         child = os.fork()
         if child == 0:
             with contextlib.suppress(BaseException):
-                work(host(), number)
+                here = host()
+                os.write(writable, b".")
+                work(here, number)
             os._exit(1)
+        os.close(writable)
+        os.read(readable, 1)  # it has begun
+        os.close(readable)
         time.sleep(rng.uniform(0, LONGEST))
         os.kill(child, signal.SIGKILL)
         assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
@@ -74,6 +108,7 @@ def test_killed_at_random_moments() -> None:
             for each in claims:
                 unplug(each.owner, here)
             assert here.claims.claims() == ()
+    print(found)
     # Both kinds of unfinished work have been met, or nothing was tested.
     assert found["give back"] > 0
     assert found["undo: it was plugging"] + found["undo: it was unplugging"] > 0
