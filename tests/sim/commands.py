@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -32,16 +33,24 @@ class Answer:
 
 
 def smartvif(*words: str, env: dict[str, str] | None = None) -> Answer:
-    """Run the command; ``env`` is added to the environment."""
-    done = subprocess.run(
+    """Run the command; ``env`` is added to the environment.
+
+    One that does not end, however busy the machine is, tells what it was at.
+    """
+    process = subprocess.Popen(
         [str(SMARTVIF), *words],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-        timeout=120,
-        env={**os.environ, **(env or {})},
+        env={**os.environ, "PYTHONFAULTHANDLER": "1", **(env or {})},
     )
-    return Answer(code=done.returncode, out=done.stdout, err=done.stderr)
+    try:
+        out, err = process.communicate(timeout=240)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        out, err = process.communicate()
+        raise AssertionError(f"{words} did not end: {err}") from None
+    return Answer(code=process.returncode, out=out, err=err)
 
 
 def refused(answer: Answer, code: int, what: str) -> None:
