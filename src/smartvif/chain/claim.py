@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from smartvif.chain.holders import holders, port_holders
 from smartvif.chain.host import Host
@@ -25,6 +24,7 @@ from smartvif.host import facts
 from smartvif.model.errors import Conflict, SmartvifError
 from smartvif.model.pci import PciAddress
 from smartvif.plug import apply
+from smartvif.plug.apply import Action
 from smartvif.plug.journal import PortRecord, PortStatus
 
 _log = logging.getLogger(__name__)
@@ -109,30 +109,15 @@ def reconcile_claims(
     found = host.engine.claims(host.name)
     booked = {each.owner: each for each in found if each.address is None}
     ports = {each.owner for each in found} | set(port_holders(host).values())
-    concerned: dict[str, str] = {}
-    failed: list[SmartvifError] = []
-    for port in sorted(ports - set(leave)):
-        try:
-            with host.journal.locked(port, wait=False) as alone:
-                action = _to_do(port, booked.get(port), host) if alone else None
-                if action is not None:
-                    concerned[port] = action.words
-                    if not dry_run:
-                        action.do()
-        except SmartvifError as error:
-            failed.append(error)
-    if failed:
-        raise failed[0]
-    return concerned
+    return apply.see_to(
+        sorted(ports - set(leave)),
+        lambda port: _to_do(port, booked.get(port), host),
+        host.journal,
+        dry_run=dry_run,
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Action:
-    words: str
-    do: Callable[[], None]
-
-
-def _to_do(port: str, booked: Claim | None, host: Host) -> _Action | None:
+def _to_do(port: str, booked: Claim | None, host: Host) -> Action | None:
     """What a port's claim needs that nobody is at work on; ``booked`` is what has none here."""
     record = host.journal.port(port)
     mine = [each for each in host.claims.claims(host.name) if each.owner == port]
@@ -144,11 +129,11 @@ def _to_do(port: str, booked: Claim | None, host: Host) -> _Action | None:
         return None  # it is to be undone first
     vf = PciAddress.parse(record.vf)
     if [each.address for each in mine] != [vf]:
-        return _Action(
+        return Action(
             words=f"write down again that it has VF {vf}", do=lambda: _adopt(record, vf, host)
         )
     if mine[0].state is ClaimState.CLAIMED:
-        return _Action(
+        return Action(
             words=f"write down that it has VF {vf} for good",
             do=lambda: host.claims.allocate(port),
         )
@@ -163,7 +148,7 @@ def _adopt(port: PortRecord, vf: PciAddress, host: Host) -> None:
     host.claims.adopt(port.id, host.name, vf, rate=rate)
 
 
-def _give_back(port: str, mine: Sequence[Claim], host: Host) -> _Action | None:
+def _give_back(port: str, mine: Sequence[Claim], host: Host) -> Action | None:
     """Give back what a port claimed that the journal does not know."""
     taken = holders(facts.pfs(), host)
     for each in mine:
@@ -176,14 +161,14 @@ def _give_back(port: str, mine: Sequence[Claim], host: Host) -> _Action | None:
             )
             return None
     claimed = ", ".join(f"VF {each.address}" for each in mine)
-    return _Action(
+    return Action(
         words=f"give back {claimed}: its process died", do=lambda: host.engine.release(port)
     )
 
 
-def _give_up(booked: Claim, host: Host) -> _Action:
+def _give_up(booked: Claim, host: Host) -> Action:
     """Give back what a port has in Placement and not here."""
-    return _Action(
+    return Action(
         words=f"give back a VF of {booked.pf}, which only Placement knows of",
         do=lambda: host.engine.release(booked.owner),
     )

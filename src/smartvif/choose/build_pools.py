@@ -97,7 +97,7 @@ def _tags(rules: Rules | None, address: PciAddress) -> dict[str, str | None] | N
 def _vf(vf: Vf, card: Card, tags: Mapping[str, str | None], *, forwarder: bool) -> _Likeness:
     names = set(card.traits) | set(_said(tags)) | set(_uses(vf, card, forwarder=forwarder))
     unknown = set(card.unknown)
-    if (tags.get("trusted") or "").lower() != "true":
+    if not _trust(tags):
         names.discard(traits.TRUSTED)
         unknown.discard(traits.TRUSTED)
     if vf.simulated:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import re
 
+from smartvif.host import capabilities
 from smartvif.model.errors import Invalid
 from smartvif.model.port import VnicType
 
-SRIOV = "HW_NIC_SRIOV"
-SWITCHDEV = "HW_NIC_OFFLOAD_SWITCHDEV"
-TRUSTED = "HW_NIC_SRIOV_TRUSTED"
+SRIOV = capabilities.SRIOV
+SWITCHDEV = capabilities.SWITCHDEV
+TRUSTED = capabilities.TRUSTED
+VF_LAG = capabilities.VF_LAG
 REMOTE_MANAGED = "COMPUTE_REMOTE_MANAGED_PORTS"
 LIVE_MIGRATABLE = "HW_PCI_LIVE_MIGRATABLE"
 SMARTNIC = "CUSTOM_SMARTNIC"
 """Of a host: it has VFs, or had when it was last published."""
 TUNNELLED = "CUSTOM_NETWORK_TUNNELLED"
-VF_LAG = "CUSTOM_NIC_VF_LAG"
 SIMULATED = "CUSTOM_NIC_SIMULATED"
 
 # Placement's own rule (placement/schemas/trait.py): letters, digits and _, at most 255.

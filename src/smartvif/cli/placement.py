@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +9,7 @@ import click
 from smartvif.cli import here
 from smartvif.cli.candidates import pool_json
 from smartvif.cli.output import print_json, print_table, with_format
-from smartvif.model.errors import Invalid
+from smartvif.model.errors import Invalid, NotFound
 
 if TYPE_CHECKING:
     from smartvif.chain.upstream import PortWish
@@ -64,8 +63,7 @@ def placement_schedule(output: str, ports: tuple[str, ...], explain: bool) -> No
         rows = [(each.name, each.problem or "it would do") for each in decision.verdicts]
         print_table(["host", "verdict"], rows, empty="no hosts")
     if best is None:
-        click.echo("error: Placement: no host would do\n hint: see --explain", err=True)
-        sys.exit(1)
+        raise NotFound("no host would do", where="Placement", hint="see --explain")
 
 
 def _wish(text: str) -> PortWish:
