@@ -9,7 +9,7 @@ import unittest
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 from hypothesis import settings
@@ -71,6 +71,8 @@ class Toys:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toy:
     """A step that puts a name into the world."""
+
+    KIND: ClassVar[str] = "Toy"
 
     name: str
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from smartvif.drivers.engine import Engine
 from smartvif.drivers.netlink import Links
@@ -100,6 +100,9 @@ class Step(Protocol):
     when the process died in between. ``undo`` follows a ``do`` that may have happened wholly, in
     part or not at all, and takes absence as done.
     """
+
+    KIND: ClassVar[str]
+    """Its name in the journal, which stays whatever the class is called."""
 
     def describe(self) -> str:
         """What it does, as a clause for people."""

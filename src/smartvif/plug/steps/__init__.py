@@ -19,7 +19,7 @@ from smartvif.plug.steps.vf import Relay, SimulatedPassthrough, VfSettings
 from smartvif.plug.steps.vrouter import AgentPort
 
 _KINDS: dict[str, Any] = {
-    kind.__name__: kind
+    kind.KIND: kind
     for kind in (
         AgentPort,
         GuestInterface,
@@ -45,7 +45,7 @@ _VALUES: dict[str, tuple[str, Any]] = {
 
 def dump(step: Step) -> tuple[str, dict[str, Any]]:
     """A step as its kind's name and values that JSON can hold."""
-    return type(step).__name__, dataclasses.asdict(step)  # type: ignore[call-overload]
+    return step.KIND, dataclasses.asdict(step)  # type: ignore[call-overload]
 
 
 def load(kind: str, values: dict[str, Any]) -> Step:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from smartvif.model.errors import NotFound
 from smartvif.plug.step import Found, World
@@ -11,6 +12,8 @@ from smartvif.plug.step import Found, World
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestInterface:
     """An ``<interface>`` of a libvirt domain, known by its MAC address."""
+
+    KIND: ClassVar[str] = "GuestInterface"
 
     domain: str
     mac: str

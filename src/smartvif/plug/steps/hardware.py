@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from typing import ClassVar
 
 from smartvif.drivers import vfio
 from smartvif.drivers.vf_admin import VfAdmin
@@ -19,6 +20,8 @@ from smartvif.plug.step import Found, World
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VfioBinding:
     """The VF with the PCI address ``vf`` bound to vfio-pci."""
+
+    KIND: ClassVar[str] = "VfioBinding"
 
     vf: str
 
@@ -63,6 +66,8 @@ class VfioBinding:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VfAdminSettings:
     """The VF ``number`` of the PF ``pf`` as its PF is to set it."""
+
+    KIND: ClassVar[str] = "VfAdminSettings"
 
     pf: str
     number: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from smartvif.plug.step import Found, World
 
@@ -10,6 +11,8 @@ from smartvif.plug.step import Found, World
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tap:
     """A TAP for the hypervisor to open."""
+
+    KIND: ClassVar[str] = "Tap"
 
     name: str
     mac: str
@@ -44,6 +47,8 @@ class Tap:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HybridBridge:
     """A Linux bridge for a firewall, joined by a veth to the switch. ``mtu`` in bytes."""
+
+    KIND: ClassVar[str] = "HybridBridge"
 
     bridge: str
     inner: str
@@ -88,6 +93,8 @@ class HybridBridge:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkUp:
     """A link that a switch takes as it is: up, with ``mtu`` bytes."""
+
+    KIND: ClassVar[str] = "LinkUp"
 
     name: str
     mtu: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from smartvif.drivers.ovs_rows import PortSpec
 from smartvif.plug.step import Found, World
@@ -16,6 +17,8 @@ class SwitchPort:
     switch, and put back when it is out again. In this order, because ovs-vswitchd looks at all of
     its ports anew whenever a link changes: changed before, the plug would wait for that too.
     """
+
+    KIND: ClassVar[str] = "SwitchPort"
 
     spec: PortSpec
     mtu: int | None = None

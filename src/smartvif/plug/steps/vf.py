@@ -8,6 +8,7 @@ simulated VF is a netdev: its address is set on it, and a tap stands in for pass
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from smartvif.drivers.engine import RelaySpec
 from smartvif.plug.step import Found, World
@@ -16,6 +17,8 @@ from smartvif.plug.step import Found, World
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VfSettings:
     """The MAC address and MTU (bytes) of a VF's netdev."""
+
+    KIND: ClassVar[str] = "VfSettings"
 
     netdev: str
     mac: str
@@ -54,6 +57,8 @@ class VfSettings:
 class SimulatedPassthrough:
     """A VF's netdev and a guest's tap joined, as if the guest had the VF. ``mtu`` in bytes."""
 
+    KIND: ClassVar[str] = "SimulatedPassthrough"
+
     netdev: str
     tap: str
     mtu: int
@@ -85,6 +90,8 @@ class SimulatedPassthrough:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relay:
     """A VF given to the forwarder, which relays it to a guest's socket."""
+
+    KIND: ClassVar[str] = "Relay"
 
     spec: RelaySpec
 

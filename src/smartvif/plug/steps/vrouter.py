@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from smartvif.drivers.vrouter_agent import wait_for_socket
 from smartvif.drivers.vrouter_port import VRouterPort
@@ -19,6 +20,8 @@ class AgentPort:
     the vRouter makes for it, if any, within ``socket_wait`` seconds. Without ``persist`` it is gone
     when the agent restarts.
     """
+
+    KIND: ClassVar[str] = "AgentPort"
 
     port: VRouterPort
     deferrable: bool = False
