@@ -20,7 +20,7 @@ import throughput
 from smartvif.chain import settings
 from smartvif.chain.attach import attach
 from smartvif.chain.host import Host
-from smartvif.chain.request import Mode, Request
+from smartvif.model.port_spec import Mode, Request
 from smartvif.sim import host
 from smartvif.sim.console import Console
 from smartvif.sim.guests import Guests

@@ -19,8 +19,8 @@ from smartvif.chain.attach import attach
 from smartvif.chain.host import Host
 from smartvif.chain.migrate import migrate
 from smartvif.chain.peer import RemotePeer
-from smartvif.chain.request import Mode, Request
 from smartvif.model.errors import Failed
+from smartvif.model.port_spec import Mode, Request
 from smartvif.sim import fleet
 from smartvif.sim.console import Console
 from smartvif.sim.fleet import Fleet

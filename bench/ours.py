@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 import cases
 from cases import Case
+from smartvif.drivers.drivers import World
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovsdb import Ovsdb
@@ -26,7 +27,6 @@ from smartvif.plug.apply import PortPlan
 from smartvif.plug.case import Devices, devices
 from smartvif.plug.journal import Journal
 from smartvif.plug.plan import plan
-from smartvif.plug.step import World
 from smartvif.sim.host import OPENVSWITCH
 
 _T = TypeVar("_T")

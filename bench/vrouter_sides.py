@@ -14,13 +14,13 @@ from oslo_config import cfg
 
 import cases
 from cases import Case
+from smartvif.drivers.drivers import World
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.vrouter_agent import VRouterAgent
 from smartvif.drivers.vrouter_port import PortFiles, VRouterPort
 from smartvif.model.vif import Vif
 from smartvif.openstack.vrouter import VRouterPlugin
 from smartvif.plug.case import Devices
-from smartvif.plug.step import World
 from smartvif.sim.host import host_vrouter
 from smartvif.sim.vrouter.api import PORT
 

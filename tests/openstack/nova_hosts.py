@@ -17,13 +17,13 @@ from nova.conf import CONF
 from nova.pci import manager
 from test_device_spec_nova import as_nova, stand_in
 
-from smartvif.choose import traits
-from smartvif.choose.build_pools import Card, Rules, build_pools
-from smartvif.choose.device_match import judge
+from smartvif.choose.build_pools import Card, build_pools
+from smartvif.choose.device_match import Rules, judge
 from smartvif.choose.device_spec import parse
 from smartvif.choose.pool import Guest, Pool
 from smartvif.host.facts import EswitchMode, Pf, Vf
 from smartvif.host.pci_devices import Device
+from smartvif.model import traits
 from smartvif.model.pci import PciAddress
 
 HOLDER = "9a5b1c52-2f0e-4a5e-9d5f-6c1a5b2f7e01"

@@ -20,12 +20,13 @@ from keystoneauth1.session import Session
 from keystoneauth1.token_endpoint import Token
 from placement_service import Service, Store, service, store
 
-from smartvif.choose import placement_probe, placement_provider, traits
-from smartvif.choose.engine import Choice, Claim, ClaimState, Engine
+from smartvif.choose import placement_probe, placement_provider
+from smartvif.choose.engine import Claim, ClaimState, Engine
 from smartvif.choose.placement import CONSUMER_TYPE, Placement
-from smartvif.choose.pool import Pool
+from smartvif.choose.pool import Choice, Pool
 from smartvif.choose.request import DeviceRequest, DeviceType
 from smartvif.choose.select import select
+from smartvif.model import traits
 from smartvif.model.errors import CannotTell, Conflict, Failed, Invalid, NotFound, Refused
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import VnicType

@@ -18,10 +18,10 @@ from smartvif.chain import settings
 from smartvif.chain.demo import traces
 from smartvif.chain.detach import reconcile
 from smartvif.chain.host import Host
-from smartvif.chain.request import Mode, Request
 from smartvif.choose.claims import Claims
 from smartvif.choose.engine import ClaimState
 from smartvif.model.errors import SmartvifError
+from smartvif.model.port_spec import Mode, Request
 from smartvif.plug.journal import Journal
 from smartvif.sim.host import BRIDGE, CONFIG
 from smartvif.sim.testing import on_simulated_host

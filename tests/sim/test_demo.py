@@ -24,10 +24,10 @@ from smartvif.chain import demo
 from smartvif.chain.attach import attach
 from smartvif.chain.demo import Ping, Result, Round
 from smartvif.chain.host import Host
-from smartvif.chain.request import Request
 from smartvif.cli.main import cli
+from smartvif.model.port_spec import Request
+from smartvif.model.switch import Switch
 from smartvif.plug.journal import PortRecord
-from smartvif.plug.plan import Switch
 from smartvif.prove.map import Map
 from smartvif.sim import image, namespaces
 

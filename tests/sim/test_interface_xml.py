@@ -16,13 +16,13 @@ import pytest
 
 from smartvif.chain import settings
 from smartvif.chain.host import Host
+from smartvif.drivers.drivers import World
 from smartvif.drivers.netlink import Links
 from smartvif.guest.element import LIBVIRTS_QUEUES, Queues
 from smartvif.guest.xml import SHARED_MEMORY, interface_xml
 from smartvif.model.errors import Failed
 from smartvif.model.port import Network
 from smartvif.model.vif import PortProfile, ProfileKind, SocketMode, Vif, VifKind
-from smartvif.plug.step import World
 from smartvif.plug.steps.links import Tap
 from smartvif.sim.console import Console
 from smartvif.sim.guests import domain_xml

@@ -30,9 +30,10 @@ from smartvif.chain import migrate as chain
 from smartvif.chain import receive
 from smartvif.chain.offer import Offer
 from smartvif.chain.peer import RemotePeer
+from smartvif.drivers.drivers import World
 from smartvif.model.errors import CannotTell, Failed, SmartvifError
 from smartvif.plug import steps
-from smartvif.plug.step import Step, World
+from smartvif.plug.step import Step
 from smartvif.sim import libvirtd
 from smartvif.sim.fleet import Fleet, Member
 from smartvif.sim.host import FORWARDER, LIBVIRT

@@ -5,9 +5,10 @@ from __future__ import annotations
 import subprocess
 
 from smartvif.host import capabilities, ethtool, facts, link, vf_settings
-from smartvif.host.capabilities import MULTIQUEUE, OFFLOADS, RATE, SRIOV, SWITCHDEV, TRUSTED
+from smartvif.host.capabilities import OFFLOADS
 from smartvif.host.facts import EswitchMode
 from smartvif.host.vf_settings import VfSettings
+from smartvif.model.traits import MULTIQUEUE, RATE, SRIOV, SWITCHDEV, TRUSTED
 from smartvif.sim import nic
 from smartvif.sim.testing import on_simulated_host
 

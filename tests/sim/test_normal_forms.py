@@ -11,6 +11,7 @@ from smartvif.chain.demo import traces
 from smartvif.chain.host import Host
 from smartvif.control.bind import HostSwitch, bind
 from smartvif.control.build_vif import build_vif
+from smartvif.drivers.drivers import World
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovsdb import Ovsdb
@@ -19,7 +20,6 @@ from smartvif.model.port import Network, Port
 from smartvif.model.vif import Machine
 from smartvif.plug.apply import plug, unplug
 from smartvif.plug.plan import plan
-from smartvif.plug.step import World
 from smartvif.plug.steps.guest import GuestInterface
 from smartvif.sim.console import Console
 from smartvif.sim.host import BRIDGE, FORWARDER, GUESTS, SOCKETS

@@ -14,7 +14,8 @@ import pytest
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovs_rows import PortSpec
-from smartvif.drivers.ovsdb import Deadline, Ovsdb
+from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.model.deadline import Deadline
 from smartvif.model.errors import CannotTell, Failed, NotFound, Refused, TimedOut
 from smartvif.sim.host import BRIDGE, OPENVSWITCH, host_switch
 from smartvif.sim.testing import on_simulated_host

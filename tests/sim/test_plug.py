@@ -18,13 +18,14 @@ from smartvif.chain.attach import attach
 from smartvif.chain.demo import NETWORK, traces
 from smartvif.chain.detach import detach, reconcile
 from smartvif.chain.host import Host
-from smartvif.chain.request import Mode, Request
+from smartvif.drivers.drivers import World
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.vrouter_port import PortFiles
 from smartvif.host import facts
 from smartvif.model.errors import Failed, Refused, SmartvifError, StepFailed, TimedOut
-from smartvif.plug.plan import Switch
-from smartvif.plug.step import Step, World
+from smartvif.model.port_spec import Mode, Request
+from smartvif.model.switch import Switch
+from smartvif.plug.step import Step
 from smartvif.plug.steps.guest import GuestInterface
 from smartvif.plug.steps.links import LinkUp, Tap
 from smartvif.plug.steps.ovs import SwitchPort

@@ -20,6 +20,7 @@ from smartvif.chain.host import Host
 from smartvif.control import names
 from smartvif.control.bind import HostSwitch, bind
 from smartvif.control.build_vif import build_vif
+from smartvif.drivers.drivers import World
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovs_rows import PortSpec
@@ -36,7 +37,6 @@ from smartvif.plug.apply import plug, unplug
 from smartvif.plug.case import devices
 from smartvif.plug.journal import Journal
 from smartvif.plug.plan import plan
-from smartvif.plug.step import World
 from smartvif.sim import nic
 from smartvif.sim.host import BRIDGE, SOCKETS, STATE, host_vrouter
 from smartvif.sim.testing import on_simulated_host

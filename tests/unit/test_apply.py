@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from smartvif.control import names as names_of
+from smartvif.drivers.drivers import World
 from smartvif.model.errors import Failed, NotFound, Refused, StepFailed
 from smartvif.plug import steps
 from smartvif.plug.apply import PortPlan, adopt, plug, plug_many, recover, unplug
 from smartvif.plug.journal import Journal, PortStatus
-from smartvif.plug.step import Found, Plan, Step, World
+from smartvif.plug.step import Found, Plan, Step
 
 
 class DiedError(BaseException):

@@ -10,9 +10,9 @@ import pytest
 
 from smartvif.host import bond, capabilities, facts
 from smartvif.host.bond import Bond
-from smartvif.host.capabilities import VF_LAG
 from smartvif.host.facts import EswitchMode, Pf
 from smartvif.model.pci import PciAddress
+from smartvif.model.traits import VF_LAG
 from smartvif.sim import nic
 from smartvif.sim.sysfs import write_sysfs
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from smartvif.choose import traits
-from smartvif.choose.build_pools import Card, Rules, build_pools
+from smartvif.choose.build_pools import Card, build_pools
+from smartvif.choose.device_match import Rules
 from smartvif.choose.device_spec import parse
 from smartvif.choose.pool import Pool, unfit
 from smartvif.choose.request import DeviceRequest, DeviceType
 from smartvif.host.facts import EswitchMode, Pf, Vf
+from smartvif.model import traits
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import VnicType
 

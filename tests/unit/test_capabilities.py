@@ -14,24 +14,21 @@ from pyroute2.ethtool.ioctl import IoctlEthtool
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from smartvif.host import capabilities, devlink, ethtool, facts, link, vf_settings
-from smartvif.host.capabilities import (
+from smartvif.host.capabilities import OFFLOADS, TUNNELS, Answers, Capabilities
+from smartvif.host.facts import EswitchMode, Pf
+from smartvif.host.vf_settings import VfSettings
+from smartvif.model.pci import PciAddress
+from smartvif.model.traits import (
     MULTIQUEUE,
-    OFFLOADS,
     RATE,
     RDMA,
     SRIOV,
     SWITCHDEV,
     TC,
     TRUSTED,
-    TUNNELS,
     VF_LAG,
     VF_MULTIQUEUE,
-    Answers,
-    Capabilities,
 )
-from smartvif.host.facts import EswitchMode, Pf
-from smartvif.host.vf_settings import VfSettings
-from smartvif.model.pci import PciAddress
 from smartvif.sim import nic
 from smartvif.sim.sysfs import write_sysfs
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from smartvif.choose.claims import Claims
-from smartvif.choose.engine import Choice, Claim, ClaimState, Engine
-from smartvif.choose.pool import Pool
+from smartvif.choose.engine import Claim, ClaimState, Engine
+from smartvif.choose.pool import Choice, Pool
 from smartvif.choose.request import DeviceRequest, DeviceType
 from smartvif.choose.select import select
 from smartvif.model.errors import (

@@ -23,8 +23,8 @@ from typing import Any
 import pytest
 
 from smartvif.choose.claims import Claims
-from smartvif.choose.engine import Choice, ClaimState
-from smartvif.choose.pool import Pool
+from smartvif.choose.engine import ClaimState
+from smartvif.choose.pool import Choice, Pool
 from smartvif.choose.request import DeviceRequest, DeviceType
 from smartvif.choose.turns import Turns
 from smartvif.model.errors import Conflict, SmartvifError

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from smartvif.drivers.coalesce import Coalescer
-from smartvif.drivers.ovsdb import Deadline
+from smartvif.model.deadline import Deadline
 from smartvif.model.errors import Failed, SmartvifError, TimedOut
 
 

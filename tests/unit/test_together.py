@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from smartvif.choose.engine import Choice, Claim, ClaimState
-from smartvif.choose.pool import Pool
+from smartvif.choose.engine import Claim, ClaimState
+from smartvif.choose.pool import Choice, Pool
 from smartvif.choose.request import DeviceRequest, DeviceType
 from smartvif.choose.select import select
 from smartvif.choose.together import Together

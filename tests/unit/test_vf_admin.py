@@ -13,10 +13,10 @@ from pyroute2.iproute.linux import get_arguments_processor
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
+from smartvif.drivers.drivers import World
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.vf_admin import DOT1Q, NO_MAC, VfAdmin
 from smartvif.model.errors import Failed, NotFound, Refused
-from smartvif.plug.step import World
 from smartvif.plug.steps.hardware import VfAdminSettings
 
 # include/uapi/linux/if_link.h

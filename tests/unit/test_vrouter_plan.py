@@ -16,9 +16,10 @@ from smartvif.host.facts import Vf
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Network, Port, VifType, VnicType
+from smartvif.model.switch import Switch
 from smartvif.model.vif import Machine, PortProfile, ProfileKind, Vif
 from smartvif.plug.case import DEFAULT_MTU, Devices
-from smartvif.plug.plan import Switch, plan, switch
+from smartvif.plug.plan import plan, switch
 from smartvif.plug.step import Plan
 from smartvif.plug.steps.hardware import VfAdminSettings
 from smartvif.plug.steps.links import LinkUp, Tap

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from smartvif.choose import nova_conf
-from smartvif.choose.build_pools import Rules
-from smartvif.choose.device_match import Verdict, judge, warnings
+from smartvif.choose.device_match import Rules, Verdict, judge, warnings
 from smartvif.choose.device_spec import DeviceSpec, parse
 from smartvif.host import pci_devices
 from smartvif.host.facts import EswitchMode, Pf

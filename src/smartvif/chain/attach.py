@@ -11,11 +11,12 @@ from smartvif.chain.claim import Told, following
 from smartvif.chain.host import Host
 from smartvif.chain.inventory import guest
 from smartvif.chain.place import examine_switch, place
-from smartvif.chain.request import NOTHING_SPECIAL, Mode, Request
 from smartvif.choose.pool import ANYWHERE
 from smartvif.model import checks
 from smartvif.model.errors import Invalid, Refused
+from smartvif.model.needs import NOTHING_SPECIAL
 from smartvif.model.port import Network, Port
+from smartvif.model.port_spec import Mode, Request
 from smartvif.model.vif import Machine
 from smartvif.plug.apply import plug
 from smartvif.plug.case import DEFAULT_MTU

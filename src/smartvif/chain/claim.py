@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from smartvif.chain.holders import holders, port_holders
 from smartvif.chain.host import Host
 from smartvif.chain.inventory import publish
-from smartvif.chain.request import Needs
 from smartvif.choose.engine import Claim, ClaimState
 from smartvif.choose.explain import Candidate, explain, refusal
 from smartvif.choose.pool import ANYWHERE, Guest, without
@@ -22,6 +21,7 @@ from smartvif.choose.request import DeviceRequest
 from smartvif.choose.select import Policy, select
 from smartvif.host import facts
 from smartvif.model.errors import Conflict, SmartvifError
+from smartvif.model.needs import Needs
 from smartvif.model.pci import PciAddress
 from smartvif.plug import apply
 from smartvif.plug.apply import Action
@@ -58,7 +58,7 @@ def claim(
             claims = host.engine.claim(selection.choices)
         except Conflict:
             continue
-        told(explain(selection, claims))
+        told(explain(selection, {each.address: each.owner for each in claims if each.address}))
         address = claims[0].address
         assert address is not None
         return address

@@ -16,14 +16,14 @@ from typing import Any
 from smartvif.chain.attach import attach
 from smartvif.chain.detach import detach
 from smartvif.chain.host import Host
-from smartvif.chain.request import Mode, Request
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovsdb import Ovsdb
 from smartvif.host import facts
 from smartvif.model.errors import Failed, TimedOut
+from smartvif.model.port_spec import Mode, Request
+from smartvif.model.switch import Switch
 from smartvif.plug.journal import PortRecord
-from smartvif.plug.plan import Switch
 from smartvif.prove import map as prove_map
 from smartvif.prove import nics, ports
 from smartvif.sim import host as sim

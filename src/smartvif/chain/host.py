@@ -11,6 +11,7 @@ from smartvif.chain.settings import Settings
 from smartvif.choose.claims import Claims
 from smartvif.choose.engine import Engine as ClaimEngine
 from smartvif.choose.together import Together
+from smartvif.drivers.drivers import World
 from smartvif.drivers.engine import Engine
 from smartvif.drivers.forwarder import Forwarder
 from smartvif.drivers.netlink import Links
@@ -22,7 +23,6 @@ from smartvif.guest.domain import Domains
 from smartvif.host.representors import Representors
 from smartvif.model.errors import CannotTell
 from smartvif.plug.journal import Journal
-from smartvif.plug.step import World
 
 if TYPE_CHECKING:
     from smartvif.choose.placement import Placement

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from smartvif.chain.request import Mode, Needs, Request
 from smartvif.model.errors import Invalid
+from smartvif.model.needs import Needs
+from smartvif.model.port_spec import Mode, Request
+from smartvif.model.switch import Switch
 from smartvif.model.vif import Machine
 from smartvif.plug.journal import PortRecord
-from smartvif.plug.plan import Switch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,6 @@ from typing import Any
 
 from smartvif.chain.claim import Told, claim
 from smartvif.chain.host import Host
-from smartvif.chain.request import Mode, Request
 from smartvif.choose.pool import ANYWHERE, Guest
 from smartvif.choose.request import DeviceRequest
 from smartvif.choose.request import request as device_request
@@ -18,6 +17,7 @@ from smartvif.control.build_vif import build_vif
 from smartvif.guest.xml import interface_xml
 from smartvif.host import facts
 from smartvif.model.port import Binding, Port
+from smartvif.model.port_spec import Mode, Request
 from smartvif.model.vif import Machine, PortProfile, ProfileKind, Vif, VifKind
 from smartvif.plug.case import Devices, devices
 from smartvif.plug.plan import plan

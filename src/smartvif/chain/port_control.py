@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from smartvif.chain.host import Host
-from smartvif.chain.request import Mode
 from smartvif.control.build_vif import build_vif
 from smartvif.drivers.vrouter_agent import wait_for_datapath
 from smartvif.drivers.vrouter_port import PortFiles, PortType
@@ -21,6 +20,7 @@ from smartvif.model import checks
 from smartvif.model.errors import Failed, Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Network, Port, VifType
+from smartvif.model.port_spec import Mode
 from smartvif.model.vif import Machine, SocketMode, Vif
 from smartvif.plug.apply import plug, unplug
 from smartvif.plug.case import devices

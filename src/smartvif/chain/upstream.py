@@ -12,19 +12,19 @@ from smartvif.chain.holders import port_holders
 from smartvif.chain.host import Host
 from smartvif.chain.inventory import publish
 from smartvif.chain.migrate import moving
-from smartvif.chain.request import NOTHING_SPECIAL, Mode, Needs
-from smartvif.choose import traits
-from smartvif.choose.engine import Choice
-from smartvif.choose.pool import Pool, as_new
+from smartvif.choose.pool import Choice, Pool, as_new
 from smartvif.choose.request import DeviceRequest
 from smartvif.choose.request import request as device_request
 from smartvif.choose.schedule import Decision, HostOffer, schedule
 from smartvif.choose.select import Policy
+from smartvif.model import traits
 from smartvif.model.errors import CannotTell, Conflict, Failed, TimedOut
+from smartvif.model.needs import NOTHING_SPECIAL, Needs
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Network, Port, VifType
+from smartvif.model.port_spec import Mode
+from smartvif.model.switch import Switch
 from smartvif.plug.journal import PortStatus
-from smartvif.plug.plan import Switch
 
 if TYPE_CHECKING:
     from smartvif.choose.placement import Placement

@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from smartvif.choose import traits
-from smartvif.choose.device_spec import DeviceSpec
+from smartvif.choose.device_match import Rules
 from smartvif.choose.pool import Pool
 from smartvif.choose.request import DeviceType
 from smartvif.host.facts import Pf, Vf
+from smartvif.model import traits
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import VnicType
 
@@ -34,21 +34,6 @@ class Card:
     drawback: str | None = None
     vdpa: frozenset[PciAddress] = frozenset()
     alone: frozenset[PciAddress] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """The allow-list on this host: the entry that decides over each function, None where none does.
-
-    Where there is no list at all every VF is allowed, for tunnels, and no PF.
-    """
-
-    entries: Mapping[PciAddress, DeviceSpec | None]
-
-    def tags(self, address: PciAddress) -> dict[str, str | None] | None:
-        """What the entry says of a function besides which it is; None: it is not allowed."""
-        entry = self.entries.get(address)
-        return None if entry is None else dict(entry.tags)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ from typing import Any
 from smartvif.choose import claims_pools
 from smartvif.choose.claims_file import ClaimsFile
 from smartvif.choose.claims_pf import Function, PfFunctions
-from smartvif.choose.engine import Choice, Claim, ClaimState
-from smartvif.choose.pool import Pool
+from smartvif.choose.engine import Claim, ClaimState
+from smartvif.choose.pool import Choice, Pool
 from smartvif.choose.request import DeviceRequest, DeviceType
 from smartvif.model.errors import Conflict, Invalid, NotFound, Refused
 from smartvif.model.pci import PciAddress

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from smartvif.choose.device_address import AddressSpec, exactly
 from smartvif.choose.device_spec import DeviceSpec
 from smartvif.host.pci_devices import Device
 from smartvif.model.errors import Invalid
+from smartvif.model.pci import PciAddress
 
 _HIGHEST_DOMAIN = 0xFFFF
 
@@ -130,3 +131,18 @@ def _elsewhere(target: _Target, device: Device) -> str | None:
     if target.address.difference(device.parent) is None:
         return None
     return f"it is no VF of {target.pf.address}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The allow-list on this host: the entry that decides over each function, None where none does.
+
+    Where there is no list at all every VF is allowed, for tunnels, and no PF.
+    """
+
+    entries: Mapping[PciAddress, DeviceSpec | None]
+
+    def tags(self, address: PciAddress) -> dict[str, str | None] | None:
+        """What the entry says of a function besides which it is; None: it is not allowed."""
+        entry = self.entries.get(address)
+        return None if entry is None else dict(entry.tags)

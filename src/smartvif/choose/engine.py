@@ -7,17 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from smartvif.choose.pool import Pool
+from smartvif.choose.pool import Choice, Pool
 from smartvif.choose.request import DeviceRequest, DeviceType
 from smartvif.model.pci import PciAddress
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """Of which pool a port is to have a device."""
-
-    request: DeviceRequest
-    pool: Pool
 
 
 class ClaimState(StrEnum):

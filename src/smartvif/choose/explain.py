@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from smartvif.choose.engine import Choice, Claim
-from smartvif.choose.pool import Pool, is_called
+from smartvif.choose.pool import Choice, Pool, is_called
 from smartvif.choose.request import DeviceRequest
 from smartvif.choose.select import Rank, Selection, rank
 from smartvif.model.errors import NotFound, Refused, SmartvifError
@@ -25,18 +24,20 @@ class Candidate:
     reason: str | None
 
 
-def explain(selection: Selection, claims: Sequence[Claim] = ()) -> tuple[Candidate, ...]:
-    """Every device that was looked at for each port. ``claims`` are what came of the choices.
+def explain(
+    selection: Selection, claimed: Mapping[PciAddress, str] | None = None
+) -> tuple[Candidate, ...]:
+    """Every device that was looked at for each port. ``claimed``: which port has got which device.
 
-    Without claims nothing is taken: of each pool those asked for by name and then the first are
-    told as the choice.
+    Without it nothing is taken: of each pool those asked for by name and then the first are told
+    as the choice.
     """
-    return tuple(_candidates(selection, _owners(selection, claims)))
+    return tuple(_candidates(selection, _owners(selection, claimed or {})))
 
 
-def _owners(selection: Selection, claims: Sequence[Claim]) -> dict[PciAddress, str]:
+def _owners(selection: Selection, claimed: Mapping[PciAddress, str]) -> dict[PciAddress, str]:
     """Whose each device is, or would be."""
-    owners = {claim.address: claim.owner for claim in claims if claim.address is not None}
+    owners = dict(claimed)
     for choice in sorted(selection.choices, key=lambda choice: choice.request.vf is None):
         if choice.request.id in owners.values():
             continue

@@ -19,10 +19,10 @@ from smartvif.choose import (
     placement_provider,
     placement_publish,
 )
-from smartvif.choose.engine import Choice, Claim, ClaimState
+from smartvif.choose.engine import Claim, ClaimState
 from smartvif.choose.placement_client import CONCURRENT, Answer, Call, refuse
 from smartvif.choose.placement_provider import BANDWIDTH, CLASSES, Place
-from smartvif.choose.pool import Pool
+from smartvif.choose.pool import Choice, Pool
 from smartvif.choose.request import DeviceRequest
 from smartvif.model.errors import Conflict, NotFound, Refused
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from smartvif.choose import placement_provider
 from smartvif.choose.placement_provider import Provider
-from smartvif.drivers.ovsdb import Deadline
+from smartvif.model.deadline import Deadline
 from smartvif.model.errors import CannotTell, Conflict, Failed, Refused
 
 if TYPE_CHECKING:

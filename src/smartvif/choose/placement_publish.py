@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from smartvif.choose import placement_provider, traits
+from smartvif.choose import placement_provider
 from smartvif.choose.placement_client import CONCURRENT, IN_USE, Call, refuse
 from smartvif.choose.placement_provider import CLASSES, Provider
 from smartvif.choose.pool import Pool
 from smartvif.choose.request import DeviceType
+from smartvif.model import traits
 from smartvif.model.errors import Conflict, Refused
 
 _CUSTOM = "CUSTOM_"

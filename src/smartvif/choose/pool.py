@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from smartvif.choose import traits
-from smartvif.choose.request import DeviceRequest, DeviceType, NumaPolicy
+from smartvif.choose.request import DeviceRequest, DeviceType
+from smartvif.model import traits
+from smartvif.model.needs import NumaPolicy
 from smartvif.model.pci import PciAddress
 
 
@@ -156,3 +157,11 @@ def _far(pool: Pool, request: DeviceRequest, guest: Guest) -> str | None:
         case NumaPolicy.SOCKET if not guest.shares_socket(node):
             return f"it is on NUMA node {node}, in another socket than the guest's {nodes}"
     return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Of which pool a port is to have a device."""
+
+    request: DeviceRequest
+    pool: Pool

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from smartvif.choose import traits
+from smartvif.model import traits
+from smartvif.model.needs import NumaPolicy
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Port, VifType, VnicType
 
@@ -16,15 +17,6 @@ class DeviceType(StrEnum):
     VF = "VF"
     PF = "PF"
     VDPA = "vdpa"
-
-
-class NumaPolicy(StrEnum):
-    """How near a device must be to its guest (Nova, ``hw:pci_numa_affinity_policy``)."""
-
-    REQUIRED = "required"
-    SOCKET = "socket"
-    LEGACY = "legacy"
-    PREFERRED = "preferred"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

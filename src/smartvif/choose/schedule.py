@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from smartvif.choose import traits
 from smartvif.choose.pool import Pool
 from smartvif.choose.request import DeviceRequest, DeviceType
 from smartvif.choose.select import Policy, Selection, select
+from smartvif.model import traits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

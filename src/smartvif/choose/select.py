@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from smartvif.choose.engine import Choice
-from smartvif.choose.pool import ANYWHERE, Guest, Pool, unfit
+from smartvif.choose.pool import ANYWHERE, Choice, Guest, Pool, unfit
 from smartvif.choose.request import DeviceRequest, DeviceType
 from smartvif.model.pci import PciAddress
 

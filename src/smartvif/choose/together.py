@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from smartvif.choose.engine import Choice, Claim, Engine
-from smartvif.choose.pool import Pool, unfit
+from smartvif.choose.engine import Claim, Engine
+from smartvif.choose.pool import Choice, Pool, unfit
 from smartvif.choose.request import DeviceRequest
 
 _NONE = "Placement offers none: they are given away there, or not published like this"

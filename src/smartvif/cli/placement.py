@@ -68,9 +68,10 @@ def placement_schedule(output: str, ports: tuple[str, ...], explain: bool) -> No
 
 def _wish(text: str) -> PortWish:
     """Raises: Invalid."""
-    from smartvif.chain.request import Mode, Needs
     from smartvif.chain.upstream import PortWish
-    from smartvif.plug.plan import Switch
+    from smartvif.model.needs import Needs
+    from smartvif.model.port_spec import Mode
+    from smartvif.model.switch import Switch
 
     mode, *pairs = text.split(",")
     capabilities: list[str] = []

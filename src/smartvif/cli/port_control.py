@@ -148,8 +148,8 @@ def _request(port: str, asked: dict[str, Any]) -> PortRequest:
     Raises: Invalid.
     """
     from smartvif.chain.port_control import PortRequest
-    from smartvif.chain.request import Mode
     from smartvif.drivers.vrouter_port import PortType
+    from smartvif.model.port_spec import Mode
 
     kind = PortType(_TYPES.index(asked["port_type"]))
     if kind is not PortType.NOVA_VM and not asked["vn_uuid"]:

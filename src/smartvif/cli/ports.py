@@ -53,8 +53,9 @@ def attach(
 ) -> None:
     """Attach a machine to a switch; prints the new port's identifier."""
     from smartvif.chain.attach import attach as chain_attach
-    from smartvif.chain.request import Mode, Needs, Request
-    from smartvif.plug.plan import Switch
+    from smartvif.model.needs import Needs
+    from smartvif.model.port_spec import Mode, Request
+    from smartvif.model.switch import Switch
 
     with checks.about("--vf"):
         address = None if vf is None else PciAddress.parse(vf)

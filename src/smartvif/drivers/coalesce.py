@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from smartvif.drivers.ovsdb import Deadline
+from smartvif.model.deadline import Deadline
 from smartvif.model.errors import SmartvifError, TimedOut
 
 T = TypeVar("T")

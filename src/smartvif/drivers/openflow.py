@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from smartvif.drivers.ovsdb import Deadline
+from smartvif.model.deadline import Deadline
 from smartvif.model.errors import CannotTell
 
 _VERSION = 1

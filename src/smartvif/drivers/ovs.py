@@ -28,7 +28,8 @@ from smartvif.drivers.ovs_rows import (
     update_ops,
     uuids,
 )
-from smartvif.drivers.ovsdb import Deadline, Op, Ovsdb, Row
+from smartvif.drivers.ovsdb import Op, Ovsdb, Row
+from smartvif.model.deadline import Deadline
 from smartvif.model.errors import (
     CannotTell,
     Failed,

@@ -14,11 +14,11 @@ import json
 import socket
 import struct
 import threading
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
 from smartvif.drivers.json_stream import JsonStream
+from smartvif.model.deadline import Deadline
 from smartvif.model.errors import CannotTell, Conflict, Failed, Invalid, TimedOut
 
 Op = dict[str, Any]
@@ -27,18 +27,6 @@ Row = dict[str, Any]
 DATABASE = "Open_vSwitch"
 _PATIENCE = 10.0  # seconds for the server to take our answer to its probe
 _HINT = "is ovsdb-server running? see: ovs-vsctl show"
-
-
-class Deadline:
-    """One point in time that all waits of one call share."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._end = time.monotonic() + seconds
-
-    def left(self) -> float:
-        """Seconds, never negative."""
-        return max(0.0, self._end - time.monotonic())
 
 
 class Ovsdb:

@@ -17,7 +17,6 @@ from typing import Any
 from smartvif.drivers import virtio_forwarder_messages as messages
 from smartvif.drivers import virtio_forwarder_request as request
 from smartvif.drivers import virtio_forwarder_state as state
-from smartvif.drivers.ovsdb import Deadline
 from smartvif.drivers.virtio_forwarder_channel import Channel, MalformedReply
 from smartvif.drivers.virtio_forwarder_failure import (
     MEANINGS,
@@ -37,6 +36,7 @@ from smartvif.drivers.virtio_forwarder_messages import (
 )
 from smartvif.drivers.virtio_forwarder_request import Bond
 from smartvif.drivers.virtio_forwarder_state import Device, Relay, RelayCpus
+from smartvif.model.deadline import Deadline
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 

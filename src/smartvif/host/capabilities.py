@@ -13,16 +13,7 @@ from pathlib import Path
 
 from smartvif.host import attribute, bond, devlink, ethtool, link, vf_settings
 from smartvif.host.facts import SYSFS, EswitchMode, Pf
-
-SRIOV = "HW_NIC_SRIOV"
-SWITCHDEV = "HW_NIC_OFFLOAD_SWITCHDEV"
-TRUSTED = "HW_NIC_SRIOV_TRUSTED"
-RATE = "HW_NIC_SRIOV_QOS_TX"
-MULTIQUEUE = "HW_NIC_MULTIQUEUE"
-VF_MULTIQUEUE = "HW_NIC_SRIOV_MULTIQUEUE"
-RDMA = "HW_NIC_OFFLOAD_RDMA"
-TC = "CUSTOM_NIC_OFFLOAD_TC"
-VF_LAG = "CUSTOM_NIC_VF_LAG"
+from smartvif.model import traits
 
 _TC_FEATURE = "hw-tc-offload"
 # For TCP and UDP alike, over either IP or one (Documentation/networking/checksum-offloads.rst).
@@ -100,15 +91,15 @@ def capabilities(
     answers = ask(pf, netdevs) if netdevs else Answers()
     answered = [answers.features[netdev] for netdev in netdevs if netdev in answers.features]
     found = {
-        SRIOV: pf.total_vfs > 0,
-        SWITCHDEV: _SWITCHDEV[pf.eswitch],
-        TRUSTED: _trusted(pf, answers),
-        RATE: _limits_rates(answers),
-        MULTIQUEUE: _has_queues(netdevs[0] if netdevs else None, root),
-        VF_MULTIQUEUE: _has_queues(vf, root),
-        RDMA: _has_rdma(netdevs[0] if netdevs else None, root),
-        TC: _is_active(answers.features.get(pf.netdev or ""), (_TC_FEATURE,)),
-        VF_LAG: _shares_bond(pf, pfs, root),
+        traits.SRIOV: pf.total_vfs > 0,
+        traits.SWITCHDEV: _SWITCHDEV[pf.eswitch],
+        traits.TRUSTED: _trusted(pf, answers),
+        traits.RATE: _limits_rates(answers),
+        traits.MULTIQUEUE: _has_queues(netdevs[0] if netdevs else None, root),
+        traits.VF_MULTIQUEUE: _has_queues(vf, root),
+        traits.RDMA: _has_rdma(netdevs[0] if netdevs else None, root),
+        traits.TC: _is_active(answers.features.get(pf.netdev or ""), (_TC_FEATURE,)),
+        traits.VF_LAG: _shares_bond(pf, pfs, root),
     }
     found |= _offloads(answered[0] if answered else None)
     return Capabilities(
@@ -161,7 +152,7 @@ def _has_queues(netdev: str | None, root: Path) -> bool | None:
 
 
 def _has_rdma(netdev: str | None, root: Path) -> bool | None:
-    """An RDMA device is below the same PCI function (Documentation/infiniband/sysfs.rst)."""
+    """An traits.RDMA device is below the same PCI function (Documentation/infiniband/sysfs.rst)."""
     below = [] if netdev is None else attribute.names(f"{root}/class/net/{netdev}/device")
     return "infiniband" in below if below else None
 

@@ -6,12 +6,12 @@ from typing import ClassVar
 
 from oslo_config import cfg
 
+from smartvif.drivers.drivers import World
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovsdb import Ovsdb
 from smartvif.model.vif import ProfileKind, VifKind
 from smartvif.openstack.options import AGILIO_OVS
 from smartvif.openstack.plugin import Plugin, Supported
-from smartvif.plug.step import World
 
 _BASE = {ProfileKind.BASE: ("1.0", "1.1")}
 _OPENVSWITCH = {ProfileKind.OPENVSWITCH: ("1.0", "1.4")}

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from os_vif import objects
 from os_vif.plugin import PluginBase
 
+from smartvif.drivers.drivers import World
 from smartvif.drivers.engine import Engine
 from smartvif.drivers.forwarder import Forwarder
 from smartvif.drivers.ovs import OpenVSwitch
@@ -31,7 +32,6 @@ from smartvif.plug.case import Devices, devices
 from smartvif.plug.journal import Journal
 from smartvif.plug.plan import plan
 from smartvif.plug.record import port_facts
-from smartvif.plug.step import World
 
 Versions = tuple[str, str]
 """The least and the greatest."""

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 from oslo_config import cfg
 
+from smartvif.drivers.drivers import World
 from smartvif.drivers.vrouter_agent import VRouterAgent
 from smartvif.model.vif import ProfileKind, VifKind
 from smartvif.openstack.options import VROUTER, VROUTER_GROUP
 from smartvif.openstack.plugin import Plugin, Supported
-from smartvif.plug.step import World
 
 _BASE = {ProfileKind.BASE: ("1.0", "1.1")}
 

@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from smartvif.drivers.drivers import World
 from smartvif.model.errors import Failed, NotFound, Refused, SmartvifError, StepFailed
 from smartvif.plug.journal import Journal, PortStatus
-from smartvif.plug.step import Plan, Step, World
+from smartvif.plug.step import Plan, Step
 from smartvif.plug.sweep import sweep
 
 _log = logging.getLogger(__name__)

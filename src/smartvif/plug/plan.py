@@ -6,22 +6,12 @@ they are taken, so that each finds what it needs, and what is undone last is the
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from smartvif.model.errors import Invalid
+from smartvif.model.switch import Switch
 from smartvif.model.vif import Machine, Vif
 from smartvif.plug import openvswitch, veb, vrouter
 from smartvif.plug.case import Case, Devices
 from smartvif.plug.step import Plan
-
-
-class Switch(StrEnum):
-    """The switches that a VIF can be plugged into; the last is the one inside the NIC."""
-
-    OVS = "ovs"
-    VROUTER = "vrouter"
-    VEB = "hw_veb"
-
 
 _SWITCHES = {
     "ovs": Switch.OVS,

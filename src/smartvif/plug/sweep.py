@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 
 from smartvif.control import names
+from smartvif.drivers.drivers import World
 from smartvif.drivers.engine import RelaySpec
 from smartvif.model.errors import CannotTell, TimedOut
-from smartvif.plug.step import World
 
 _log = logging.getLogger(__name__)
 

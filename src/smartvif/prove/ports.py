@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from smartvif.drivers.drivers import World
 from smartvif.drivers.engine import RelayState
 from smartvif.guest.domain import Domains
 from smartvif.model.errors import CannotTell, NotFound
 from smartvif.plug.journal import Journal, PortRecord, PortStatus
-from smartvif.plug.step import World
 from smartvif.prove import relays, switches
 from smartvif.prove.relays import RelayView
 from smartvif.prove.switches import Look, SwitchView

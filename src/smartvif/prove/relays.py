@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from smartvif.drivers.drivers import World
 from smartvif.drivers.engine import Engine, Flow, RelayCounters, RelayState
 from smartvif.model.errors import CannotTell
 from smartvif.plug.journal import PortRecord
-from smartvif.plug.step import World
 
 _WATCHED = 1.0  # seconds between two readings
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from smartvif.drivers.drivers import World
 from smartvif.drivers.ovs_rows import PortState
 from smartvif.drivers.vrouter_port import VRouterPort
 from smartvif.model.errors import CannotTell, Failed
 from smartvif.plug.journal import Journal, PortRecord
-from smartvif.plug.step import World
 from smartvif.plug.steps.vrouter import AgentPort
 
 

@@ -20,8 +20,9 @@ from smartvif.drivers.forwarder import RELAYS
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovs_rows import PortSpec, bridge_ops
-from smartvif.drivers.ovsdb import Deadline, Ovsdb
+from smartvif.drivers.ovsdb import Ovsdb
 from smartvif.guest.connection import Connection, translated
+from smartvif.model.deadline import Deadline
 from smartvif.model.errors import Failed, Refused
 from smartvif.sim import image, libvirtd, namespaces, netns, nic, sysfs
 from smartvif.sim.guests import Guests

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from smartvif.drivers.ovs_rows import ovsdb_map
-from smartvif.drivers.ovsdb import DATABASE, Deadline, Ovsdb
+from smartvif.drivers.ovsdb import DATABASE, Ovsdb
+from smartvif.model.deadline import Deadline
 from smartvif.model.errors import Failed
 from smartvif.sim import daemons, supervisor
 

@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
 from smartvif.drivers import vfio
+from smartvif.drivers.drivers import World
 from smartvif.drivers.vf_admin import VfAdmin
 from smartvif.model.errors import Failed, NotFound
 from smartvif.model.pci import PciAddress
-from smartvif.plug.step import Found, World
+from smartvif.plug.step import Found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from smartvif.plug.step import Found, World
+from smartvif.drivers.drivers import World
+from smartvif.plug.step import Found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from smartvif.drivers.drivers import World
 from smartvif.drivers.ovs_rows import PortSpec
-from smartvif.plug.step import Found, World
+from smartvif.plug.step import Found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

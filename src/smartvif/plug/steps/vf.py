@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from smartvif.drivers.drivers import World
 from smartvif.drivers.engine import RelaySpec
-from smartvif.plug.step import Found, World
+from smartvif.plug.step import Found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from smartvif.drivers.drivers import World
 from smartvif.drivers.vrouter_agent import wait_for_socket
 from smartvif.drivers.vrouter_port import VRouterPort
 from smartvif.model.errors import CannotTell
-from smartvif.plug.step import Found, World
+from smartvif.plug.step import Found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

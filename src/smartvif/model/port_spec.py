@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from smartvif.choose import traits
-from smartvif.choose.request import NumaPolicy
 from smartvif.model import checks
 from smartvif.model.errors import Invalid
+from smartvif.model.needs import NOTHING_SPECIAL, Needs
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import VnicType
-from smartvif.plug.plan import Switch
+from smartvif.model.switch import Switch
 
 
 class Mode(StrEnum):
@@ -34,43 +33,6 @@ class Mode(StrEnum):
         return self is not Mode.NORMAL
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
-    """What a port's VF must be like, on whichever host. ``min_rate`` in kbit/s.
-
-    ``physical_network`` None: the network is a tunnelled one.
-    Raises: Invalid.
-    """
-
-    capabilities: tuple[str, ...] = ()
-    physical_network: str | None = None
-    trusted: bool = False
-    min_rate: int = 0
-    numa: str = NumaPolicy.PREFERRED
-
-    def __post_init__(self) -> None:
-        with checks.about("--capability"):
-            for name in self.capabilities:
-                traits.check(name)
-        if not 0 <= self.min_rate <= _HIGHEST_RATE:
-            raise Invalid(
-                f"{self.min_rate} kbit/s is no rate",
-                where="--min-rate",
-                hint=f"it goes from 1 to {_HIGHEST_RATE}",
-            )
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any] | None) -> Needs:
-        """From the facts of a port; None: nothing special.
-
-        Raises: Invalid.
-        """
-        if document is None:
-            return cls()
-        return cls(**{**document, "capabilities": tuple(document["capabilities"])})
-
-
-_HIGHEST_RATE = 2**31 - 1  # what Placement can hold (placement/db/constants.py, MAX_INT)
 _CHECKS: dict[str, Callable[[Any], object]] = {
     "bridge": checks.ifname,
     "network": checks.uuid,
@@ -79,7 +41,8 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "mtu": checks.mtu,
     "mac": checks.mac,
 }
-NOTHING_SPECIAL = Needs()
+
+
 _ABOUT = {Switch.OVS: ("bridge", ("network",)), Switch.VROUTER: ("network", ("bridge", "vlan"))}
 """What each switch must be told, and what it cannot be."""
 

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import re
 
-from smartvif.host import capabilities
 from smartvif.model.errors import Invalid
 from smartvif.model.port import VnicType
 
-SRIOV = capabilities.SRIOV
-SWITCHDEV = capabilities.SWITCHDEV
-TRUSTED = capabilities.TRUSTED
-VF_LAG = capabilities.VF_LAG
+SRIOV = "HW_NIC_SRIOV"
+SWITCHDEV = "HW_NIC_OFFLOAD_SWITCHDEV"
+TRUSTED = "HW_NIC_SRIOV_TRUSTED"
+RATE = "HW_NIC_SRIOV_QOS_TX"
+MULTIQUEUE = "HW_NIC_MULTIQUEUE"
+VF_MULTIQUEUE = "HW_NIC_SRIOV_MULTIQUEUE"
+RDMA = "HW_NIC_OFFLOAD_RDMA"
+TC = "CUSTOM_NIC_OFFLOAD_TC"
+VF_LAG = "CUSTOM_NIC_VF_LAG"
 REMOTE_MANAGED = "COMPUTE_REMOTE_MANAGED_PORTS"
 LIVE_MIGRATABLE = "HW_PCI_LIVE_MIGRATABLE"
 SMARTNIC = "CUSTOM_SMARTNIC"
