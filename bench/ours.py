@@ -16,9 +16,9 @@ from smartvif.drivers.drivers import World
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovsdb import Ovsdb
-from smartvif.host import facts
-from smartvif.host.facts import Vf
+from smartvif.host import sriov as facts
 from smartvif.host.representors import Representors
+from smartvif.host.sriov import Vf
 from smartvif.model.pci import PciAddress
 from smartvif.model.vif import Machine
 from smartvif.openstack.convert import from_osvif

@@ -21,8 +21,8 @@ from smartvif.choose.build_pools import Card, build_pools
 from smartvif.choose.device_match import Rules, judge
 from smartvif.choose.device_spec import parse
 from smartvif.choose.pool import Guest, Pool
-from smartvif.host.facts import EswitchMode, Pf, Vf
 from smartvif.host.pci_devices import Device
+from smartvif.host.sriov import EswitchMode, Pf, Vf
 from smartvif.model import traits
 from smartvif.model.pci import PciAddress
 

@@ -31,8 +31,8 @@ from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovs_rows import PortSpec
 from smartvif.drivers.ovsdb import Ovsdb
-from smartvif.drivers.vf_admin import NO_MAC, VfAdmin
 from smartvif.drivers.vfio import Vfio
+from smartvif.host.vf_admin import NO_MAC, VfAdmin
 from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound, Refused
 from smartvif.openstack.agilio_ovs import AgilioOvsPlugin
 from smartvif.openstack.options import AGILIO_OVS

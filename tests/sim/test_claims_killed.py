@@ -21,7 +21,7 @@ from smartvif.chain.host import Host
 from smartvif.choose.claims import Claims
 from smartvif.choose.engine import ClaimState
 from smartvif.choose.request import DeviceRequest, DeviceType
-from smartvif.host import facts
+from smartvif.host import sriov as facts
 from smartvif.model.errors import NotFound
 from smartvif.plug.apply import plug
 from smartvif.plug.journal import Journal

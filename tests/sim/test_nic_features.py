@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 
-from smartvif.host import capabilities, ethtool, facts, link, vf_settings
+from smartvif.host import capabilities, ethtool, vf_settings
+from smartvif.host import netdev as link
+from smartvif.host import sriov as facts
 from smartvif.host.capabilities import OFFLOADS
-from smartvif.host.facts import EswitchMode
+from smartvif.host.sriov import EswitchMode
 from smartvif.host.vf_settings import VfSettings
 from smartvif.model.traits import MULTIQUEUE, RATE, SRIOV, SWITCHDEV, TRUSTED
 from smartvif.sim import nic

@@ -25,7 +25,7 @@ def look_up(layout: nic.NicLayout, step: int) -> list[dict[str, object]]:
     """What both find for every ``step``-th VF in /sys."""
     from vif_plug_ovs import linux_net
 
-    from smartvif.host import facts
+    from smartvif.host import sriov as facts
     from smartvif.host.representors import Representors
 
     representors = Representors()

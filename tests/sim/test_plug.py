@@ -21,7 +21,7 @@ from smartvif.chain.host import Host
 from smartvif.drivers.drivers import World
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.vrouter_port import PortFiles
-from smartvif.host import facts
+from smartvif.host import sriov as facts
 from smartvif.model.errors import Failed, Refused, SmartvifError, StepFailed, TimedOut
 from smartvif.model.port_spec import Mode, Request
 from smartvif.model.switch import Switch

@@ -12,7 +12,7 @@ from smartvif.cli import port_control
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovsdb import Ovsdb
-from smartvif.host.facts import SYSFS
+from smartvif.host.sriov import SYSFS
 from smartvif.plug.apply import recover
 from smartvif.sim.host import FORWARDER_NETNS, SOCKETS, forwarder_switch, host_vrouter
 from smartvif.sim.nic import representor, vf_address, vf_netdev

@@ -18,7 +18,7 @@ from smartvif.chain import settings
 from smartvif.chain.demo import traces
 from smartvif.chain.host import Host
 from smartvif.control import names
-from smartvif.control.bind import HostSwitch, bind
+from smartvif.control.bind_ovs import HostSwitch, bind
 from smartvif.control.build_vif import build_vif
 from smartvif.drivers.drivers import World
 from smartvif.drivers.netlink import Links
@@ -27,7 +27,7 @@ from smartvif.drivers.ovs_rows import PortSpec
 from smartvif.drivers.ovsdb import Ovsdb
 from smartvif.drivers.vrouter_agent import VRouterAgent
 from smartvif.drivers.vrouter_port import PortFiles, VRouterPort
-from smartvif.host import facts
+from smartvif.host import sriov as facts
 from smartvif.host.representors import Representors
 from smartvif.model.errors import Failed
 from smartvif.model.pci import PciAddress

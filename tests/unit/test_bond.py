@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from smartvif.host import bond, capabilities, facts
+from smartvif.host import bond, capabilities
+from smartvif.host import sriov as facts
 from smartvif.host.bond import Bond
-from smartvif.host.facts import EswitchMode, Pf
+from smartvif.host.sriov import EswitchMode, Pf
 from smartvif.model.pci import PciAddress
 from smartvif.model.traits import VF_LAG
 from smartvif.sim import nic

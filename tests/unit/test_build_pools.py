@@ -11,7 +11,7 @@ from smartvif.choose.device_match import Rules
 from smartvif.choose.device_spec import parse
 from smartvif.choose.pool import Pool, unfit
 from smartvif.choose.request import DeviceRequest, DeviceType
-from smartvif.host.facts import EswitchMode, Pf, Vf
+from smartvif.host.sriov import EswitchMode, Pf, Vf
 from smartvif.model import traits
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import VnicType

@@ -13,9 +13,11 @@ import pytest
 from pyroute2.ethtool.ioctl import IoctlEthtool
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
-from smartvif.host import capabilities, devlink, ethtool, facts, link, vf_settings
+from smartvif.host import capabilities, devlink, ethtool, vf_settings
+from smartvif.host import netdev as link
+from smartvif.host import sriov as facts
 from smartvif.host.capabilities import OFFLOADS, TUNNELS, Answers, Capabilities
-from smartvif.host.facts import EswitchMode, Pf
+from smartvif.host.sriov import EswitchMode, Pf
 from smartvif.host.vf_settings import VfSettings
 from smartvif.model.pci import PciAddress
 from smartvif.model.traits import (

@@ -14,7 +14,8 @@ from smartvif.choose import nova_conf
 from smartvif.choose.device_address import address_spec, exactly
 from smartvif.choose.device_match import judge, warnings
 from smartvif.choose.device_spec import DeviceSpec, parse
-from smartvif.host import facts, pci_devices, vpd
+from smartvif.host import pci_devices, vpd
+from smartvif.host import sriov as facts
 from smartvif.host.pci_devices import Device
 from smartvif.model.errors import Invalid, NotFound
 from smartvif.model.pci import PciAddress

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from smartvif.host import attribute, facts
-from smartvif.host.facts import EswitchMode
+from smartvif.host import sriov as facts
+from smartvif.host import sysfs as attribute
+from smartvif.host.sriov import EswitchMode
 from smartvif.model.errors import NotFound
 from smartvif.model.pci import PciAddress
 from smartvif.sim import nic

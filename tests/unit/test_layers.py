@@ -41,7 +41,7 @@ MOST_LINES = 400
 
 
 def module_name(path: Path) -> str:
-    """``smartvif.host.facts`` for its file."""
+    """``smartvif.host.sriov`` for its file."""
     parts = path.relative_to(ROOT.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -87,7 +87,7 @@ def test_upward_is_seen() -> None:
     """An import that goes up is found where it hides: in a function, under another name."""
     source = "def f():\n    from smartvif.sim import host as h\n    import smartvif.chain.demo\n"
     found = ["smartvif.sim.host", "smartvif.chain.demo"]
-    assert upward("smartvif.host.facts", source) == found
+    assert upward("smartvif.host.sriov", source) == found
     assert upward("smartvif.cli.main", source) == []
 
 

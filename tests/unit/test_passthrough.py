@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from smartvif.host import facts, numa, passthrough, vdpa
-from smartvif.host.facts import Vf
+from smartvif.host import numa, passthrough, vdpa
+from smartvif.host import sriov as facts
+from smartvif.host.sriov import Vf
 from smartvif.model.pci import PciAddress
 from smartvif.sim import nic
 from smartvif.sim.sysfs import VFIO_DRIVER, write_sysfs

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from smartvif.control.build_vif import build_vif
 from smartvif.drivers.engine import RelaySpec
 from smartvif.drivers.ovs_rows import PortSpec
-from smartvif.drivers.vf_admin import VfAdmin
-from smartvif.host.facts import Vf
+from smartvif.host.sriov import Vf
+from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import CannotTell, Failed, Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Network, Port, VifType, VnicType

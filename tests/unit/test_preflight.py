@@ -16,8 +16,8 @@ from smartvif.guest import placement
 from smartvif.guest.placement import User
 from smartvif.guest.xml import shares_memory
 from smartvif.host import numa
-from smartvif.host.facts import Vf
 from smartvif.host.numa import HugePages
+from smartvif.host.sriov import Vf
 from smartvif.model.errors import Failed, Refused, SmartvifError
 from smartvif.model.pci import PciAddress
 

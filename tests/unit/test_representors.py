@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from smartvif.host import facts
+from smartvif.host import sriov as facts
 from smartvif.host.devlink import DevlinkPort
 from smartvif.host.port_name import PortKind, PortName
 from smartvif.host.representors import Representor, Representors

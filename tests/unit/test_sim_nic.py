@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from smartvif.host import facts
-from smartvif.host.facts import EswitchMode
+from smartvif.host import sriov as facts
+from smartvif.host.sriov import EswitchMode
 from smartvif.model import checks
 from smartvif.model.errors import Failed, Invalid
 from smartvif.model.pci import PciAddress

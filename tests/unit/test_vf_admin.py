@@ -15,7 +15,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from smartvif.drivers.drivers import World
 from smartvif.drivers.netlink import Links
-from smartvif.drivers.vf_admin import DOT1Q, NO_MAC, VfAdmin
+from smartvif.host.vf_admin import DOT1Q, NO_MAC, VfAdmin
 from smartvif.model.errors import Failed, NotFound, Refused
 from smartvif.plug.steps.hardware import VfAdminSettings
 

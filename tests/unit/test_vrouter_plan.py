@@ -9,10 +9,10 @@ import pytest
 from smartvif.control.bind_vrouter import VRouterHost, bind_vrouter
 from smartvif.control.build_vif import build_vif
 from smartvif.drivers.engine import RelaySpec
-from smartvif.drivers.vf_admin import VfAdmin
 from smartvif.drivers.vrouter_port import VRouterPort
 from smartvif.guest.xml import interface_xml
-from smartvif.host.facts import Vf
+from smartvif.host.sriov import Vf
+from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Network, Port, VifType, VnicType

@@ -13,8 +13,8 @@ from smartvif.choose import nova_conf
 from smartvif.choose.device_match import Rules, Verdict, judge, warnings
 from smartvif.choose.device_spec import DeviceSpec, parse
 from smartvif.host import pci_devices
-from smartvif.host.facts import EswitchMode, Pf
 from smartvif.host.pci_devices import Device
+from smartvif.host.sriov import EswitchMode, Pf
 from smartvif.model.errors import Invalid, NotFound
 
 NOVA_CONF = Path("/etc/nova/nova.conf")

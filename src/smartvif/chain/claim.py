@@ -19,7 +19,7 @@ from smartvif.choose.explain import Candidate, explain, refusal
 from smartvif.choose.pool import ANYWHERE, Guest, without
 from smartvif.choose.request import DeviceRequest
 from smartvif.choose.select import Policy, select
-from smartvif.host import facts
+from smartvif.host import sriov as facts
 from smartvif.model.errors import Conflict, SmartvifError
 from smartvif.model.needs import Needs
 from smartvif.model.pci import PciAddress

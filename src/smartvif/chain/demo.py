@@ -19,7 +19,7 @@ from smartvif.chain.host import Host
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovsdb import Ovsdb
-from smartvif.host import facts
+from smartvif.host import sriov as facts
 from smartvif.model.errors import Failed, TimedOut
 from smartvif.model.port_spec import Mode, Request
 from smartvif.model.switch import Switch

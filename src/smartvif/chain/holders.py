@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from smartvif.chain.host import Host
-from smartvif.host.facts import EswitchMode, Pf
+from smartvif.host.sriov import EswitchMode, Pf
 from smartvif.model.errors import CannotTell, NotFound
 from smartvif.model.pci import PciAddress
 

@@ -10,10 +10,12 @@ from smartvif.chain.holders import holders, port_holders, switch_holders
 from smartvif.chain.host import Host
 from smartvif.choose.build_pools import Card, build_pools
 from smartvif.choose.pool import Guest, Pool, without
-from smartvif.host import bond, facts, link, numa, vdpa
+from smartvif.host import bond, numa, vdpa
+from smartvif.host import netdev as link
+from smartvif.host import sriov as facts
 from smartvif.host.capabilities import capabilities
-from smartvif.host.facts import Pf
 from smartvif.host.passthrough import passed_through_siblings, shares_group
+from smartvif.host.sriov import Pf
 from smartvif.model.errors import CannotTell
 from smartvif.model.pci import PciAddress
 

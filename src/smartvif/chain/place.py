@@ -11,11 +11,11 @@ from smartvif.choose.pool import ANYWHERE, Guest
 from smartvif.choose.request import DeviceRequest
 from smartvif.choose.request import request as device_request
 from smartvif.control import names
-from smartvif.control.bind import HostSwitch, bind
+from smartvif.control.bind_ovs import HostSwitch, bind
 from smartvif.control.bind_vrouter import VRouterHost, bind_vrouter
 from smartvif.control.build_vif import build_vif
 from smartvif.guest.xml import interface_xml
-from smartvif.host import facts
+from smartvif.host import sriov as facts
 from smartvif.model.port import Binding, Port
 from smartvif.model.port_spec import Mode, Request
 from smartvif.model.vif import Machine, PortProfile, ProfileKind, Vif, VifKind

@@ -19,9 +19,10 @@ from smartvif.guest import placement
 from smartvif.guest.connection import Connection, translated
 from smartvif.guest.placement import User
 from smartvif.guest.xml import SHARED_MEMORY
-from smartvif.host import facts, numa
-from smartvif.host.facts import Vf
+from smartvif.host import numa
+from smartvif.host import sriov as facts
 from smartvif.host.numa import HugePages
+from smartvif.host.sriov import Vf
 from smartvif.model.errors import Failed, Refused
 from smartvif.model.pci import PciAddress
 

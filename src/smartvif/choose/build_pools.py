@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from smartvif.choose.device_match import Rules
 from smartvif.choose.pool import Pool
 from smartvif.choose.request import DeviceType
-from smartvif.host.facts import Pf, Vf
+from smartvif.host.sriov import Pf, Vf
 from smartvif.model import traits
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import VnicType

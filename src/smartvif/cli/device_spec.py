@@ -32,7 +32,7 @@ _CONFIGURED = Path()
 def device_spec(output: str, check: Path | None) -> None:
     """Write Nova's [pci] device_spec for this host, or explain one that is there."""
     from smartvif.chain import allow_list
-    from smartvif.host import facts
+    from smartvif.host import sriov as facts
 
     if check is None:
         entries = allow_list.written(facts.pfs())

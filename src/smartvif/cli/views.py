@@ -133,7 +133,7 @@ def nic_capabilities(output: str) -> None:
 
 
 def _nics(host: Host) -> tuple[PfView, ...]:
-    from smartvif.host import facts
+    from smartvif.host import sriov as facts
     from smartvif.prove import nics
 
     owners = {record.vf: record.id for record in host.journal.ports() if record.vf}

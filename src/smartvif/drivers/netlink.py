@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-from smartvif.drivers import netdevice, vf_admin
+from smartvif.drivers import netdevice
 from smartvif.drivers.netdevice import Link
-from smartvif.drivers.vf_admin import VfAdmin
+from smartvif.host import vf_admin
+from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import Failed, NotFound, Refused
 
 _ETH_P_ALL = 3  # include/uapi/linux/if_ether.h

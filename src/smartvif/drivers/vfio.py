@@ -11,8 +11,9 @@ import os
 from pathlib import Path
 from time import monotonic, sleep
 
-from smartvif.host import attribute, facts
-from smartvif.host.facts import SYSFS, Vf
+from smartvif.host import sriov as facts
+from smartvif.host import sysfs as attribute
+from smartvif.host.sriov import SYSFS, Vf
 from smartvif.model.errors import Failed, NotFound, Refused, TimedOut
 from smartvif.model.pci import PciAddress
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from smartvif.host import attribute
-from smartvif.host.facts import SYSFS, EswitchMode, Pf
+from smartvif.host import sysfs as attribute
+from smartvif.host.sriov import SYSFS, EswitchMode, Pf
 
 # Modes in which one port sends a flow: the active one, or the one that a hash says.
 _SHARED = ("active-backup", "balance-xor", "802.3ad")

@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from smartvif.host import attribute, bond, devlink, ethtool, link, vf_settings
-from smartvif.host.facts import SYSFS, EswitchMode, Pf
+from smartvif.host import bond, devlink, ethtool, vf_settings
+from smartvif.host import netdev as link
+from smartvif.host import sysfs as attribute
+from smartvif.host.sriov import SYSFS, EswitchMode, Pf
 from smartvif.model import traits
 
 _TC_FEATURE = "hw-tc-offload"

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from smartvif.host import attribute
-from smartvif.host.facts import SYSFS
+from smartvif.host import sysfs as attribute
+from smartvif.host.sriov import SYSFS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

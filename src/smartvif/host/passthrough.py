@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smartvif.host import attribute
-from smartvif.host.facts import SYSFS, Pf, Vf
+from smartvif.host import sysfs as attribute
+from smartvif.host.sriov import SYSFS, Pf, Vf
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 

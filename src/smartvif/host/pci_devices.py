@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from smartvif.host import attribute, vpd
-from smartvif.host.facts import SYSFS
+from smartvif.host import sysfs as attribute
+from smartvif.host import vpd
+from smartvif.host.sriov import SYSFS
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from smartvif.host import attribute, devlink
-from smartvif.host.facts import SYSFS, Vf
+from smartvif.host import devlink
+from smartvif.host import sysfs as attribute
 from smartvif.host.port_name import PortKind, PortName
+from smartvif.host.sriov import SYSFS, Vf
 from smartvif.model.errors import Ambiguous, Invalid, NotFound
 from smartvif.model.pci import PciAddress
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from smartvif.host import attribute
-from smartvif.host.facts import SYSFS
+from smartvif.host import sysfs as attribute
+from smartvif.host.sriov import SYSFS
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 

@@ -21,7 +21,7 @@ from smartvif.drivers.engine import Engine
 from smartvif.drivers.forwarder import Forwarder
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovsdb import Ovsdb
-from smartvif.host import facts
+from smartvif.host import sriov as facts
 from smartvif.host.representors import Representors
 from smartvif.model.errors import CannotTell, Invalid
 from smartvif.model.pci import PciAddress

@@ -17,9 +17,9 @@ from oslo_config import cfg
 from oslo_privsep import capabilities, priv_context
 
 from smartvif.drivers.netlink import Links
-from smartvif.drivers.vf_admin import NO_MAC, VfAdmin
 from smartvif.drivers.vfio import Vfio
 from smartvif.drivers.vrouter_port import PortFiles
+from smartvif.host.vf_admin import NO_MAC, VfAdmin
 from smartvif.model import checks
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress

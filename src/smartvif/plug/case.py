@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from smartvif.control import names
-from smartvif.host import facts
-from smartvif.host.facts import Vf
+from smartvif.host import sriov as facts
 from smartvif.host.representors import Representors
+from smartvif.host.sriov import Vf
 from smartvif.model.errors import Failed
 from smartvif.model.vif import Machine, Vif
 from smartvif.plug.steps.links import Tap

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from smartvif.host.facts import Pf, Vf
 from smartvif.host.representors import Representors
+from smartvif.host.sriov import Pf, Vf
 from smartvif.model.errors import Ambiguous, NotFound
 
 

@@ -13,7 +13,7 @@ import os
 import socket
 from pathlib import Path
 
-from smartvif.host import facts
+from smartvif.host import sriov as facts
 from smartvif.model.errors import Failed
 from smartvif.sim import nic
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from smartvif.drivers.engine import RelaySpec
 from smartvif.drivers.ovs_rows import PortSpec
-from smartvif.drivers.vf_admin import VfAdmin
 from smartvif.drivers.vrouter_port import VRouterPort
+from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import CannotTell
 from smartvif.plug.step import Step
 from smartvif.plug.steps.guest import GuestInterface

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from smartvif.drivers import vfio
 from smartvif.drivers.drivers import World
-from smartvif.drivers.vf_admin import VfAdmin
+from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import Failed, NotFound
 from smartvif.model.pci import PciAddress
 from smartvif.plug.step import Found

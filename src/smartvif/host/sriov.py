@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from smartvif.host import attribute
+from smartvif.host import sysfs as attribute
 from smartvif.host.port_name import PortKind, PortName
 from smartvif.model.errors import NotFound
 from smartvif.model.pci import PciAddress

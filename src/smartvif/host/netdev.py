@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smartvif.host import attribute
-from smartvif.host.facts import SYSFS
+from smartvif.host import sysfs as attribute
+from smartvif.host.sriov import SYSFS
 
 
 def speed(netdev: str, root: Path = SYSFS) -> int | None:
