@@ -13,9 +13,9 @@ from typing import Any, TypeVar, cast
 import cases
 from cases import Case
 from smartvif.drivers.drivers import World
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.host import sriov as facts
 from smartvif.host.representors import Representors
 from smartvif.host.sriov import Vf

@@ -15,12 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from smartvif.drivers.engine import RelaySpec
-from smartvif.drivers.forwarder import Forwarder
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovs_rows import PortSpec
-from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.drivers.forwarder.engine import RelaySpec
+from smartvif.drivers.forwarder.ovs_dpdk import Forwarder
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.rows import PortSpec
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.sim.host import BRIDGE, FORWARDER_NETNS, SOCKETS, forwarder_switch, host_switch
 from smartvif.sim.nic import mac, representor, vf_netdev
 from virtio_guest import Sender

@@ -15,9 +15,9 @@ from oslo_config import cfg
 import cases
 from cases import Case
 from smartvif.drivers.drivers import World
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.vrouter_agent import VRouterAgent
-from smartvif.drivers.vrouter_port import PortFiles, VRouterPort
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.vrouter.agent import VRouterAgent
+from smartvif.drivers.vrouter.port import PortFiles, VRouterPort
 from smartvif.model.vif import Vif
 from smartvif.openstack.vrouter import VRouterPlugin
 from smartvif.plug.case import Devices

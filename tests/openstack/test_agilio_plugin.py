@@ -27,11 +27,11 @@ from smartvif.chain.detach import reconcile
 from smartvif.chain.host import Host
 from smartvif.chain.settings import load
 from smartvif.control import names
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovs_rows import PortSpec
-from smartvif.drivers.ovsdb import Ovsdb
-from smartvif.drivers.vfio import Vfio
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.kernel.vfio import Vfio
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.rows import PortSpec
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.host.vf_admin import NO_MAC, VfAdmin
 from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound, Refused
 from smartvif.openstack.agilio_ovs import AgilioOvsPlugin

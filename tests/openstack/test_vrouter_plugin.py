@@ -29,9 +29,9 @@ from oslo_config import cfg
 from smartvif.chain.host import Host
 from smartvif.chain.settings import load
 from smartvif.control import names
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.errors import CannotTell, Invalid, NotFound
 from smartvif.openstack.options import VROUTER
 from smartvif.openstack.vrouter import ContrailVRouterPlugin, VRouterPlugin

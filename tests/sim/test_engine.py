@@ -9,11 +9,11 @@ import pytest
 from commands import host, refused, smartvif
 
 from smartvif.chain.demo import traces
-from smartvif.drivers.engine import RelaySpec, Room
-from smartvif.drivers.forwarder import RELAYS, Forwarder
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.drivers.forwarder.engine import RelaySpec, Room
+from smartvif.drivers.forwarder.ovs_dpdk import RELAYS, Forwarder
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.errors import CannotTell, Failed
 from smartvif.sim.host import BRIDGE, FORWARDER, FORWARDER_NETNS, SOCKETS, forwarder_switch
 from smartvif.sim.testing import on_simulated_host

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 import pytest
 
-from smartvif.drivers.netlink import Links
+from smartvif.drivers.kernel.links import Links
 from smartvif.model.errors import Failed, Invalid, NotFound
 from smartvif.sim import netns
 from smartvif.sim.eswitch import CAPACITY, NETNS, Counts, Eswitch, Match

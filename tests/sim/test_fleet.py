@@ -17,10 +17,10 @@ import pytest
 from commands import attach, document, guest, host
 from test_demo import in_private_world, same_soon, traces
 
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovs_rows import PortSpec
-from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.rows import PortSpec
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.errors import Failed, NotFound, Refused, StepFailed
 from smartvif.sim import host as single
 from smartvif.sim.fleet import MTU, Fleet, Member, run_fleet

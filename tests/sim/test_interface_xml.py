@@ -17,7 +17,7 @@ import pytest
 from smartvif.chain import settings
 from smartvif.chain.host import Host
 from smartvif.drivers.drivers import World
-from smartvif.drivers.netlink import Links
+from smartvif.drivers.kernel.links import Links
 from smartvif.guest.element import LIBVIRTS_QUEUES, Queues
 from smartvif.guest.xml import SHARED_MEMORY, interface_xml
 from smartvif.model.errors import Failed

@@ -12,9 +12,9 @@ from smartvif.chain.host import Host
 from smartvif.control.bind_ovs import HostSwitch, bind
 from smartvif.control.build_vif import build_vif
 from smartvif.drivers.drivers import World
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.guest.xml import interface_xml
 from smartvif.model.port import Network, Port
 from smartvif.model.vif import Machine

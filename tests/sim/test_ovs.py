@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovs_rows import PortSpec
-from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.rows import PortSpec
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.deadline import Deadline
 from smartvif.model.errors import CannotTell, Failed, NotFound, Refused, TimedOut
 from smartvif.sim.host import BRIDGE, OPENVSWITCH, host_switch

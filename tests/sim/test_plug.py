@@ -19,8 +19,8 @@ from smartvif.chain.demo import NETWORK, traces
 from smartvif.chain.detach import detach, reconcile
 from smartvif.chain.host import Host
 from smartvif.drivers.drivers import World
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.vrouter_port import PortFiles
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.vrouter.port import PortFiles
 from smartvif.host import sriov as facts
 from smartvif.model.errors import Failed, Refused, SmartvifError, StepFailed, TimedOut
 from smartvif.model.port_spec import Mode, Request

@@ -9,9 +9,9 @@ from typing import Any
 from smartvif.chain import settings
 from smartvif.chain.host import Host
 from smartvif.cli import port_control
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.host.sriov import SYSFS
 from smartvif.plug.apply import recover
 from smartvif.sim.host import FORWARDER_NETNS, SOCKETS, forwarder_switch, host_vrouter

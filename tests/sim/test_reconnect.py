@@ -24,7 +24,7 @@ from commands import (
 )
 
 from smartvif.chain.demo import traces
-from smartvif.drivers.netlink import Links
+from smartvif.drivers.kernel.links import Links
 from smartvif.sim.host import FORWARDER, FORWARDER_NETNS, forwarder_switch
 from smartvif.sim.ping import Pinging
 from smartvif.sim.testing import on_simulated_host

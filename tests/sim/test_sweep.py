@@ -21,12 +21,12 @@ from smartvif.control import names
 from smartvif.control.bind_ovs import HostSwitch, bind
 from smartvif.control.build_vif import build_vif
 from smartvif.drivers.drivers import World
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovs_rows import PortSpec
-from smartvif.drivers.ovsdb import Ovsdb
-from smartvif.drivers.vrouter_agent import VRouterAgent
-from smartvif.drivers.vrouter_port import PortFiles, VRouterPort
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.rows import PortSpec
+from smartvif.drivers.ovs.switch import OpenVSwitch
+from smartvif.drivers.vrouter.agent import VRouterAgent
+from smartvif.drivers.vrouter.port import PortFiles, VRouterPort
 from smartvif.host import sriov as facts
 from smartvif.host.representors import Representors
 from smartvif.model.errors import Failed

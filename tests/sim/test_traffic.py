@@ -22,7 +22,7 @@ from commands import (
 )
 
 from smartvif.chain.demo import traces
-from smartvif.drivers.netlink import Links
+from smartvif.drivers.kernel.links import Links
 from smartvif.sim import libvirtd
 from smartvif.sim.host import (
     FORWARDER,

@@ -8,11 +8,11 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from smartvif.drivers.engine import Room
-from smartvif.drivers.forwarder import Forwarder
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovs_rows import mapping, select
-from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.drivers.forwarder.engine import Room
+from smartvif.drivers.forwarder.ovs_dpdk import Forwarder
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.rows import mapping, select
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.sim.testing import on_simulated_host
 
 UNITS = Path(__file__).parents[2] / "packaging/systemd"

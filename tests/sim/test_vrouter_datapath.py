@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from pyroute2 import IPRoute
 
-from smartvif.drivers.netlink import Links
+from smartvif.drivers.kernel.links import Links
 from smartvif.model.errors import Refused
 from smartvif.sim import nic
 from smartvif.sim.fleet import Fleet

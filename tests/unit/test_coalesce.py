@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from smartvif.drivers.coalesce import Coalescer
+from smartvif.drivers.ovs.batching import Coalescer
 from smartvif.model.deadline import Deadline
 from smartvif.model.errors import Failed, SmartvifError, TimedOut
 

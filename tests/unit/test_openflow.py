@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from smartvif.drivers.openflow import PortStatistics, port_statistics
+from smartvif.drivers.ovs.openflow import PortStatistics, port_statistics
 from smartvif.model.deadline import Deadline
 from smartvif.model.errors import CannotTell
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartvif.control.build_vif import build_vif
-from smartvif.drivers.engine import RelaySpec
-from smartvif.drivers.ovs_rows import PortSpec
+from smartvif.drivers.forwarder.engine import RelaySpec
+from smartvif.drivers.ovs.rows import PortSpec
 from smartvif.host.sriov import Vf
 from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import CannotTell, Failed, Invalid

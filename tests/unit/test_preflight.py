@@ -11,7 +11,7 @@ import pytest
 
 from smartvif.chain import preflight
 from smartvif.chain.preflight import Directory, Machine, Readiness
-from smartvif.drivers.engine import Room
+from smartvif.drivers.forwarder.engine import Room
 from smartvif.guest import placement
 from smartvif.guest.placement import User
 from smartvif.guest.xml import shares_memory

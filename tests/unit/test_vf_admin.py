@@ -14,7 +14,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from smartvif.drivers.drivers import World
-from smartvif.drivers.netlink import Links
+from smartvif.drivers.kernel.links import Links
 from smartvif.host.vf_admin import DOT1Q, NO_MAC, VfAdmin
 from smartvif.model.errors import Failed, NotFound, Refused
 from smartvif.plug.steps.hardware import VfAdminSettings

@@ -11,11 +11,11 @@ from typing import Any, cast
 
 import pytest
 
-from smartvif.drivers import vfio
 from smartvif.drivers.drivers import World
-from smartvif.drivers.netdevice import Link
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.vfio import Vfio
+from smartvif.drivers.kernel import vfio
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.kernel.netdevice import Link
+from smartvif.drivers.kernel.vfio import Vfio
 from smartvif.model.errors import Failed, NotFound, Refused, TimedOut
 from smartvif.plug.steps.hardware import VfioBinding
 from smartvif.sim import nic

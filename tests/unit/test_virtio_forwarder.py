@@ -17,16 +17,16 @@ from unittest import mock
 import pytest
 import zmq
 
-from smartvif.drivers import virtio_forwarder_messages as messages
-from smartvif.drivers.virtio_forwarder import VirtioForwarder
-from smartvif.drivers.virtio_forwarder_channel import (
+from smartvif.drivers.forwarder.virtio_forwarder import messages
+from smartvif.drivers.forwarder.virtio_forwarder.channel import (
     ForwarderDown,
     ForwarderGone,
     ForwarderSilent,
     MalformedReply,
 )
-from smartvif.drivers.virtio_forwarder_failure import MEANINGS, ForwarderFailed
-from smartvif.drivers.virtio_forwarder_messages import (
+from smartvif.drivers.forwarder.virtio_forwarder.client import VirtioForwarder
+from smartvif.drivers.forwarder.virtio_forwarder.errors import MEANINGS, ForwarderFailed
+from smartvif.drivers.forwarder.virtio_forwarder.messages import (
     CONFIG,
     CORE_SCHED,
     PORT_CONTROL,
@@ -35,8 +35,8 @@ from smartvif.drivers.virtio_forwarder_messages import (
     Op,
     Service,
 )
-from smartvif.drivers.virtio_forwarder_request import Bond, BondMode
-from smartvif.drivers.virtio_forwarder_state import RelayCpus
+from smartvif.drivers.forwarder.virtio_forwarder.requests import Bond, BondMode
+from smartvif.drivers.forwarder.virtio_forwarder.state import RelayCpus
 from smartvif.model.errors import CannotTell, Failed, Invalid, SmartvifError, TimedOut
 from smartvif.model.pci import PciAddress
 from smartvif.sim.virtio_forwarder.relays import Crash, Fault, Relay, Relays, VfState
@@ -827,7 +827,7 @@ def test_deadly_requests(service: Service, request_: bytes, server: Server, rela
 def test_daemon_dies_of_a_request(server: Server, relays: Relays) -> None:
     """A daemon that dies of our request is not waited for, and whether it did it is unknown."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("smartvif.drivers.virtio_forwarder_request.MOST_VFS", 9)
+        patch.setattr("smartvif.drivers.forwarder.virtio_forwarder.requests.MOST_VFS", 9)
         with pytest.raises(ForwarderGone) as caught:
             VirtioForwarder(server.directory, timeout=LONG).add(0, Bond(name="b", vfs=NINE))
     assert isinstance(caught.value, CannotTell)

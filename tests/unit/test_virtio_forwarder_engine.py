@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from smartvif.drivers.engine import Engine, Flow, RelaySpec, Room
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.virtio_forwarder import VirtioForwarder
-from smartvif.drivers.virtio_forwarder_engine import VirtioForwarderEngine
+from smartvif.drivers.forwarder.engine import Engine, Flow, RelaySpec, Room
+from smartvif.drivers.forwarder.virtio_forwarder.client import VirtioForwarder
+from smartvif.drivers.forwarder.virtio_forwarder.engine import VirtioForwarderEngine
+from smartvif.drivers.kernel.links import Links
 from smartvif.model.errors import CannotTell, Failed, Invalid
 from smartvif.sim.virtio_forwarder.relays import Relays
 from smartvif.sim.virtio_forwarder.server import Server

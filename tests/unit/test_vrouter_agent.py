@@ -18,8 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smartvif.drivers.vrouter_agent import VRouterAgent, wait_for_socket
-from smartvif.drivers.vrouter_port import PortFiles, VhostUserMode, VRouterPort
+from smartvif.drivers.vrouter.agent import VRouterAgent, wait_for_socket
+from smartvif.drivers.vrouter.port import PortFiles, VhostUserMode, VRouterPort
 from smartvif.model.errors import CannotTell, Failed, Invalid, TimedOut
 from smartvif.sim.vrouter.api import Faults, Server, serve
 from smartvif.sim.vrouter.ports import Ports

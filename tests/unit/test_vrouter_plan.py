@@ -8,8 +8,8 @@ import pytest
 
 from smartvif.control.bind_vrouter import VRouterHost, bind_vrouter
 from smartvif.control.build_vif import build_vif
-from smartvif.drivers.engine import RelaySpec
-from smartvif.drivers.vrouter_port import VRouterPort
+from smartvif.drivers.forwarder.engine import RelaySpec
+from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.guest.xml import interface_xml
 from smartvif.host.sriov import Vf
 from smartvif.host.vf_admin import VfAdmin

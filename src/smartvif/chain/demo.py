@@ -16,9 +16,9 @@ from typing import Any
 from smartvif.chain.attach import attach
 from smartvif.chain.detach import detach
 from smartvif.chain.host import Host
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.host import sriov as facts
 from smartvif.model.errors import Failed, TimedOut
 from smartvif.model.port_spec import Mode, Request

@@ -12,13 +12,13 @@ from smartvif.choose.claims import Claims
 from smartvif.choose.engine import Engine as ClaimEngine
 from smartvif.choose.together import Together
 from smartvif.drivers.drivers import World
-from smartvif.drivers.engine import Engine
-from smartvif.drivers.forwarder import Forwarder
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovsdb import Ovsdb
-from smartvif.drivers.vrouter_agent import VRouterAgent
-from smartvif.drivers.vrouter_port import PortFiles
+from smartvif.drivers.forwarder.engine import Engine
+from smartvif.drivers.forwarder.ovs_dpdk import Forwarder
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.switch import OpenVSwitch
+from smartvif.drivers.vrouter.agent import VRouterAgent
+from smartvif.drivers.vrouter.port import PortFiles
 from smartvif.guest.domain import Domains
 from smartvif.host.representors import Representors
 from smartvif.model.errors import CannotTell
@@ -121,8 +121,8 @@ class Host:
     def _forwarder(self) -> Engine | None:
         settings = self.settings.forwarder
         if settings.daemon:
-            from smartvif.drivers.virtio_forwarder import VirtioForwarder
-            from smartvif.drivers.virtio_forwarder_engine import VirtioForwarderEngine
+            from smartvif.drivers.forwarder.virtio_forwarder.client import VirtioForwarder
+            from smartvif.drivers.forwarder.virtio_forwarder.engine import VirtioForwarderEngine
 
             return VirtioForwarderEngine(VirtioForwarder(Path(settings.daemon)))
         if not (settings.database and settings.netns):

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from smartvif.chain.host import Host
 from smartvif.control.build_vif import build_vif
-from smartvif.drivers.vrouter_agent import wait_for_datapath
-from smartvif.drivers.vrouter_port import PortFiles, PortType
+from smartvif.drivers.vrouter.agent import wait_for_datapath
+from smartvif.drivers.vrouter.port import PortFiles, PortType
 from smartvif.host import sriov as facts
 from smartvif.model import checks
 from smartvif.model.errors import Failed, Invalid

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smartvif.chain.host import Host
-from smartvif.drivers.engine import Room
+from smartvif.drivers.forwarder.engine import Room
 from smartvif.guest import placement
 from smartvif.guest.connection import Connection, translated
 from smartvif.guest.placement import User

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartvif.drivers.vrouter_port import NIL
+from smartvif.drivers.vrouter.port import NIL
 from smartvif.model import checks
 from smartvif.model.errors import Invalid, SmartvifError, StepFailed
 from smartvif.model.pci import PciAddress
@@ -148,7 +148,7 @@ def _request(port: str, asked: dict[str, Any]) -> PortRequest:
     Raises: Invalid.
     """
     from smartvif.chain.port_control import PortRequest
-    from smartvif.drivers.vrouter_port import PortType
+    from smartvif.drivers.vrouter.port import PortType
     from smartvif.model.port_spec import Mode
 
     kind = PortType(_TYPES.index(asked["port_type"]))
@@ -224,7 +224,7 @@ def _utf8(text: str | None) -> None:
 
 def _exit_code(error: SmartvifError, oper: str) -> int:
     """The script's exit code."""
-    from smartvif.drivers import vrouter_agent as agent
+    from smartvif.drivers.vrouter import agent
 
     if isinstance(error, StepFailed):
         error = error.cause

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from smartvif.drivers.engine import Engine
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.vfio import Vfio
-from smartvif.drivers.vrouter_agent import VRouterAgent
+from smartvif.drivers.forwarder.engine import Engine
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.kernel.vfio import Vfio
+from smartvif.drivers.ovs.switch import OpenVSwitch
+from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.model.errors import CannotTell
 
 

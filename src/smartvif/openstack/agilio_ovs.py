@@ -7,8 +7,8 @@ from typing import ClassVar
 from oslo_config import cfg
 
 from smartvif.drivers.drivers import World
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.vif import ProfileKind, VifKind
 from smartvif.openstack.options import AGILIO_OVS
 from smartvif.openstack.plugin import Plugin, Supported

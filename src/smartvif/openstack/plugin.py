@@ -17,10 +17,10 @@ from os_vif import objects
 from os_vif.plugin import PluginBase
 
 from smartvif.drivers.drivers import World
-from smartvif.drivers.engine import Engine
-from smartvif.drivers.forwarder import Forwarder
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.drivers.forwarder.engine import Engine
+from smartvif.drivers.forwarder.ovs_dpdk import Forwarder
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.host import sriov as facts
 from smartvif.host.representors import Representors
 from smartvif.model.errors import CannotTell, Invalid
@@ -157,8 +157,8 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
         """The virtio forwarder, if there is one."""
         options = self.options
         if options.forwarder_daemon:
-            from smartvif.drivers.virtio_forwarder import VirtioForwarder
-            from smartvif.drivers.virtio_forwarder_engine import VirtioForwarderEngine
+            from smartvif.drivers.forwarder.virtio_forwarder.client import VirtioForwarder
+            from smartvif.drivers.forwarder.virtio_forwarder.engine import VirtioForwarderEngine
 
             client = VirtioForwarder(
                 Path(options.forwarder_daemon), timeout=options.forwarder_timeout

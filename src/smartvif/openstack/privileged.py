@@ -16,9 +16,9 @@ from pathlib import Path
 from oslo_config import cfg
 from oslo_privsep import capabilities, priv_context
 
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.vfio import Vfio
-from smartvif.drivers.vrouter_port import PortFiles
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.kernel.vfio import Vfio
+from smartvif.drivers.vrouter.port import PortFiles
 from smartvif.host.vf_admin import NO_MAC, VfAdmin
 from smartvif.model import checks
 from smartvif.model.errors import Invalid

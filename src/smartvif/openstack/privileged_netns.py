@@ -17,8 +17,8 @@ from typing import Any
 from oslo_config import cfg
 from oslo_privsep import capabilities, priv_context
 
-from smartvif.drivers.netdevice import Link
-from smartvif.drivers.netlink import Links
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.kernel.netdevice import Link
 from smartvif.model import checks
 from smartvif.model.errors import Failed, Invalid, NotFound
 from smartvif.openstack import carried

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from oslo_config import cfg
 
 from smartvif.drivers.drivers import World
-from smartvif.drivers.vrouter_agent import VRouterAgent
+from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.model.vif import ProfileKind, VifKind
 from smartvif.openstack.options import VROUTER, VROUTER_GROUP
 from smartvif.openstack.plugin import Plugin, Supported

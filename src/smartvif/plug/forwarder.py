@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smartvif.drivers.engine import RelaySpec
+from smartvif.drivers.forwarder.engine import RelaySpec
 from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import SocketMode

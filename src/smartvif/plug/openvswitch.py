@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from smartvif.control import names
-from smartvif.drivers.ovs_rows import PortSpec
+from smartvif.drivers.ovs.rows import PortSpec
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import SocketMode, VifKind
 from smartvif.plug.case import Case

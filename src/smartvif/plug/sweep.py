@@ -10,7 +10,7 @@ import logging
 
 from smartvif.control import names
 from smartvif.drivers.drivers import World
-from smartvif.drivers.engine import RelaySpec
+from smartvif.drivers.forwarder.engine import RelaySpec
 from smartvif.model.errors import CannotTell, TimedOut
 
 _log = logging.getLogger(__name__)

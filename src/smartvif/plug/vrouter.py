@@ -13,7 +13,7 @@ import ipaddress
 from collections.abc import Callable
 from contextlib import suppress
 
-from smartvif.drivers.vrouter_port import VhostUserMode, VRouterPort
+from smartvif.drivers.vrouter.port import VhostUserMode, VRouterPort
 from smartvif.model import checks
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import SocketMode, VifKind

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from smartvif.drivers.drivers import World
-from smartvif.drivers.engine import RelayState
+from smartvif.drivers.forwarder.engine import RelayState
 from smartvif.guest.domain import Domains
 from smartvif.model.errors import CannotTell, NotFound
 from smartvif.plug.journal import Journal, PortRecord, PortStatus

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from smartvif.drivers.drivers import World
-from smartvif.drivers.engine import Engine, Flow, RelayCounters, RelayState
+from smartvif.drivers.forwarder.engine import Engine, Flow, RelayCounters, RelayState
 from smartvif.model.errors import CannotTell
 from smartvif.plug.journal import PortRecord
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from smartvif.drivers.drivers import World
-from smartvif.drivers.ovs_rows import PortState
-from smartvif.drivers.vrouter_port import VRouterPort
+from smartvif.drivers.ovs.rows import PortState
+from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.model.errors import CannotTell, Failed
 from smartvif.plug.journal import Journal, PortRecord
 from smartvif.plug.steps.vrouter import AgentPort

@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 
-from smartvif.drivers.netlink import Links
+from smartvif.drivers.kernel.links import Links
 from smartvif.model.errors import Failed, Invalid, SmartvifError
 from smartvif.sim import host as single
 from smartvif.sim import namespaces, netns, nic

@@ -16,11 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from smartvif.drivers.forwarder import RELAYS
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovs_rows import PortSpec, bridge_ops
-from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.drivers.forwarder.ovs_dpdk import RELAYS
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.rows import PortSpec, bridge_ops
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.guest.connection import Connection, translated
 from smartvif.model.deadline import Deadline
 from smartvif.model.errors import Failed, Refused

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from smartvif.drivers.ovs_rows import ovsdb_map
-from smartvif.drivers.ovsdb import DATABASE, Ovsdb
+from smartvif.drivers.ovs.client import DATABASE, Ovsdb
+from smartvif.drivers.ovs.rows import ovsdb_map
 from smartvif.model.deadline import Deadline
 from smartvif.model.errors import Failed
 from smartvif.sim import daemons, supervisor

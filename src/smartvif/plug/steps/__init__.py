@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from smartvif.drivers.engine import RelaySpec
-from smartvif.drivers.ovs_rows import PortSpec
-from smartvif.drivers.vrouter_port import VRouterPort
+from smartvif.drivers.forwarder.engine import RelaySpec
+from smartvif.drivers.ovs.rows import PortSpec
+from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import CannotTell
 from smartvif.plug.step import Step

@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
-from smartvif.drivers import vfio
 from smartvif.drivers.drivers import World
+from smartvif.drivers.kernel import vfio
 from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import Failed, NotFound
 from smartvif.model.pci import PciAddress

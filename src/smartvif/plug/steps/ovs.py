@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from smartvif.drivers.drivers import World
-from smartvif.drivers.ovs_rows import PortSpec
+from smartvif.drivers.ovs.rows import PortSpec
 from smartvif.plug.step import Found
 
 

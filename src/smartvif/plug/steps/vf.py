@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from smartvif.drivers.drivers import World
-from smartvif.drivers.engine import RelaySpec
+from smartvif.drivers.forwarder.engine import RelaySpec
 from smartvif.plug.step import Found
 
 

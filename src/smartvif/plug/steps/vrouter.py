@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from smartvif.drivers.drivers import World
-from smartvif.drivers.vrouter_agent import wait_for_socket
-from smartvif.drivers.vrouter_port import VRouterPort
+from smartvif.drivers.vrouter.agent import wait_for_socket
+from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.model.errors import CannotTell
 from smartvif.plug.step import Found
 

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from smartvif.drivers.virtio_forwarder_messages import SERVICES, Service
+from smartvif.drivers.forwarder.virtio_forwarder.messages import SERVICES, Service
 from smartvif.model.errors import Failed
 from smartvif.sim.virtio_forwarder.relays import Crash, Relays
 from smartvif.sim.virtio_forwarder.services import Services

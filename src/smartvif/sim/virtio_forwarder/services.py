@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from smartvif.drivers import virtio_forwarder_messages as messages
-from smartvif.drivers.virtio_forwarder_messages import (
+from smartvif.drivers.forwarder.virtio_forwarder import messages
+from smartvif.drivers.forwarder.virtio_forwarder.messages import (
     CONFIG,
     CORE_SCHED,
     MOST_VFS,

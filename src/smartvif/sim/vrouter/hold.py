@@ -11,7 +11,7 @@ import contextlib
 import errno
 from typing import Any
 
-from smartvif.drivers.netlink import Links
+from smartvif.drivers.kernel.links import Links
 from smartvif.model.errors import Failed, NotFound, Refused
 
 BRIDGE = "vrouter0"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from smartvif.drivers import netdevice
+from smartvif.drivers.kernel import netdevice
 from smartvif.model.errors import SmartvifError
 from smartvif.sim.vrouter import tunnel
 from smartvif.sim.vrouter.bridge import Bridge

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from smartvif.drivers.ovsdb import Op, Row
+from smartvif.drivers.ovs.client import Op, Row
 
 OWNER = "smartvif-owner"
 """The key in ``Interface.external_ids`` that names the VIF whose port this is."""

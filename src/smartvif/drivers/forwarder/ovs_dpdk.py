@@ -20,21 +20,14 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from smartvif.drivers import openflow
-from smartvif.drivers import relay_rows as rows
-from smartvif.drivers.engine import Flow, RelayCounters, RelaySpec, RelayState, Room
-from smartvif.drivers.netdevice import Link
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovs_rows import (
-    OWNER,
-    PortState,
-    mapping,
-    ovsdb_map,
-    select,
-    uuids,
-)
-from smartvif.drivers.ovsdb import Op
+from smartvif.drivers.forwarder import ovs_dpdk_rows as rows
+from smartvif.drivers.forwarder.engine import Flow, RelayCounters, RelaySpec, RelayState, Room
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.kernel.netdevice import Link
+from smartvif.drivers.ovs import openflow
+from smartvif.drivers.ovs.client import Op
+from smartvif.drivers.ovs.rows import OWNER, PortState, mapping, ovsdb_map, select, uuids
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.errors import CannotTell, Failed, NotFound
 
 _log = logging.getLogger(__name__)

@@ -10,8 +10,9 @@ import logging
 from collections.abc import Sequence
 from itertools import chain
 
-from smartvif.drivers.coalesce import Coalescer
-from smartvif.drivers.ovs_rows import (
+from smartvif.drivers.ovs.batching import Coalescer
+from smartvif.drivers.ovs.client import Op, Ovsdb, Row
+from smartvif.drivers.ovs.rows import (
     INTERFACE_COLUMNS,
     OWNER,
     Bridge,
@@ -28,7 +29,6 @@ from smartvif.drivers.ovs_rows import (
     update_ops,
     uuids,
 )
-from smartvif.drivers.ovsdb import Op, Ovsdb, Row
 from smartvif.model.deadline import Deadline
 from smartvif.model.errors import (
     CannotTell,

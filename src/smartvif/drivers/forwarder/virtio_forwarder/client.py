@@ -14,17 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from smartvif.drivers import virtio_forwarder_messages as messages
-from smartvif.drivers import virtio_forwarder_request as request
-from smartvif.drivers import virtio_forwarder_state as state
-from smartvif.drivers.virtio_forwarder_channel import Channel, MalformedReply
-from smartvif.drivers.virtio_forwarder_failure import (
+from smartvif.drivers.forwarder.virtio_forwarder import messages, state
+from smartvif.drivers.forwarder.virtio_forwarder import requests as request
+from smartvif.drivers.forwarder.virtio_forwarder.channel import Channel, MalformedReply
+from smartvif.drivers.forwarder.virtio_forwarder.errors import (
     MEANINGS,
     ForwarderFailed,
     accept,
     accept_read,
 )
-from smartvif.drivers.virtio_forwarder_messages import (
+from smartvif.drivers.forwarder.virtio_forwarder.messages import (
     CONFIG,
     CORE_SCHED,
     MOST_RELAYS,
@@ -34,8 +33,8 @@ from smartvif.drivers.virtio_forwarder_messages import (
     Op,
     Service,
 )
-from smartvif.drivers.virtio_forwarder_request import Bond
-from smartvif.drivers.virtio_forwarder_state import Device, Relay, RelayCpus
+from smartvif.drivers.forwarder.virtio_forwarder.requests import Bond
+from smartvif.drivers.forwarder.virtio_forwarder.state import Device, Relay, RelayCpus
 from smartvif.model.deadline import Deadline
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from smartvif.drivers.netlink import Links
+from smartvif.drivers.kernel.links import Links
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

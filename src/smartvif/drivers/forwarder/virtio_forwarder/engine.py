@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from smartvif.drivers.engine import Flow, RelayCounters, RelaySpec, RelayState, Room
-from smartvif.drivers.forwarder import remove_socket
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.virtio_forwarder import VirtioForwarder
-from smartvif.drivers.virtio_forwarder_state import Direction, Relay
+from smartvif.drivers.forwarder.engine import Flow, RelayCounters, RelaySpec, RelayState, Room
+from smartvif.drivers.forwarder.ovs_dpdk import remove_socket
+from smartvif.drivers.forwarder.virtio_forwarder.client import VirtioForwarder
+from smartvif.drivers.forwarder.virtio_forwarder.state import Direction, Relay
+from smartvif.drivers.kernel.links import Links
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from smartvif.drivers.engine import RelaySpec
-from smartvif.drivers.ovs_rows import (
+from smartvif.drivers.forwarder.engine import RelaySpec
+from smartvif.drivers.ovs.client import Op, Row
+from smartvif.drivers.ovs.rows import (
     OWNER,
     PortSpec,
     bridge_ops,
@@ -14,7 +15,6 @@ from smartvif.drivers.ovs_rows import (
     optional,
     ovsdb_map,
 )
-from smartvif.drivers.ovsdb import Op, Row
 
 VHOST = "dpdkvhostuserclient"
 DPDK = "dpdk"

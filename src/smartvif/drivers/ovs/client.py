@@ -17,7 +17,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from smartvif.drivers.json_stream import JsonStream
+from smartvif.drivers.ovs.json_stream import JsonStream
 from smartvif.model.deadline import Deadline
 from smartvif.model.errors import CannotTell, Conflict, Failed, Invalid, TimedOut
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from smartvif.drivers.virtio_forwarder_messages import MOST_VFS
-from smartvif.drivers.virtio_forwarder_state import Device
+from smartvif.drivers.forwarder.virtio_forwarder.messages import MOST_VFS
+from smartvif.drivers.forwarder.virtio_forwarder.state import Device
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 

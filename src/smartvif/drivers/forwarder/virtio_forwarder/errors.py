@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from smartvif.drivers.virtio_forwarder_messages import Op, ReadStatus, Status
+from smartvif.drivers.forwarder.virtio_forwarder.messages import Op, ReadStatus, Status
 from smartvif.model.errors import Failed
 
 # What the numbers mean, for each request.

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from smartvif.drivers.virtio_forwarder_messages import INSTALL
+from smartvif.drivers.forwarder.virtio_forwarder.messages import INSTALL
 from smartvif.model.deadline import Deadline
 from smartvif.model.errors import CannotTell, Failed, Invalid, TimedOut
 

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-from smartvif.drivers import netdevice
-from smartvif.drivers.netdevice import Link
+from smartvif.drivers.kernel import netdevice
+from smartvif.drivers.kernel.netdevice import Link
 from smartvif.host import vf_admin
 from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import Failed, NotFound, Refused
