@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from smartvif.guest.domain import Domains, GuestInterface
+from smartvif.guest.domains import Domains, GuestInterface
 from smartvif.guest.xml import interface_xml
 from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound, Refused, TimedOut
 from smartvif.model.port import Network

@@ -12,8 +12,8 @@ import pytest
 from smartvif.chain import preflight
 from smartvif.chain.preflight import Directory, Machine, Readiness
 from smartvif.drivers.forwarder.engine import Room
-from smartvif.guest import placement
-from smartvif.guest.placement import User
+from smartvif.guest import affinity as placement
+from smartvif.guest.affinity import User
 from smartvif.guest.xml import shares_memory
 from smartvif.host import numa
 from smartvif.host.numa import HugePages

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from smartvif.chain.host import Host
 from smartvif.drivers.forwarder.engine import Room
-from smartvif.guest import placement
+from smartvif.guest import affinity as placement
+from smartvif.guest.affinity import User
 from smartvif.guest.connection import Connection, translated
-from smartvif.guest.placement import User
 from smartvif.guest.xml import SHARED_MEMORY
 from smartvif.host import numa
 from smartvif.host import sriov as facts

@@ -8,7 +8,7 @@ from typing import Any
 
 from smartvif.drivers.drivers import World
 from smartvif.drivers.forwarder.engine import RelayState
-from smartvif.guest.domain import Domains
+from smartvif.guest.domains import Domains
 from smartvif.model.errors import CannotTell, NotFound
 from smartvif.plug.journal import Journal, PortRecord, PortStatus
 from smartvif.prove import relays, switches

@@ -9,7 +9,8 @@ from enum import IntFlag
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from smartvif.guest import placement, xml
+from smartvif.guest import affinity as placement
+from smartvif.guest import xml
 from smartvif.guest.connection import Connection, translated
 from smartvif.guest.xml import Interface
 from smartvif.host import numa
