@@ -10,8 +10,8 @@ from functools import partial
 from engines import Side
 from offers import PFS, card, port
 from race import race
-from smartvif.choose.engine import Engine
-from smartvif.choose.select import select
+from smartvif.choose.claims.store import Engine
+from smartvif.choose.selection.select import select
 from spread import Spread, spread, timed
 
 TARGET = 20.0

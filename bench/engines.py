@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 
 from offers import OVS
-from smartvif.choose.claims import Claims
-from smartvif.choose.engine import Engine
-from smartvif.choose.placement import Placement
-from smartvif.choose.placement_session import adapter
-from smartvif.choose.pool import Pool
+from smartvif.choose.claims.sqlite import Claims
+from smartvif.choose.claims.store import Engine
+from smartvif.choose.placement.claims import Placement
+from smartvif.choose.placement.session import adapter
+from smartvif.choose.selection.pool import Pool
 
 # Not imported here: the processes that claim need nothing of it.
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "openstack"))

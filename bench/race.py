@@ -11,8 +11,8 @@ from multiprocessing.synchronize import Barrier
 
 from engines import PATIENCE, Side
 from offers import port
-from smartvif.choose.engine import Engine
-from smartvif.choose.select import select
+from smartvif.choose.claims.store import Engine
+from smartvif.choose.selection.select import select
 from smartvif.model.errors import Conflict
 
 

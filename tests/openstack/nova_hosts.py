@@ -17,10 +17,10 @@ from nova.conf import CONF
 from nova.pci import manager
 from test_device_spec_nova import as_nova, stand_in
 
-from smartvif.choose.build_pools import Card, build_pools
-from smartvif.choose.device_match import Rules, judge
-from smartvif.choose.device_spec import parse
-from smartvif.choose.pool import Guest, Pool
+from smartvif.choose.allow_list.match import Rules, judge
+from smartvif.choose.allow_list.spec import parse
+from smartvif.choose.selection.build_pools import Card, build_pools
+from smartvif.choose.selection.pool import Guest, Pool
 from smartvif.host.pci_devices import Device
 from smartvif.host.sriov import EswitchMode, Pf, Vf
 from smartvif.model import traits

@@ -27,9 +27,9 @@ from nova.pci.whitelist import Whitelist
 from oslo_config import cfg
 from oslo_utils import strutils
 
-from smartvif.choose import nova_conf
-from smartvif.choose.device_match import Verdict, judge, warnings
-from smartvif.choose.device_spec import DeviceSpec, parse
+from smartvif.choose.allow_list import nova_conf
+from smartvif.choose.allow_list.match import Verdict, judge, warnings
+from smartvif.choose.allow_list.spec import DeviceSpec, parse
 from smartvif.host import pci_devices
 from smartvif.host.pci_devices import Device
 from smartvif.model.errors import Invalid

@@ -20,12 +20,13 @@ from keystoneauth1.session import Session
 from keystoneauth1.token_endpoint import Token
 from placement_service import Service, Store, service, store
 
-from smartvif.choose import placement_probe, placement_provider
-from smartvif.choose.engine import Claim, ClaimState, Engine
-from smartvif.choose.placement import CONSUMER_TYPE, Placement
-from smartvif.choose.pool import Choice, Pool
-from smartvif.choose.request import DeviceRequest, DeviceType
-from smartvif.choose.select import select
+from smartvif.choose.claims.store import Claim, ClaimState, Engine
+from smartvif.choose.placement import probe as placement_probe
+from smartvif.choose.placement import providers as placement_provider
+from smartvif.choose.placement.claims import CONSUMER_TYPE, Placement
+from smartvif.choose.selection.pool import Choice, Pool
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
+from smartvif.choose.selection.select import select
 from smartvif.model import traits
 from smartvif.model.errors import CannotTell, Conflict, Failed, Invalid, NotFound, Refused
 from smartvif.model.pci import PciAddress

@@ -29,9 +29,9 @@ from test_placement import children, client, has_traits, pool, raw
 
 from smartvif.chain.demo import traces
 from smartvif.chain.detach import reconcile
-from smartvif.choose.claims import Claims
-from smartvif.choose.engine import ClaimState
-from smartvif.choose.placement import CONSUMER_TYPE, Placement
+from smartvif.choose.claims.sqlite import Claims
+from smartvif.choose.claims.store import ClaimState
+from smartvif.choose.placement.claims import CONSUMER_TYPE, Placement
 from smartvif.model import traits
 from smartvif.model.errors import Failed, StepFailed
 from smartvif.plug.steps.guest import GuestInterface

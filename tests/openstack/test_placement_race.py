@@ -19,10 +19,10 @@ from keystoneauth1.session import Session
 from keystoneauth1.token_endpoint import Token
 from placement_service import service, store
 
-from smartvif.choose.placement import Placement
-from smartvif.choose.pool import Pool
-from smartvif.choose.request import DeviceRequest, DeviceType
-from smartvif.choose.select import select
+from smartvif.choose.placement.claims import Placement
+from smartvif.choose.selection.pool import Pool
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
+from smartvif.choose.selection.select import select
 from smartvif.model import traits
 from smartvif.model.errors import Conflict
 from smartvif.model.pci import PciAddress

@@ -12,7 +12,7 @@ from neutron_ports import PORT_ID, Case, neutron_stood_in, nova_requests, segmen
 from nova import exception
 from nova.accelerator import cyborg
 
-from smartvif.choose.request import DeviceRequest, DeviceType, request
+from smartvif.choose.selection.request import DeviceRequest, DeviceType, request
 from smartvif.model import traits
 from smartvif.model.needs import NumaPolicy
 from smartvif.model.port import VifType, VnicType

@@ -18,8 +18,8 @@ from smartvif.chain import settings
 from smartvif.chain.demo import traces
 from smartvif.chain.detach import reconcile
 from smartvif.chain.host import Host
-from smartvif.choose.claims import Claims
-from smartvif.choose.engine import ClaimState
+from smartvif.choose.claims.sqlite import Claims
+from smartvif.choose.claims.store import ClaimState
 from smartvif.model.errors import SmartvifError
 from smartvif.model.port_spec import Mode, Request
 from smartvif.plug.journal import Journal

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from smartvif.choose.build_pools import Card, build_pools
-from smartvif.choose.device_match import Rules
-from smartvif.choose.device_spec import parse
-from smartvif.choose.pool import Pool, unfit
-from smartvif.choose.request import DeviceRequest, DeviceType
+from smartvif.choose.allow_list.match import Rules
+from smartvif.choose.allow_list.spec import parse
+from smartvif.choose.selection.build_pools import Card, build_pools
+from smartvif.choose.selection.pool import Pool, unfit
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.host.sriov import EswitchMode, Pf, Vf
 from smartvif.model import traits
 from smartvif.model.pci import PciAddress

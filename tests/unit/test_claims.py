@@ -15,11 +15,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from smartvif.choose.claims import Claims
-from smartvif.choose.engine import Claim, ClaimState, Engine
-from smartvif.choose.pool import Choice, Pool
-from smartvif.choose.request import DeviceRequest, DeviceType
-from smartvif.choose.select import select
+from smartvif.choose.claims.sqlite import Claims
+from smartvif.choose.claims.store import Claim, ClaimState, Engine
+from smartvif.choose.selection.pool import Choice, Pool
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
+from smartvif.choose.selection.select import select
 from smartvif.model.errors import (
     CannotTell,
     Conflict,

@@ -22,11 +22,11 @@ from typing import Any
 
 import pytest
 
-from smartvif.choose.claims import Claims
-from smartvif.choose.engine import ClaimState
-from smartvif.choose.pool import Choice, Pool
-from smartvif.choose.request import DeviceRequest, DeviceType
-from smartvif.choose.turns import Turns
+from smartvif.choose.claims.sqlite import Claims
+from smartvif.choose.claims.store import ClaimState
+from smartvif.choose.claims.ticket_lock import Turns
+from smartvif.choose.selection.pool import Choice, Pool
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.model.errors import Conflict, SmartvifError
 from smartvif.model.pci import PciAddress
 

@@ -27,9 +27,9 @@ from choosing import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smartvif.choose.pool import ANYWHERE, Guest, Pool, unfit
-from smartvif.choose.request import DeviceRequest, DeviceType
-from smartvif.choose.select import Policy, Selection, select
+from smartvif.choose.selection.pool import ANYWHERE, Guest, Pool, unfit
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
+from smartvif.choose.selection.select import Policy, Selection, select
 from smartvif.model import traits
 from smartvif.model.needs import NumaPolicy
 from smartvif.model.pci import PciAddress

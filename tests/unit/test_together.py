@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from smartvif.choose.engine import Claim, ClaimState
-from smartvif.choose.pool import Choice, Pool
-from smartvif.choose.request import DeviceRequest, DeviceType
-from smartvif.choose.select import select
-from smartvif.choose.together import Together
+from smartvif.choose.claims.mirrored import Together
+from smartvif.choose.claims.store import Claim, ClaimState
+from smartvif.choose.selection.pool import Choice, Pool
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
+from smartvif.choose.selection.select import select
 from smartvif.model.errors import CannotTell, Conflict
 from smartvif.model.pci import PciAddress
 

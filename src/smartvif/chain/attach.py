@@ -11,7 +11,7 @@ from smartvif.chain.claim import Told, following
 from smartvif.chain.host import Host
 from smartvif.chain.inventory import guest
 from smartvif.chain.place import examine_switch, place
-from smartvif.choose.pool import ANYWHERE
+from smartvif.choose.selection.pool import ANYWHERE
 from smartvif.model import checks
 from smartvif.model.errors import Invalid, Refused
 from smartvif.model.needs import NOTHING_SPECIAL

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smartvif.chain.settings import Settings
-from smartvif.choose.claims import Claims
-from smartvif.choose.engine import Engine as ClaimEngine
-from smartvif.choose.together import Together
+from smartvif.choose.claims.mirrored import Together
+from smartvif.choose.claims.sqlite import Claims
+from smartvif.choose.claims.store import Engine as ClaimEngine
 from smartvif.drivers.drivers import World
 from smartvif.drivers.forwarder.engine import Engine
 from smartvif.drivers.forwarder.ovs_dpdk import Forwarder
@@ -25,7 +25,7 @@ from smartvif.model.errors import CannotTell
 from smartvif.plug.journal import Journal
 
 if TYPE_CHECKING:
-    from smartvif.choose.placement import Placement
+    from smartvif.choose.placement.claims import Placement
 
 
 class Host:
@@ -70,8 +70,8 @@ class Host:
         settings = self.settings.placement
         if not settings.endpoint:
             return None
-        from smartvif.choose.placement import Placement
-        from smartvif.choose.placement_session import adapter
+        from smartvif.choose.placement.claims import Placement
+        from smartvif.choose.placement.session import adapter
 
         return Placement(
             adapter(

@@ -15,8 +15,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from smartvif.choose.device_spec import DeviceSpec, parse
-from smartvif.choose.select import Policy
+from smartvif.choose.allow_list.spec import DeviceSpec, parse
+from smartvif.choose.selection.select import Policy
 from smartvif.model.errors import Invalid
 
 DEFAULT_FILE = Path("/etc/smartvif/smartvif.toml")

@@ -12,11 +12,11 @@ from smartvif.chain.holders import port_holders
 from smartvif.chain.host import Host
 from smartvif.chain.inventory import publish
 from smartvif.chain.migrate import moving
-from smartvif.choose.pool import Choice, Pool, as_new
-from smartvif.choose.request import DeviceRequest
-from smartvif.choose.request import request as device_request
-from smartvif.choose.schedule import Decision, HostOffer, schedule
-from smartvif.choose.select import Policy
+from smartvif.choose.selection.pool import Choice, Pool, as_new
+from smartvif.choose.selection.request import DeviceRequest
+from smartvif.choose.selection.request import request as device_request
+from smartvif.choose.selection.schedule import Decision, HostOffer, schedule
+from smartvif.choose.selection.select import Policy
 from smartvif.model import traits
 from smartvif.model.errors import CannotTell, Conflict, Failed, TimedOut
 from smartvif.model.needs import NOTHING_SPECIAL, Needs
@@ -27,7 +27,7 @@ from smartvif.model.switch import Switch
 from smartvif.plug.journal import PortStatus
 
 if TYPE_CHECKING:
-    from smartvif.choose.placement import Placement
+    from smartvif.choose.placement.claims import Placement
 
 _VIF_TYPES = {Switch.OVS: VifType.OVS, Switch.VROUTER: VifType.VROUTER}
 

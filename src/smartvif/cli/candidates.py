@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from smartvif.choose.explain import Candidate
-    from smartvif.choose.pool import Pool
+    from smartvif.choose.selection.explain import Candidate
+    from smartvif.choose.selection.pool import Pool
 
 
 def pool_json(pool: Pool) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from smartvif.cli import here
 from smartvif.cli.output import print_json, print_table, with_format
 
 if TYPE_CHECKING:
-    from smartvif.chain.allow_list import Report
+    from smartvif.choose.allow_list.report import Report
 
 _CONFIGURED = Path()
 
@@ -31,7 +31,7 @@ _CONFIGURED = Path()
 @with_format
 def device_spec(output: str, check: Path | None) -> None:
     """Write Nova's [pci] device_spec for this host, or explain one that is there."""
-    from smartvif.chain import allow_list
+    from smartvif.choose.allow_list import report as allow_list
     from smartvif.host import sriov as facts
 
     if check is None:

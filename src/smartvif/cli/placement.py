@@ -13,7 +13,7 @@ from smartvif.model.errors import Invalid, NotFound
 
 if TYPE_CHECKING:
     from smartvif.chain.upstream import PortWish
-    from smartvif.choose.schedule import HostVerdict
+    from smartvif.choose.selection.schedule import HostVerdict
 
 
 @click.group()

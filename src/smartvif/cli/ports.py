@@ -13,7 +13,7 @@ from smartvif.model import checks
 from smartvif.model.pci import PciAddress
 
 if TYPE_CHECKING:
-    from smartvif.choose.explain import Candidate
+    from smartvif.choose.selection.explain import Candidate
 
 _MODES = ["normal", "direct", "virtio-forwarder"]
 _SWITCHES = ["ovs", "vrouter"]

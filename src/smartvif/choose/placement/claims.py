@@ -13,17 +13,15 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smartvif.choose import (
-    placement_candidates,
-    placement_probe,
-    placement_provider,
-    placement_publish,
-)
-from smartvif.choose.engine import Claim, ClaimState
-from smartvif.choose.placement_client import CONCURRENT, Answer, Call, refuse
-from smartvif.choose.placement_provider import BANDWIDTH, CLASSES, Place
-from smartvif.choose.pool import Choice, Pool
-from smartvif.choose.request import DeviceRequest
+from smartvif.choose.claims.store import Claim, ClaimState
+from smartvif.choose.placement import candidates as placement_candidates
+from smartvif.choose.placement import probe as placement_probe
+from smartvif.choose.placement import providers as placement_provider
+from smartvif.choose.placement import publish as placement_publish
+from smartvif.choose.placement.client import CONCURRENT, Answer, Call, refuse
+from smartvif.choose.placement.providers import BANDWIDTH, CLASSES, Place
+from smartvif.choose.selection.pool import Choice, Pool
+from smartvif.choose.selection.request import DeviceRequest
 from smartvif.model.errors import Conflict, NotFound, Refused
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from smartvif.choose.engine import Claim, Engine
-from smartvif.choose.pool import Choice, Pool, unfit
-from smartvif.choose.request import DeviceRequest
+from smartvif.choose.claims.store import Claim, Engine
+from smartvif.choose.selection.pool import Choice, Pool, unfit
+from smartvif.choose.selection.request import DeviceRequest
 
 _NONE = "Placement offers none: they are given away there, or not published like this"
 

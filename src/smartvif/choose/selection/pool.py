@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from smartvif.choose.request import DeviceRequest, DeviceType
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.model import traits
 from smartvif.model.needs import NumaPolicy
 from smartvif.model.pci import PciAddress

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from smartvif.choose.turns import Turns
+from smartvif.choose.claims.ticket_lock import Turns
 from smartvif.model.errors import CannotTell
 
 _VERSION = 1

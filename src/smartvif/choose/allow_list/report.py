@@ -9,9 +9,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from smartvif.choose import nova_conf
-from smartvif.choose.device_match import Rules, Verdict, judge, warnings
-from smartvif.choose.device_spec import DeviceSpec, parse
+from smartvif.choose.allow_list import nova_conf
+from smartvif.choose.allow_list.match import Rules, Verdict, judge, warnings
+from smartvif.choose.allow_list.spec import DeviceSpec, parse
 from smartvif.host import pci_devices
 from smartvif.host.pci_devices import Device
 from smartvif.host.sriov import EswitchMode, Pf

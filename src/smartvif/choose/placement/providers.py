@@ -18,8 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from smartvif.choose.pool import Pool
-from smartvif.choose.request import DeviceRequest, DeviceType
+from smartvif.choose.selection.pool import Pool
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.model import traits
 from smartvif.model.errors import CannotTell, Invalid
 from smartvif.model.pci import PciAddress

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from smartvif.choose.device_address import AddressSpec, exactly
-from smartvif.choose.device_spec import DeviceSpec
+from smartvif.choose.allow_list.address import AddressSpec, exactly
+from smartvif.choose.allow_list.spec import DeviceSpec
 from smartvif.host.pci_devices import Device
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress

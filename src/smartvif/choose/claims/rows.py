@@ -10,9 +10,9 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from smartvif.choose.claims_pf import PfFunctions
-from smartvif.choose.pool import Pool
-from smartvif.choose.request import DeviceType
+from smartvif.choose.claims.pf import PfFunctions
+from smartvif.choose.selection.pool import Pool
+from smartvif.choose.selection.request import DeviceType
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from smartvif.choose import placement_provider
-from smartvif.choose.placement_provider import Provider
+from smartvif.choose.placement import providers as placement_provider
+from smartvif.choose.placement.providers import Provider
 from smartvif.model.deadline import Deadline
 from smartvif.model.errors import CannotTell, Conflict, Failed, Refused
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from smartvif.choose.pool import ANYWHERE, Choice, Guest, Pool, unfit
-from smartvif.choose.request import DeviceRequest, DeviceType
+from smartvif.choose.selection.pool import ANYWHERE, Choice, Guest, Pool, unfit
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.model.pci import PciAddress
 
 _WHOLE = 1 << 16  # more than the 65535 VFs that PCI SIG SR-IOV lets a PF have

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from smartvif.choose.pool import Choice, Pool
-from smartvif.choose.request import DeviceRequest, DeviceType
+from smartvif.choose.selection.pool import Choice, Pool
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.model.pci import PciAddress
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from smartvif.choose.device_address import AddressSpec, address_spec, hexadecimal
+from smartvif.choose.allow_list.address import AddressSpec, address_spec, hexadecimal
 from smartvif.model import checks
 from smartvif.model.errors import Invalid
 

@@ -17,12 +17,12 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from smartvif.choose import claims_pools
-from smartvif.choose.claims_file import ClaimsFile
-from smartvif.choose.claims_pf import Function, PfFunctions
-from smartvif.choose.engine import Claim, ClaimState
-from smartvif.choose.pool import Choice, Pool
-from smartvif.choose.request import DeviceRequest, DeviceType
+from smartvif.choose.claims import rows as claims_pools
+from smartvif.choose.claims.file import ClaimsFile
+from smartvif.choose.claims.pf import Function, PfFunctions
+from smartvif.choose.claims.store import Claim, ClaimState
+from smartvif.choose.selection.pool import Choice, Pool
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.model.errors import Conflict, Invalid, NotFound, Refused
 from smartvif.model.pci import PciAddress
 

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 
-from smartvif.choose import placement_provider
-from smartvif.choose.placement_client import Call
-from smartvif.choose.placement_provider import CLASSES, Provider
-from smartvif.choose.pool import Pool
-from smartvif.choose.request import DeviceRequest, DeviceType
+from smartvif.choose.placement import providers as placement_provider
+from smartvif.choose.placement.client import Call
+from smartvif.choose.placement.providers import CLASSES, Provider
+from smartvif.choose.selection.pool import Pool
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.model.pci import PciAddress
 
 _MOST = 100  # of a thousand hosts with two PFs about 35 for four ports, and 100 for one

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from smartvif.choose.pool import Choice, Pool, is_called
-from smartvif.choose.request import DeviceRequest
-from smartvif.choose.select import Rank, Selection, rank
+from smartvif.choose.selection.pool import Choice, Pool, is_called
+from smartvif.choose.selection.request import DeviceRequest
+from smartvif.choose.selection.select import Rank, Selection, rank
 from smartvif.model.errors import NotFound, Refused, SmartvifError
 from smartvif.model.pci import PciAddress
 

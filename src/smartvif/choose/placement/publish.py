@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from smartvif.choose import placement_provider
-from smartvif.choose.placement_client import CONCURRENT, IN_USE, Call, refuse
-from smartvif.choose.placement_provider import CLASSES, Provider
-from smartvif.choose.pool import Pool
-from smartvif.choose.request import DeviceType
+from smartvif.choose.placement import providers as placement_provider
+from smartvif.choose.placement.client import CONCURRENT, IN_USE, Call, refuse
+from smartvif.choose.placement.providers import CLASSES, Provider
+from smartvif.choose.selection.pool import Pool
+from smartvif.choose.selection.request import DeviceType
 from smartvif.model import traits
 from smartvif.model.errors import Conflict, Refused
 

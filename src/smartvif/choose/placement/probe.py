@@ -16,8 +16,8 @@ from http import HTTPStatus
 from pathlib import Path
 from threading import Barrier
 
-from smartvif.choose import oslo_ini
-from smartvif.choose.placement_client import CONCURRENT, Answer, Call
+from smartvif.choose.allow_list import oslo_ini
+from smartvif.choose.placement.client import CONCURRENT, Answer, Call
 from smartvif.model.errors import CannotTell, Invalid, Refused
 
 _OPTION = ("placement", "allocation_conflict_retry_count")

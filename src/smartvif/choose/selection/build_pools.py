@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from smartvif.choose.device_match import Rules
-from smartvif.choose.pool import Pool
-from smartvif.choose.request import DeviceType
+from smartvif.choose.allow_list.match import Rules
+from smartvif.choose.selection.pool import Pool
+from smartvif.choose.selection.request import DeviceType
 from smartvif.host.sriov import Pf, Vf
 from smartvif.model import traits
 from smartvif.model.pci import PciAddress

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from smartvif.choose.pool import Pool
-from smartvif.choose.request import DeviceRequest, DeviceType
-from smartvif.choose.select import Policy, Selection, select
+from smartvif.choose.selection.pool import Pool
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
+from smartvif.choose.selection.select import Policy, Selection, select
 from smartvif.model import traits
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from smartvif.choose.request import DeviceType
+from smartvif.choose.selection.request import DeviceType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from smartvif.choose import oslo_ini
-from smartvif.choose.oslo_ini import Entry
+from smartvif.choose.allow_list import oslo_ini
+from smartvif.choose.allow_list.oslo_ini import Entry
 from smartvif.model.errors import Invalid
 
 # Old names go before new ones, wherever they stand (oslo_config/cfg.py, _get_file_value).
