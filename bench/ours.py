@@ -22,11 +22,11 @@ from smartvif.host.sriov import Vf
 from smartvif.model.pci import PciAddress
 from smartvif.model.vif import Machine
 from smartvif.openstack.convert import from_osvif
-from smartvif.plug import apply
-from smartvif.plug.apply import PortPlan
-from smartvif.plug.case import Devices, devices
+from smartvif.plug import executor as apply
+from smartvif.plug.executor import PortPlan
 from smartvif.plug.journal import Journal
 from smartvif.plug.plan import plan
+from smartvif.plug.plans.inputs import Devices, devices
 from smartvif.sim.host import OPENVSWITCH
 
 _T = TypeVar("_T")

@@ -23,7 +23,7 @@ from smartvif.choose.claims.store import ClaimState
 from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.host import sriov as facts
 from smartvif.model.errors import NotFound
-from smartvif.plug.apply import plug
+from smartvif.plug.executor import plug
 from smartvif.plug.journal import Journal
 from smartvif.sim.testing import on_simulated_host
 

@@ -32,8 +32,8 @@ from smartvif.chain.offer import Offer
 from smartvif.chain.peer import RemotePeer
 from smartvif.drivers.drivers import World
 from smartvif.model.errors import CannotTell, Failed, SmartvifError
-from smartvif.plug import steps
-from smartvif.plug.step import Step
+from smartvif.plug.steps import codec
+from smartvif.plug.steps.step import Step
 from smartvif.sim import libvirtd
 from smartvif.sim.fleet import Fleet, Member
 from smartvif.sim.host import FORWARDER, LIBVIRT
@@ -136,7 +136,7 @@ def failing_step(number: int, *, early: bool) -> Iterator[list[str]]:
         return do
 
     with ExitStack() as stack:
-        for kind in steps._KINDS.values():
+        for kind in codec._KINDS.values():
             stack.enter_context(mock.patch.object(kind, "do", failing(kind.do)))
         yield taken
 

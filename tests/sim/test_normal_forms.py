@@ -18,7 +18,7 @@ from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.guest.xml import interface_xml
 from smartvif.model.port import Network, Port
 from smartvif.model.vif import Machine
-from smartvif.plug.apply import plug, unplug
+from smartvif.plug.executor import plug, unplug
 from smartvif.plug.plan import plan
 from smartvif.plug.steps.guest import GuestInterface
 from smartvif.sim.console import Console

@@ -25,11 +25,11 @@ from smartvif.host import sriov as facts
 from smartvif.model.errors import Failed, Refused, SmartvifError, StepFailed, TimedOut
 from smartvif.model.port_spec import Mode, Request
 from smartvif.model.switch import Switch
-from smartvif.plug.step import Step
 from smartvif.plug.steps.guest import GuestInterface
 from smartvif.plug.steps.links import LinkUp, Tap
 from smartvif.plug.steps.ovs import SwitchPort
-from smartvif.plug.steps.vf import Relay, SimulatedPassthrough, VfSettings
+from smartvif.plug.steps.simulated_vf import Relay, SimulatedPassthrough, VfSettings
+from smartvif.plug.steps.step import Step
 from smartvif.plug.steps.vrouter import AgentPort
 from smartvif.sim.host import BRIDGE, OPENVSWITCH, SIMULATION
 from smartvif.sim.nic import NETNS, representor, vf_netdev

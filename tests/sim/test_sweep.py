@@ -33,10 +33,10 @@ from smartvif.model.errors import Failed
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Network, Port, VnicType
 from smartvif.model.vif import Machine
-from smartvif.plug.apply import plug, unplug
-from smartvif.plug.case import devices
+from smartvif.plug.executor import plug, unplug
 from smartvif.plug.journal import Journal
 from smartvif.plug.plan import plan
+from smartvif.plug.plans.inputs import devices
 from smartvif.sim import nic
 from smartvif.sim.host import BRIDGE, SOCKETS, STATE, host_vrouter
 from smartvif.sim.testing import on_simulated_host

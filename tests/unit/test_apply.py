@@ -19,10 +19,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from smartvif.control import names as names_of
 from smartvif.drivers.drivers import World
 from smartvif.model.errors import Failed, NotFound, Refused, StepFailed
-from smartvif.plug import steps
-from smartvif.plug.apply import PortPlan, adopt, plug, plug_many, recover, unplug
+from smartvif.plug.executor import PortPlan, adopt, plug, plug_many, recover, unplug
 from smartvif.plug.journal import Journal, PortStatus
-from smartvif.plug.step import Found, Plan, Step
+from smartvif.plug.steps import codec
+from smartvif.plug.steps.step import Found, Plan, Step
 
 
 class DiedError(BaseException):
@@ -117,7 +117,7 @@ class MortalJournal(Journal):
 def _toys_are_steps() -> Iterator[None]:
     """The journal can read toys."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(steps._KINDS, "Toy", Toy)
+        patch.setitem(codec._KINDS, "Toy", Toy)
         yield
 
 
@@ -415,7 +415,7 @@ def test_ports_that_are_left(journal: Journal, toys: Toys) -> None:
 def test_what_bears_the_name_of_an_unknown_port(journal: Journal, toys: Toys) -> None:
     """A link that is named after a port which the journal does not know is left, with a warning."""
     toys.there = {names_of.tap("p")}
-    with unittest.TestCase().assertLogs("smartvif.plug.sweep", "WARNING") as said:
+    with unittest.TestCase().assertLogs("smartvif.plug.orphans", "WARNING") as said:
         unplug("p", journal, world(toys))
     assert toys.there == {names_of.tap("p")}
     assert names_of.tap("p") in said.output[0]

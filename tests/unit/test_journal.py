@@ -21,9 +21,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from smartvif.model.errors import Ambiguous, CannotTell, NotFound, Refused
 from smartvif.plug.journal import Journal, PortStatus
-from smartvif.plug.step import Found, Step
 from smartvif.plug.steps.links import HybridBridge, Tap
-from smartvif.plug.steps.vf import SimulatedPassthrough
+from smartvif.plug.steps.simulated_vf import SimulatedPassthrough
+from smartvif.plug.steps.step import Found, Step
 
 PORTS = st.sampled_from(["0d9a", "0d9b", "0dff", "1000", "%", "_"])
 VFS = st.sampled_from([None, "0000:04:00.0", "0000:04:00.1"])

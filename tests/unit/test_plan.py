@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
+import pkgutil
 import re
 import typing
 from collections.abc import Mapping
@@ -23,13 +25,14 @@ from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Network, Port, VifType, VnicType
 from smartvif.model.vif import Machine, PortProfile, ProfileKind, SocketMode, Vif
 from smartvif.plug import steps
-from smartvif.plug.case import Devices
 from smartvif.plug.plan import plan
-from smartvif.plug.step import Plan, Step
-from smartvif.plug.steps.hardware import VfAdminSettings, VfioBinding
+from smartvif.plug.plans.inputs import Devices
+from smartvif.plug.steps import codec
 from smartvif.plug.steps.links import HybridBridge, Tap
 from smartvif.plug.steps.ovs import SwitchPort
-from smartvif.plug.steps.vf import Relay, SimulatedPassthrough, VfSettings
+from smartvif.plug.steps.simulated_vf import Relay, SimulatedPassthrough, VfSettings
+from smartvif.plug.steps.step import Plan, Step
+from smartvif.plug.steps.vf import VfAdminSettings, VfioBinding
 
 ID = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
 TAP = "tap0d9a1b2c-3e"
@@ -244,7 +247,7 @@ def test_the_mtu_where_the_network_says_none(shape: str, found: Devices | None) 
         "real": vif(VifType.OVS, VnicType.DIRECT, mtu=None),
         "simulated": vif(VifType.AGILIO_OVS, VnicType.VIRTIO_FORWARDER, mtu=None),
     }[shape]
-    dumped = json.dumps([steps.dump(step) for step in planned(asked, found)])
+    dumped = json.dumps([codec.dump(step) for step in planned(asked, found)])
     assert set(re.findall(r'"mtu(?:_request)?": (\w+)', dumped)) - {"null"} == {"1500"}
 
 
@@ -357,35 +360,29 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
     return st.builds(typing.cast(Any, hint), **named)
 
 
-@pytest.mark.parametrize("kind", steps._KINDS.values(), ids=steps._KINDS)
+@pytest.mark.parametrize("kind", codec._KINDS.values(), ids=codec._KINDS)
 def test_the_journal_can_hold_every_step(kind: Any) -> None:
     """Each kind of step is the same after it has been written as JSON and read again."""
 
     @given(values_of(kind))
     def there_and_back(step: Step) -> None:
-        name, values = steps.dump(step)
-        assert steps.load(name, json.loads(json.dumps(values))) == step
+        name, values = codec.dump(step)
+        assert codec.load(name, json.loads(json.dumps(values))) == step
 
     there_and_back()
 
 
 def test_the_journal_knows_every_step() -> None:
     """No kind of step is missing in the table that the journal reads by."""
-    modules = (
-        steps.guest,
-        steps.hardware,
-        steps.links,
-        steps.ovs,
-        steps.vf,
-        steps.vrouter,
-    )
+    names = [each.name for each in pkgutil.iter_modules(steps.__path__)]
+    modules = [importlib.import_module(f"{steps.__name__}.{name}") for name in names]
     found = {
-        name
+        kind.KIND
         for module in modules
-        for name, kind in vars(module).items()
-        if dataclasses.is_dataclass(kind) and hasattr(kind, "undo")
+        for kind in vars(module).values()
+        if isinstance(kind, type) and hasattr(kind, "KIND") and dataclasses.is_dataclass(kind)
     }
-    assert found == steps._KINDS.keys()
+    assert found == codec._KINDS.keys()
 
 
 @pytest.mark.parametrize(
@@ -394,5 +391,5 @@ def test_the_journal_knows_every_step() -> None:
 def test_a_step_of_another_version(kind: str, values: dict[str, Any]) -> None:
     """A step that this version cannot read is said so, with what to do."""
     with pytest.raises(CannotTell, match=kind) as caught:
-        steps.load(kind, values)
+        codec.load(kind, values)
     assert "version" in caught.value.hint

@@ -17,7 +17,7 @@ from smartvif.drivers.drivers import World
 from smartvif.drivers.kernel.links import Links
 from smartvif.host.vf_admin import DOT1Q, NO_MAC, VfAdmin
 from smartvif.model.errors import Failed, NotFound, Refused
-from smartvif.plug.steps.hardware import VfAdminSettings
+from smartvif.plug.steps.vf import VfAdminSettings
 
 # include/uapi/linux/if_link.h
 IFNAME, VFINFO_LIST, VF_INFO = 3, 22, 1

@@ -17,7 +17,7 @@ from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.kernel.netdevice import Link
 from smartvif.drivers.kernel.vfio import Vfio
 from smartvif.model.errors import Failed, NotFound, Refused, TimedOut
-from smartvif.plug.steps.hardware import VfioBinding
+from smartvif.plug.steps.vf import VfioBinding
 from smartvif.sim import nic
 from smartvif.sim.nic import NicLayout
 from smartvif.sim.sysfs import PF_DRIVER, VF_DRIVER, write_sysfs

@@ -18,12 +18,12 @@ from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Network, Port, VifType, VnicType
 from smartvif.model.switch import Switch
 from smartvif.model.vif import Machine, PortProfile, ProfileKind, Vif
-from smartvif.plug.case import DEFAULT_MTU, Devices
 from smartvif.plug.plan import plan, switch
-from smartvif.plug.step import Plan
-from smartvif.plug.steps.hardware import VfAdminSettings
+from smartvif.plug.plans.inputs import DEFAULT_MTU, Devices
 from smartvif.plug.steps.links import LinkUp, Tap
-from smartvif.plug.steps.vf import Relay, SimulatedPassthrough, VfSettings
+from smartvif.plug.steps.simulated_vf import Relay, SimulatedPassthrough, VfSettings
+from smartvif.plug.steps.step import Plan
+from smartvif.plug.steps.vf import VfAdminSettings
 from smartvif.plug.steps.vrouter import AgentPort
 
 ID = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"

@@ -18,11 +18,11 @@ from smartvif.model.needs import NOTHING_SPECIAL
 from smartvif.model.port import Network, Port
 from smartvif.model.port_spec import Mode, Request
 from smartvif.model.vif import Machine
-from smartvif.plug.apply import plug
-from smartvif.plug.case import DEFAULT_MTU
+from smartvif.plug.executor import plug
 from smartvif.plug.journal import PortRecord
-from smartvif.plug.step import Step
+from smartvif.plug.plans.inputs import DEFAULT_MTU
 from smartvif.plug.steps.guest import GuestInterface
+from smartvif.plug.steps.step import Step
 
 
 def attach(

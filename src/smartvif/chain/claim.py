@@ -23,8 +23,8 @@ from smartvif.host import sriov as facts
 from smartvif.model.errors import Conflict, SmartvifError
 from smartvif.model.needs import Needs
 from smartvif.model.pci import PciAddress
-from smartvif.plug import apply
-from smartvif.plug.apply import Action
+from smartvif.plug import executor as apply
+from smartvif.plug.executor import Action
 from smartvif.plug.journal import PortRecord, PortStatus
 
 _log = logging.getLogger(__name__)

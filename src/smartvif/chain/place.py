@@ -19,10 +19,10 @@ from smartvif.host import sriov as facts
 from smartvif.model.port import Binding, Port
 from smartvif.model.port_spec import Mode, Request
 from smartvif.model.vif import Machine, PortProfile, ProfileKind, Vif, VifKind
-from smartvif.plug.case import Devices, devices
 from smartvif.plug.plan import plan
-from smartvif.plug.record import port_facts
-from smartvif.plug.step import Plan
+from smartvif.plug.plans.inputs import Devices, devices
+from smartvif.plug.prepare import port_facts
+from smartvif.plug.steps.step import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,11 +22,11 @@ from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Network, Port, VifType
 from smartvif.model.port_spec import Mode
 from smartvif.model.vif import Machine, SocketMode, Vif
-from smartvif.plug.apply import plug, unplug
-from smartvif.plug.case import devices
+from smartvif.plug.executor import plug, unplug
 from smartvif.plug.plan import plan
-from smartvif.plug.record import port_facts
-from smartvif.plug.step import Step
+from smartvif.plug.plans.inputs import devices
+from smartvif.plug.prepare import port_facts
+from smartvif.plug.steps.step import Step
 from smartvif.plug.steps.vrouter import AgentPort
 
 _LINK_STATE = "link-state"

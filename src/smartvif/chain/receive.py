@@ -11,7 +11,7 @@ from smartvif.chain.offer import Offer, OfferedPort
 from smartvif.chain.place import Placement, bound, examine_switch, place, wanted
 from smartvif.model.errors import Refused, SmartvifError
 from smartvif.model.pci import PciAddress
-from smartvif.plug.apply import adopt, plug
+from smartvif.plug.executor import adopt, plug
 from smartvif.plug.steps.guest import GuestInterface
 
 

@@ -27,11 +27,11 @@ from smartvif.model.errors import CannotTell, Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.model.vif import Machine, Offload, PortProfile, ProfileKind, Vif, VifKind
 from smartvif.openstack.convert import from_osvif
-from smartvif.plug import apply
-from smartvif.plug.case import Devices, devices
+from smartvif.plug import executor as apply
 from smartvif.plug.journal import Journal
 from smartvif.plug.plan import plan
-from smartvif.plug.record import port_facts
+from smartvif.plug.plans.inputs import Devices, devices
+from smartvif.plug.prepare import port_facts
 
 Versions = tuple[str, str]
 """The least and the greatest."""

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from smartvif.model.errors import Ambiguous, CannotTell, Failed, NotFound, Refused
-from smartvif.plug import steps
-from smartvif.plug.step import Found, Step
+from smartvif.plug.steps import codec
+from smartvif.plug.steps.step import Found, Step
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ports (
@@ -148,7 +148,7 @@ class Journal:
 
     def doing(self, port: str, number: int, step: Step, found: Found) -> None:
         """Write that a step is about to be taken, and what it found."""
-        kind, fields = steps.dump(step)
+        kind, fields = codec.dump(step)
         self._write(
             "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, 0)",
             (port, number, kind, json.dumps(fields), json.dumps(found)),
@@ -188,7 +188,7 @@ class Journal:
         return tuple(
             Entry(
                 number=number,
-                step=steps.load(kind, json.loads(fields)),
+                step=codec.load(kind, json.loads(fields)),
                 found=json.loads(found),
                 done=bool(done),
             )

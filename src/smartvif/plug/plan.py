@@ -9,9 +9,11 @@ from __future__ import annotations
 from smartvif.model.errors import Invalid
 from smartvif.model.switch import Switch
 from smartvif.model.vif import Machine, Vif
-from smartvif.plug import openvswitch, veb, vrouter
-from smartvif.plug.case import Case, Devices
-from smartvif.plug.step import Plan
+from smartvif.plug.plans import nic as veb
+from smartvif.plug.plans import ovs as openvswitch
+from smartvif.plug.plans import vrouter
+from smartvif.plug.plans.inputs import Case, Devices
+from smartvif.plug.steps.step import Plan
 
 _SWITCHES = {
     "ovs": Switch.OVS,

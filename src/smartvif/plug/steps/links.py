@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from smartvif.drivers.drivers import World
-from smartvif.plug.step import Found
+from smartvif.plug.steps.step import Found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

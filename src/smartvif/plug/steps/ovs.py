@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from smartvif.drivers.drivers import World
 from smartvif.drivers.ovs.rows import PortSpec
-from smartvif.plug.step import Found
+from smartvif.plug.steps.step import Found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from smartvif.drivers.drivers import World
 from smartvif.drivers.vrouter.agent import wait_for_socket
 from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.model.errors import CannotTell
-from smartvif.plug.step import Found
+from smartvif.plug.steps.step import Found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

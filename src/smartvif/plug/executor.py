@@ -11,8 +11,8 @@ from typing import Any
 from smartvif.drivers.drivers import World
 from smartvif.model.errors import Failed, NotFound, Refused, SmartvifError, StepFailed
 from smartvif.plug.journal import Journal, PortStatus
-from smartvif.plug.step import Plan, Step
-from smartvif.plug.sweep import sweep
+from smartvif.plug.orphans import sweep
+from smartvif.plug.steps.step import Plan, Step
 
 _log = logging.getLogger(__name__)
 

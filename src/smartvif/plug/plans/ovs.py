@@ -9,11 +9,11 @@ from smartvif.control import names
 from smartvif.drivers.ovs.rows import PortSpec
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import SocketMode, VifKind
-from smartvif.plug.case import Case
-from smartvif.plug.forwarder import readied, relay
-from smartvif.plug.step import Plan
+from smartvif.plug.plans.inputs import Case
+from smartvif.plug.plans.relay import readied, relay
 from smartvif.plug.steps.links import HybridBridge
 from smartvif.plug.steps.ovs import SwitchPort
+from smartvif.plug.steps.step import Plan
 
 
 def _tap(case: Case) -> Plan:

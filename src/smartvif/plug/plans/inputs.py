@@ -11,7 +11,7 @@ from smartvif.host.sriov import Vf
 from smartvif.model.errors import Failed
 from smartvif.model.vif import Machine, Vif
 from smartvif.plug.steps.links import Tap
-from smartvif.plug.steps.vf import SimulatedPassthrough, VfSettings
+from smartvif.plug.steps.simulated_vf import SimulatedPassthrough, VfSettings
 
 DEFAULT_MTU = 1500
 """Bytes, where the network says nothing (os-vif's ``network_device_mtu``)."""

@@ -6,10 +6,10 @@ from smartvif.drivers.forwarder.engine import RelaySpec
 from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import SocketMode
-from smartvif.plug.case import Case
-from smartvif.plug.step import Plan
-from smartvif.plug.steps.hardware import VfAdminSettings, VfioBinding
-from smartvif.plug.steps.vf import Relay
+from smartvif.plug.plans.inputs import Case
+from smartvif.plug.steps.simulated_vf import Relay
+from smartvif.plug.steps.step import Plan
+from smartvif.plug.steps.vf import VfAdminSettings, VfioBinding
 
 
 def readied(case: Case) -> Plan:

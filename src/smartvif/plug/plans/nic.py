@@ -11,9 +11,9 @@ from collections.abc import Callable
 from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import VifKind
-from smartvif.plug.case import Case
-from smartvif.plug.step import Plan
-from smartvif.plug.steps.hardware import VfAdminSettings
+from smartvif.plug.plans.inputs import Case
+from smartvif.plug.steps.step import Plan
+from smartvif.plug.steps.vf import VfAdminSettings
 
 
 def _passthrough(case: Case) -> Plan:

@@ -7,10 +7,10 @@ from typing import Any
 from smartvif.drivers.drivers import World
 from smartvif.model.switch import Switch
 from smartvif.model.vif import Machine, Vif, VifKind
-from smartvif.plug.case import Devices
 from smartvif.plug.plan import switch
-from smartvif.plug.step import Plan
+from smartvif.plug.plans.inputs import Devices
 from smartvif.plug.steps.ovs import SwitchPort
+from smartvif.plug.steps.step import Plan
 from smartvif.plug.steps.vrouter import AgentPort
 
 

@@ -17,10 +17,10 @@ from smartvif.drivers.vrouter.port import VhostUserMode, VRouterPort
 from smartvif.model import checks
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import SocketMode, VifKind
-from smartvif.plug.case import Case
-from smartvif.plug.forwarder import readied, relay
-from smartvif.plug.step import Plan
+from smartvif.plug.plans.inputs import Case
+from smartvif.plug.plans.relay import readied, relay
 from smartvif.plug.steps.links import LinkUp
+from smartvif.plug.steps.step import Plan
 from smartvif.plug.steps.vrouter import AgentPort
 
 
