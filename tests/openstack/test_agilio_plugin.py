@@ -36,7 +36,6 @@ from smartvif.host.vf_admin import NO_MAC, VfAdmin
 from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound, Refused
 from smartvif.openstack.agilio_ovs import AgilioOvsPlugin
 from smartvif.openstack.options import AGILIO_OVS
-from smartvif.prove import ports
 from smartvif.sim import nic
 from smartvif.sim.host import (
     BRIDGE,
@@ -49,6 +48,7 @@ from smartvif.sim.host import (
     host_switch,
 )
 from smartvif.sim.testing import on_simulated_host
+from smartvif.status import ports
 
 DOC = Path(__file__).parents[2] / "docs" / "reference" / "os-vif.md"
 CONFIG = Path("/run/os-vif.conf")

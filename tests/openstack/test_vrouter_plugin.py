@@ -35,7 +35,6 @@ from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.errors import CannotTell, Invalid, NotFound
 from smartvif.openstack.options import VROUTER
 from smartvif.openstack.vrouter import ContrailVRouterPlugin, VRouterPlugin
-from smartvif.prove import ports
 from smartvif.sim import nic
 from smartvif.sim.host import (
     FORWARDER,
@@ -47,6 +46,7 @@ from smartvif.sim.host import (
 )
 from smartvif.sim.testing import on_simulated_host
 from smartvif.sim.vrouter import introspect
+from smartvif.status import ports
 
 DOC = Path(__file__).parents[2] / "docs" / "reference" / "os-vif.md"
 CONFIG = Path("/run/os-vif.conf")

@@ -28,8 +28,8 @@ from smartvif.cli.main import cli
 from smartvif.model.port_spec import Request
 from smartvif.model.switch import Switch
 from smartvif.plug.journal import PortRecord
-from smartvif.prove.map import Map
 from smartvif.sim import image, namespaces
+from smartvif.status.map import Map
 
 DURATION = 18.0  # seconds that a demonstration takes where the processors have nothing else to do
 GUESTS = ("vm1", "vm2", "vm3")

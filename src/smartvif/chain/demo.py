@@ -24,12 +24,12 @@ from smartvif.model.errors import Failed, TimedOut
 from smartvif.model.port_spec import Mode, Request
 from smartvif.model.switch import Switch
 from smartvif.plug.journal import PortRecord
-from smartvif.prove import map as prove_map
-from smartvif.prove import nics, ports
 from smartvif.sim import host as sim
 from smartvif.sim.console import Console
 from smartvif.sim.guests import Guests
 from smartvif.sim.nic import NicLayout
+from smartvif.status import map as prove_map
+from smartvif.status import nics, ports
 
 HOST = sim.SimulatedHost(nic=NicLayout(pfs=1, vfs=8), guests=3)
 """What the demonstration runs on."""

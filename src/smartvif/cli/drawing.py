@@ -6,7 +6,7 @@ from itertools import groupby
 
 from rich.tree import Tree
 
-from smartvif.prove.map import Map, Way, free_vfs
+from smartvif.status.map import Map, Way, free_vfs
 
 
 def tree(found: Map) -> Tree:

@@ -14,15 +14,15 @@ from smartvif.cli.output import console, print_json, print_table, with_format
 
 if TYPE_CHECKING:
     from smartvif.chain.host import Host
-    from smartvif.prove.nics import PfView
-    from smartvif.prove.ports import PortView
+    from smartvif.status.nics import PfView
+    from smartvif.status.ports import PortView
 
 
 @click.command()
 @with_format
 def ports(output: str) -> None:
     """List the attached ports and how they are."""
-    from smartvif.prove import ports as prove_ports
+    from smartvif.status import ports as prove_ports
 
     host = here.host()
     found = prove_ports.views(host.journal, host.world)
@@ -40,7 +40,7 @@ def ports(output: str) -> None:
 @with_format
 def show(output: str, port: str, rates: bool) -> None:
     """Show all that is known of PORT."""
-    from smartvif.prove import ports as prove_ports
+    from smartvif.status import ports as prove_ports
 
     host = here.host()
     record = host.journal.find(port)
@@ -63,8 +63,8 @@ def show(output: str, port: str, rates: bool) -> None:
 def map_(output: str) -> None:
     """Draw PF, VF, representor, switch and machine of every port."""
     from smartvif.cli.drawing import tree
-    from smartvif.prove import map as prove_map
-    from smartvif.prove import ports as prove_ports
+    from smartvif.status import map as prove_map
+    from smartvif.status import ports as prove_ports
 
     host = here.host()
     found = prove_map.draw(_nics(host), prove_ports.views(host.journal, host.world))
@@ -134,7 +134,7 @@ def nic_capabilities(output: str) -> None:
 
 def _nics(host: Host) -> tuple[PfView, ...]:
     from smartvif.host import sriov as facts
-    from smartvif.prove import nics
+    from smartvif.status import nics
 
     owners = {record.vf: record.id for record in host.journal.ports() if record.vf}
     return nics.views(facts.pfs(), host.representors, owners)

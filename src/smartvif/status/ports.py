@@ -11,9 +11,9 @@ from smartvif.drivers.forwarder.engine import RelayState
 from smartvif.guest.domains import Domains
 from smartvif.model.errors import CannotTell, NotFound
 from smartvif.plug.journal import Journal, PortRecord, PortStatus
-from smartvif.prove import relays, switches
-from smartvif.prove.relays import RelayView
-from smartvif.prove.switches import Look, SwitchView
+from smartvif.status import relays, switches
+from smartvif.status.relays import RelayView
+from smartvif.status.switches import Look, SwitchView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

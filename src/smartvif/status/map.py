@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from smartvif.prove.nics import PfView
-from smartvif.prove.ports import PortView
+from smartvif.status.nics import PfView
+from smartvif.status.ports import PortView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
