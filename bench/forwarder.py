@@ -22,11 +22,11 @@ from smartvif.chain.attach import attach
 from smartvif.chain.host import Host
 from smartvif.model.port_spec import Mode, Request
 from smartvif.sim import host
-from smartvif.sim.console import Console
-from smartvif.sim.guests import Guests
+from smartvif.sim.guest.console import Console
+from smartvif.sim.guest.guests import Guests
+from smartvif.sim.guest.ping import Pinging, Replies
 from smartvif.sim.host import FORWARDER, FORWARDER_NETNS
-from smartvif.sim.nic import NicLayout
-from smartvif.sim.ping import Pinging, Replies
+from smartvif.sim.nic.nic import NicLayout
 
 SIZES = (64, 1500)
 KILLS, QUICK_KILLS = 20, 1

@@ -22,11 +22,11 @@ from smartvif.chain.peer import RemotePeer
 from smartvif.model.errors import Failed
 from smartvif.model.port_spec import Mode, Request
 from smartvif.sim import fleet
-from smartvif.sim.console import Console
 from smartvif.sim.fleet import Fleet
+from smartvif.sim.guest.console import Console
+from smartvif.sim.guest.ping import INTERVAL, Pinging, Replies
 from smartvif.sim.host import BRIDGE, GUESTS, SimulatedHost
-from smartvif.sim.nic import NicLayout
-from smartvif.sim.ping import INTERVAL, Pinging, Replies
+from smartvif.sim.nic.nic import NicLayout
 
 FULL, QUICK = 20, 2
 TRAVELLER, STAYER = "vm1", "vm2"

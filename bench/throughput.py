@@ -22,7 +22,7 @@ from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.rows import PortSpec
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.sim.host import BRIDGE, FORWARDER_NETNS, SOCKETS, forwarder_switch, host_switch
-from smartvif.sim.nic import mac, representor, vf_netdev
+from smartvif.sim.nic.nic import mac, representor, vf_netdev
 from virtio_guest import Sender
 
 _SINK = 7  # the VF where packets come out of the switch

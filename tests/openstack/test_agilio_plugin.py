@@ -36,7 +36,6 @@ from smartvif.host.vf_admin import NO_MAC, VfAdmin
 from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound, Refused
 from smartvif.openstack.agilio_ovs import AgilioOvsPlugin
 from smartvif.openstack.options import AGILIO_OVS
-from smartvif.sim import nic
 from smartvif.sim.host import (
     BRIDGE,
     FORWARDER,
@@ -47,6 +46,7 @@ from smartvif.sim.host import (
     forwarder_switch,
     host_switch,
 )
+from smartvif.sim.nic import nic
 from smartvif.sim.testing import on_simulated_host
 from smartvif.status import ports
 

@@ -35,7 +35,7 @@ from smartvif.choose.placement.claims import CONSUMER_TYPE, Placement
 from smartvif.model import traits
 from smartvif.model.errors import Failed, StepFailed
 from smartvif.plug.steps.guest import GuestInterface
-from smartvif.sim import libvirtd
+from smartvif.sim.guest import libvirtd
 from smartvif.sim.host import BRIDGE, CONFIG, LIBVIRT
 from smartvif.sim.testing import on_simulated_host
 

@@ -35,7 +35,6 @@ from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.errors import CannotTell, Invalid, NotFound
 from smartvif.openstack.options import VROUTER
 from smartvif.openstack.vrouter import ContrailVRouterPlugin, VRouterPlugin
-from smartvif.sim import nic
 from smartvif.sim.host import (
     FORWARDER,
     FORWARDER_NETNS,
@@ -44,6 +43,7 @@ from smartvif.sim.host import (
     forwarder_switch,
     host_vrouter,
 )
+from smartvif.sim.nic import nic
 from smartvif.sim.testing import on_simulated_host
 from smartvif.sim.vrouter import introspect
 from smartvif.status import ports

@@ -15,8 +15,8 @@ from typing import Any
 
 from smartvif.chain import settings
 from smartvif.chain.host import Host
-from smartvif.sim.console import Console
-from smartvif.sim.guests import Guests
+from smartvif.sim.guest.console import Console
+from smartvif.sim.guest.guests import Guests
 from smartvif.sim.host import BRIDGE, GUESTS
 
 SMARTVIF = Path(sys.executable).with_name("smartvif")

@@ -10,7 +10,7 @@ from commands import configure, document, eventually_pings, guest, host
 from test_vrouter_datapath import eventually
 
 from smartvif.chain.demo import traces
-from smartvif.sim.console import Console
+from smartvif.sim.guest.console import Console
 from smartvif.sim.host import GUESTS
 
 HERE = {"normal": "10.0.0.1", "virtio-forwarder": "10.0.1.1", "direct": "10.0.2.1"}

@@ -13,8 +13,8 @@ from typing import Any
 from commands import MODES, attach, document, guests, host, refused, smartvif
 
 from smartvif.chain.demo import traces
-from smartvif.sim import image, libvirtd
-from smartvif.sim.guests import domain_xml
+from smartvif.sim.guest import image, libvirtd
+from smartvif.sim.guest.guests import domain_xml
 from smartvif.sim.host import BRIDGE, CONFIG, LIBVIRT, OPENVSWITCH, STATE, host_switch
 from smartvif.sim.testing import on_simulated_host
 

@@ -28,7 +28,8 @@ from smartvif.cli.main import cli
 from smartvif.model.port_spec import Request
 from smartvif.model.switch import Switch
 from smartvif.plug.journal import PortRecord
-from smartvif.sim import image, namespaces
+from smartvif.sim.guest import image
+from smartvif.sim.process import namespaces
 from smartvif.status.map import Map
 
 DURATION = 18.0  # seconds that a demonstration takes where the processors have nothing else to do

@@ -24,9 +24,9 @@ from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.errors import Failed, NotFound, Refused, StepFailed
 from smartvif.sim import host as single
 from smartvif.sim.fleet import MTU, Fleet, Member, run_fleet
+from smartvif.sim.guest.image import GuestImage
 from smartvif.sim.host import BRIDGE, SimulatedHost, Underlay, host_switch
-from smartvif.sim.image import GuestImage
-from smartvif.sim.nic import NicLayout
+from smartvif.sim.nic.nic import NicLayout
 from smartvif.sim.testing import on_simulated_hosts
 
 SMALL = SimulatedHost(nic=NicLayout.parse("1x1"))
@@ -298,7 +298,7 @@ KILLED = """\
 import signal, sys
 from smartvif.sim.fleet import run_fleet
 from smartvif.sim.host import SimulatedHost
-from smartvif.sim.nic import NicLayout
+from smartvif.sim.nic.nic import NicLayout
 
 def main(fleet):
     for member in fleet.hosts:

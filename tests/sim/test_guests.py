@@ -17,11 +17,12 @@ from smartvif.guest.xml import interface_xml
 from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound, Refused, TimedOut
 from smartvif.model.port import Network
 from smartvif.model.vif import PortProfile, ProfileKind, SocketMode, Vif, VifKind
-from smartvif.sim import image, libvirtd, namespaces
-from smartvif.sim.console import Console
-from smartvif.sim.guests import Guests
-from smartvif.sim.image import GuestImage
-from smartvif.sim.libvirtd import Libvirtd
+from smartvif.sim.guest import image, libvirtd
+from smartvif.sim.guest.console import Console
+from smartvif.sim.guest.guests import Guests
+from smartvif.sim.guest.image import GuestImage
+from smartvif.sim.guest.libvirtd import Libvirtd
+from smartvif.sim.process import namespaces
 
 RUN_DIR = Path("/run/host")
 MAC = "52:54:00:12:34:ab"

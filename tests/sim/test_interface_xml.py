@@ -24,10 +24,10 @@ from smartvif.model.errors import Failed
 from smartvif.model.port import Network
 from smartvif.model.vif import PortProfile, ProfileKind, SocketMode, Vif, VifKind
 from smartvif.plug.steps.links import Tap
-from smartvif.sim.console import Console
-from smartvif.sim.guests import domain_xml
+from smartvif.sim.guest.console import Console
+from smartvif.sim.guest.guests import domain_xml
+from smartvif.sim.guest.image import GuestImage
 from smartvif.sim.host import GUESTS
-from smartvif.sim.image import GuestImage
 from smartvif.sim.testing import on_simulated_host
 
 PORT = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"

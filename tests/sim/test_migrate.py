@@ -24,9 +24,9 @@ from moving import (
 
 from smartvif.chain.demo import NETWORK
 from smartvif.sim.fleet import Fleet
+from smartvif.sim.guest.ping import Pinging, Replies
 from smartvif.sim.host import BRIDGE, CONFIG, FORWARDER
-from smartvif.sim.nic import representor
-from smartvif.sim.ping import Pinging, Replies
+from smartvif.sim.nic.nic import representor
 from smartvif.sim.testing import on_simulated_hosts
 
 _CHECK = ("migrate", "--vm", "vm1", "--to", "host2", "--check")

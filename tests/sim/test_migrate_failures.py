@@ -34,8 +34,8 @@ from smartvif.drivers.drivers import World
 from smartvif.model.errors import CannotTell, Failed, SmartvifError
 from smartvif.plug.steps import codec
 from smartvif.plug.steps.step import Step
-from smartvif.sim import libvirtd
 from smartvif.sim.fleet import Fleet, Member
+from smartvif.sim.guest import libvirtd
 from smartvif.sim.host import FORWARDER, LIBVIRT
 from smartvif.sim.testing import on_simulated_hosts
 

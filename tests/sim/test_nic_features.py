@@ -11,7 +11,7 @@ from smartvif.host.capabilities import OFFLOADS
 from smartvif.host.sriov import EswitchMode
 from smartvif.host.vf_settings import VfSettings
 from smartvif.model.traits import MULTIQUEUE, RATE, SRIOV, SWITCHDEV, TRUSTED
-from smartvif.sim import nic
+from smartvif.sim.nic import nic
 from smartvif.sim.testing import on_simulated_host
 
 # ethtool(8) has names of its own for some features of the kernel (its feature_aliases), and heads

@@ -21,7 +21,7 @@ from smartvif.model.vif import Machine
 from smartvif.plug.executor import plug, unplug
 from smartvif.plug.plan import plan
 from smartvif.plug.steps.guest import GuestInterface
-from smartvif.sim.console import Console
+from smartvif.sim.guest.console import Console
 from smartvif.sim.host import BRIDGE, FORWARDER, GUESTS, SOCKETS
 from smartvif.sim.testing import on_simulated_host
 

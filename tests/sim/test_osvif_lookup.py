@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from smartvif.model.errors import Failed
-from smartvif.sim import namespaces, nic
-from smartvif.sim.sysfs import write_sysfs
+from smartvif.sim.nic import nic
+from smartvif.sim.nic.sysfs import write_sysfs
+from smartvif.sim.process import namespaces
 
 # Of the largest every 16th VF: os-vif reads all interfaces for each.
 LAYOUTS = {"1x1": 1, "8x16": 1, "2x128": 1, "1x256": 1, "4x256": 16}

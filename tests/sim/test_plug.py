@@ -32,7 +32,7 @@ from smartvif.plug.steps.simulated_vf import Relay, SimulatedPassthrough, VfSett
 from smartvif.plug.steps.step import Step
 from smartvif.plug.steps.vrouter import AgentPort
 from smartvif.sim.host import BRIDGE, OPENVSWITCH, SIMULATION
-from smartvif.sim.nic import NETNS, representor, vf_netdev
+from smartvif.sim.nic.nic import NETNS, representor, vf_netdev
 from smartvif.sim.testing import on_simulated_host
 
 _STEPS: dict[tuple[Switch, Mode], tuple[type, ...]] = {

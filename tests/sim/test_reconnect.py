@@ -25,8 +25,8 @@ from commands import (
 
 from smartvif.chain.demo import traces
 from smartvif.drivers.kernel.links import Links
+from smartvif.sim.guest.ping import Pinging
 from smartvif.sim.host import FORWARDER, FORWARDER_NETNS, forwarder_switch
-from smartvif.sim.ping import Pinging
 from smartvif.sim.testing import on_simulated_host
 
 ONE, TWO = "10.0.0.1", "10.0.0.2"

@@ -37,8 +37,8 @@ from smartvif.plug.executor import plug, unplug
 from smartvif.plug.journal import Journal
 from smartvif.plug.plan import plan
 from smartvif.plug.plans.inputs import devices
-from smartvif.sim import nic
 from smartvif.sim.host import BRIDGE, SOCKETS, STATE, host_vrouter
+from smartvif.sim.nic import nic
 from smartvif.sim.testing import on_simulated_host
 
 ONE = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"

@@ -23,7 +23,7 @@ from commands import (
 
 from smartvif.chain.demo import traces
 from smartvif.drivers.kernel.links import Links
-from smartvif.sim import libvirtd
+from smartvif.sim.guest import libvirtd
 from smartvif.sim.host import (
     FORWARDER,
     FORWARDER_NETNS,

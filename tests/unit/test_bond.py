@@ -14,8 +14,8 @@ from smartvif.host.bond import Bond
 from smartvif.host.sriov import EswitchMode, Pf
 from smartvif.model.pci import PciAddress
 from smartvif.model.traits import VF_LAG
-from smartvif.sim import nic
-from smartvif.sim.sysfs import write_sysfs
+from smartvif.sim.nic import nic
+from smartvif.sim.nic.sysfs import write_sysfs
 
 TWO = Bond(name="bond0", mode="802.3ad", ports=("p0", "p1"))
 

@@ -31,8 +31,8 @@ from smartvif.model.traits import (
     VF_LAG,
     VF_MULTIQUEUE,
 )
-from smartvif.sim import nic
-from smartvif.sim.sysfs import write_sysfs
+from smartvif.sim.nic import nic
+from smartvif.sim.nic.sysfs import write_sysfs
 
 ALL = {SRIOV, SWITCHDEV, TRUSTED, RATE, MULTIQUEUE, VF_MULTIQUEUE, RDMA, TC, VF_LAG}
 # What only netlink tells of the card below, whose interfaces sysfs shows.

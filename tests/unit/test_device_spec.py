@@ -20,8 +20,8 @@ from smartvif.host import sriov as facts
 from smartvif.host.pci_devices import Device
 from smartvif.model.errors import Invalid, NotFound
 from smartvif.model.pci import PciAddress
-from smartvif.sim import sysfs
-from smartvif.sim.nic import NicLayout
+from smartvif.sim.nic import sysfs
+from smartvif.sim.nic.nic import NicLayout
 
 WHERE = "line 7"
 PF = Device(

@@ -11,8 +11,8 @@ from smartvif.host import sysfs as attribute
 from smartvif.host.sriov import EswitchMode
 from smartvif.model.errors import NotFound
 from smartvif.model.pci import PciAddress
-from smartvif.sim import nic
-from smartvif.sim.sysfs import write_sysfs
+from smartvif.sim.nic import nic
+from smartvif.sim.nic.sysfs import write_sysfs
 
 
 @pytest.fixture

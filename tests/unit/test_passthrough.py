@@ -12,8 +12,8 @@ from smartvif.host import numa, passthrough, vdpa
 from smartvif.host import sriov as facts
 from smartvif.host.sriov import Vf
 from smartvif.model.pci import PciAddress
-from smartvif.sim import nic
-from smartvif.sim.sysfs import VFIO_DRIVER, write_sysfs
+from smartvif.sim.nic import nic
+from smartvif.sim.nic.sysfs import VFIO_DRIVER, write_sysfs
 
 
 @pytest.fixture

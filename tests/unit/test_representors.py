@@ -11,8 +11,8 @@ from smartvif.host.devlink import DevlinkPort
 from smartvif.host.port_name import PortKind, PortName
 from smartvif.host.representors import Representor, Representors
 from smartvif.model.errors import Ambiguous, NotFound
-from smartvif.sim import nic
-from smartvif.sim.sysfs import switch_id, write_sysfs
+from smartvif.sim.nic import nic
+from smartvif.sim.nic.sysfs import switch_id, write_sysfs
 
 
 class Host:

@@ -8,8 +8,8 @@ from smartvif.host.sriov import EswitchMode
 from smartvif.model import checks
 from smartvif.model.errors import Failed, Invalid
 from smartvif.model.pci import PciAddress
-from smartvif.sim import nic
-from smartvif.sim.sysfs import switch_id, write_sysfs
+from smartvif.sim.nic import nic
+from smartvif.sim.nic.sysfs import switch_id, write_sysfs
 
 LARGEST = nic.NicLayout(pfs=8, vfs=256)
 

@@ -18,9 +18,9 @@ from smartvif.drivers.kernel.netdevice import Link
 from smartvif.drivers.kernel.vfio import Vfio
 from smartvif.model.errors import Failed, NotFound, Refused, TimedOut
 from smartvif.plug.steps.vf import VfioBinding
-from smartvif.sim import nic
-from smartvif.sim.nic import NicLayout
-from smartvif.sim.sysfs import PF_DRIVER, VF_DRIVER, write_sysfs
+from smartvif.sim.nic import nic
+from smartvif.sim.nic.nic import NicLayout
+from smartvif.sim.nic.sysfs import PF_DRIVER, VF_DRIVER, write_sysfs
 
 PF, VF, NEIGHBOUR = nic.pf_address(0), nic.vf_address(0, 1), nic.vf_address(0, 0)
 NETDEV = nic.vf_netdev(0, 1)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartvif.model.errors import Failed, Invalid
-from smartvif.sim.eswitch import NUMBERS, Counts, Eswitch, Match
+from smartvif.sim.nic.eswitch import NUMBERS, Counts, Eswitch, Match
 from smartvif.sim.vrouter import bridge, tunnel
 from smartvif.sim.vrouter.bridge import Bridge
 from smartvif.sim.vrouter.flows import ICMP, TCP, UDP, Flow, FlowKey, FlowTable, parse

@@ -25,9 +25,9 @@ from smartvif.model.port_spec import Mode, Request
 from smartvif.model.switch import Switch
 from smartvif.plug.journal import PortRecord
 from smartvif.sim import host as sim
-from smartvif.sim.console import Console
-from smartvif.sim.guests import Guests
-from smartvif.sim.nic import NicLayout
+from smartvif.sim.guest.console import Console
+from smartvif.sim.guest.guests import Guests
+from smartvif.sim.nic.nic import NicLayout
 from smartvif.status import map as prove_map
 from smartvif.status import nics, ports
 

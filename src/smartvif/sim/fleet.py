@@ -25,9 +25,10 @@ from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 from smartvif.drivers.kernel.links import Links
 from smartvif.model.errors import Failed, Invalid, SmartvifError
 from smartvif.sim import host as single
-from smartvif.sim import namespaces, netns, nic
+from smartvif.sim.guest.image import GuestImage
 from smartvif.sim.host import SimulatedHost, Underlay
-from smartvif.sim.image import GuestImage
+from smartvif.sim.nic import nic
+from smartvif.sim.process import namespaces, netns
 
 P = ParamSpec("P")
 T = TypeVar("T")

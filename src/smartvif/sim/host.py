@@ -24,10 +24,12 @@ from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.guest.connection import Connection, translated
 from smartvif.model.deadline import Deadline
 from smartvif.model.errors import Failed, Refused
-from smartvif.sim import image, libvirtd, namespaces, netns, nic, sysfs
-from smartvif.sim.guests import Guests
-from smartvif.sim.nic import NicLayout
+from smartvif.sim.guest import image, libvirtd
+from smartvif.sim.guest.guests import Guests
+from smartvif.sim.nic import nic, sysfs
+from smartvif.sim.nic.nic import NicLayout
 from smartvif.sim.ovs import HOST_CONFIG, Switch, forwarder_config
+from smartvif.sim.process import namespaces, netns
 from smartvif.sim.vrouter.daemon import VRouter
 
 _log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from smartvif.drivers.ovs.client import DATABASE, Ovsdb
 from smartvif.drivers.ovs.rows import ovsdb_map
 from smartvif.model.deadline import Deadline
 from smartvif.model.errors import Failed
-from smartvif.sim import daemons, supervisor
+from smartvif.sim.process import daemons, supervisor
 
 _SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 # Named in full, because Debian's alternatives let /usr/sbin/ovs-vswitchd be either of them.

@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 
 from smartvif.model.errors import Refused, SmartvifError
-from smartvif.sim.eswitch import Eswitch
+from smartvif.sim.nic.eswitch import Eswitch
 from smartvif.sim.vrouter import api, introspect
 from smartvif.sim.vrouter.datapath import Datapath
 from smartvif.sim.vrouter.hold import Hold

@@ -17,7 +17,7 @@ from socketserver import TCPServer
 from typing import Any
 
 from smartvif.model.errors import Failed, Invalid, SmartvifError
-from smartvif.sim.eswitch import Eswitch
+from smartvif.sim.nic.eswitch import Eswitch
 from smartvif.sim.vrouter import tunnel
 from smartvif.sim.vrouter.api import Faults
 from smartvif.sim.vrouter.datapath import Datapath

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from smartvif.model.errors import Failed, NotFound, SmartvifError
-from smartvif.sim.eswitch import NUMBERS, Counts, Eswitch, Match
+from smartvif.sim.nic.eswitch import NUMBERS, Counts, Eswitch, Match
 from smartvif.sim.vrouter.flows import Flow
 from smartvif.sim.vrouter.vif import Vif
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smartvif.model.errors import Failed
-from smartvif.sim import cpio, kernel
+from smartvif.sim.guest import cpio, kernel
 
 # What a shell says of a command that SIGKILL ended, as the agent does at the time limit.
 KILLED = 137

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from smartvif.host import sriov as facts
 from smartvif.model.errors import Failed
-from smartvif.sim import nic
+from smartvif.sim.nic import nic
 
 PF_DRIVER, VF_DRIVER, VFIO_DRIVER = facts.SIMULATED_PF_DRIVER, "smartvif_sim_vf", "vfio-pci"
 # No vendor has this number (pci.ids); a device_spec for the simulated card matches no real one.

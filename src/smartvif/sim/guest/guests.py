@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 
 from smartvif.guest.connection import Connection, translated
 from smartvif.model.errors import Failed, Invalid, TimedOut
-from smartvif.sim.console import Console
-from smartvif.sim.image import CMDLINE, READY, GuestImage
+from smartvif.sim.guest.console import Console
+from smartvif.sim.guest.image import CMDLINE, READY, GuestImage
 
 _MEMORY_MIB = 192
 # sun_path has 108 bytes with the closing NUL (unix(7)).

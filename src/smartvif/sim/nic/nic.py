@@ -24,8 +24,9 @@ from typing import TypeVar
 
 from smartvif.model.errors import Failed, Invalid
 from smartvif.model.pci import PciAddress
-from smartvif.sim import netns, rtnetlink
-from smartvif.sim.rtnetlink import Rtnetlink
+from smartvif.sim.nic import rtnetlink
+from smartvif.sim.nic.rtnetlink import Rtnetlink
+from smartvif.sim.process import netns
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from smartvif.model.errors import Failed, TimedOut
-from smartvif.sim import namespaces
+from smartvif.sim.process import namespaces
 
 _LAST_LINES = 5
 

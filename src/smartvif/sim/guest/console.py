@@ -11,7 +11,7 @@ import uuid
 from pathlib import Path
 
 from smartvif.model.errors import CannotTell, TimedOut
-from smartvif.sim.image import KILLED
+from smartvif.sim.guest.image import KILLED
 
 # How long the agent may take to answer beyond the command's own time, in seconds.
 _GRACE = 10.0

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smartvif.model.errors import Failed, Invalid, TimedOut
-from smartvif.sim import daemons, namespaces
+from smartvif.sim.process import daemons, namespaces
 
 # A socket's path has at most 107 bytes (unix(7)). The longest that libvirtd makes below here is
 # config/libvirt/qemu/lib/domain-NNN-<20 characters of the name>/monitor.sock.

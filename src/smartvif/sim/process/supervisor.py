@@ -1,6 +1,6 @@
 """Starting a program again when it ends: what systemd does for a real host's daemons.
 
-A process of its own, the program's parent: ``python -m smartvif.sim.supervisor LOCK COMMAND...``.
+A process of its own, the program's parent: ``python -m smartvif.sim.process.supervisor LOCK COMMAND...``.
 It holds LOCK while it runs, so that there is one for each program; it ends with its own parent, and
 the program with it.
 """
@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from smartvif.sim import namespaces
+from smartvif.sim.process import namespaces
 
 _PAUSE = 0.2  # seconds, so that a program that cannot start does not take a whole processor
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from smartvif.model.errors import Failed
-from smartvif.sim.console import Console
+from smartvif.sim.guest.console import Console
 
 INTERVAL = 0.01  # seconds between two packets
 

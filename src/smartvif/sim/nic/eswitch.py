@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smartvif.model.errors import Failed, Invalid, NotFound
-from smartvif.sim import netns, nic, rtnetlink
-from smartvif.sim.rtnetlink import Rtnetlink
+from smartvif.sim.nic import nic, rtnetlink
+from smartvif.sim.nic.rtnetlink import Rtnetlink
+from smartvif.sim.process import netns
 
 NETNS = nic.NETNS
 NUMBERS = range(1, 4096)  # TC_U32_NODE, include/uapi/linux/pkt_cls.h
