@@ -17,9 +17,9 @@ from pathlib import Path
 import click
 
 import throughput
-from smartvif.chain import settings
 from smartvif.chain.attach import attach
-from smartvif.chain.host import Host
+from smartvif.context import settings
+from smartvif.context.host import Host
 from smartvif.model.port_spec import Mode, Request
 from smartvif.sim import host
 from smartvif.sim.guest.console import Console

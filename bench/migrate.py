@@ -14,11 +14,11 @@ from functools import partial
 
 import click
 
-from smartvif.chain import settings
 from smartvif.chain.attach import attach
-from smartvif.chain.host import Host
 from smartvif.chain.migrate import migrate
 from smartvif.chain.peer import RemotePeer
+from smartvif.context import settings
+from smartvif.context.host import Host
 from smartvif.model.errors import Failed
 from smartvif.model.port_spec import Mode, Request
 from smartvif.sim import fleet

@@ -24,8 +24,8 @@ from os_vif.objects.network import Network
 from oslo_config import cfg
 
 from smartvif.chain.detach import reconcile
-from smartvif.chain.host import Host
-from smartvif.chain.settings import load
+from smartvif.context.host import Host
+from smartvif.context.settings import load
 from smartvif.control import names
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.kernel.vfio import Vfio

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smartvif.chain import settings
-from smartvif.chain.host import Host
+from smartvif.context import settings
+from smartvif.context.host import Host
 from smartvif.sim.guest.console import Console
 from smartvif.sim.guest.guests import Guests
 from smartvif.sim.host import BRIDGE, GUESTS

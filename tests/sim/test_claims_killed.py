@@ -17,10 +17,10 @@ from commands import host
 
 from smartvif.chain.claim import claim, following, unplug
 from smartvif.chain.detach import reconcile
-from smartvif.chain.host import Host
 from smartvif.choose.claims.sqlite import Claims
 from smartvif.choose.claims.store import ClaimState
 from smartvif.choose.selection.request import DeviceRequest, DeviceType
+from smartvif.context.host import Host
 from smartvif.host import sriov as facts
 from smartvif.model.errors import NotFound
 from smartvif.plug.executor import plug

@@ -23,8 +23,8 @@ import smartvif as package
 from smartvif.chain import demo
 from smartvif.chain.attach import attach
 from smartvif.chain.demo import Ping, Result, Round
-from smartvif.chain.host import Host
 from smartvif.cli.main import cli
+from smartvif.context.host import Host
 from smartvif.model.port_spec import Request
 from smartvif.model.switch import Switch
 from smartvif.plug.journal import PortRecord

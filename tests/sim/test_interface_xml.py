@@ -14,8 +14,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from smartvif.chain import settings
-from smartvif.chain.host import Host
+from smartvif.context import settings
+from smartvif.context.host import Host
 from smartvif.drivers.drivers import World
 from smartvif.drivers.kernel.links import Links
 from smartvif.guest.element import LIBVIRTS_QUEUES, Queues

@@ -6,9 +6,9 @@ import subprocess
 import uuid
 from pathlib import Path
 
-from smartvif.chain import settings
 from smartvif.chain.demo import traces
-from smartvif.chain.host import Host
+from smartvif.context import settings
+from smartvif.context.host import Host
 from smartvif.control.bind_ovs import HostSwitch, bind
 from smartvif.control.build_vif import build_vif
 from smartvif.drivers.drivers import World

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from typing import Any
 
-from smartvif.chain import settings
-from smartvif.chain.host import Host
 from smartvif.cli import port_control
+from smartvif.context import settings
+from smartvif.context.host import Host
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch

@@ -14,9 +14,9 @@ from unittest import mock
 
 import pytest
 
-from smartvif.chain import settings
 from smartvif.chain.demo import traces
-from smartvif.chain.host import Host
+from smartvif.context import settings
+from smartvif.context.host import Host
 from smartvif.control import names
 from smartvif.control.bind_ovs import HostSwitch, bind
 from smartvif.control.build_vif import build_vif

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from smartvif.chain import settings
 from smartvif.choose.allow_list import nova_conf
 from smartvif.choose.allow_list import report as allow_list
 from smartvif.choose.allow_list.address import address_spec, exactly
 from smartvif.choose.allow_list.match import judge, warnings
 from smartvif.choose.allow_list.spec import DeviceSpec, parse
+from smartvif.context import settings
 from smartvif.host import pci_devices, vpd
 from smartvif.host import sriov as facts
 from smartvif.host.pci_devices import Device

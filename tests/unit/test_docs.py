@@ -12,8 +12,8 @@ import click
 import pytest
 
 import smartvif
-from smartvif.chain.settings import Settings
 from smartvif.cli.main import cli
+from smartvif.context.settings import Settings
 from smartvif.model import errors
 
 CHECKOUT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from smartvif.chain import peer as module
 from smartvif.chain.offer import Offer, OfferedPort
 from smartvif.chain.peer import RemotePeer
-from smartvif.chain.settings import MigrationSettings
+from smartvif.context.settings import MigrationSettings
 from smartvif.model.errors import CannotTell, Failed, Invalid, Refused, SmartvifError
 from smartvif.model.vif import Machine
 from smartvif.plug.journal import PortRecord, PortStatus

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 from smartvif.chain import preflight
 from smartvif.chain.claim import Told, following
-from smartvif.chain.host import Host
 from smartvif.chain.inventory import guest
 from smartvif.chain.place import examine_switch, place
 from smartvif.choose.selection.pool import ANYWHERE
+from smartvif.context.host import Host
 from smartvif.model import checks
 from smartvif.model.errors import Invalid, Refused
 from smartvif.model.needs import NOTHING_SPECIAL

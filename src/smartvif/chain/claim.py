@@ -12,13 +12,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from smartvif.chain.holders import holders, port_holders
-from smartvif.chain.host import Host
 from smartvif.chain.inventory import publish
 from smartvif.choose.claims.store import Claim, ClaimState
 from smartvif.choose.selection.explain import Candidate, explain, refusal
 from smartvif.choose.selection.pool import ANYWHERE, Guest, without
 from smartvif.choose.selection.request import DeviceRequest
 from smartvif.choose.selection.select import Policy, select
+from smartvif.context.host import Host
 from smartvif.host import sriov as facts
 from smartvif.model.errors import Conflict, SmartvifError
 from smartvif.model.needs import Needs

@@ -15,7 +15,7 @@ from typing import Any
 
 from smartvif.chain.attach import attach
 from smartvif.chain.detach import detach
-from smartvif.chain.host import Host
+from smartvif.context.host import Host
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from smartvif.chain.claim import reconcile_claims, unplug
-from smartvif.chain.host import Host
 from smartvif.chain.migrate import moving, settle
+from smartvif.context.host import Host
 from smartvif.plug.executor import recover
 from smartvif.plug.journal import PortRecord
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from smartvif.chain.host import Host
+from smartvif.context.host import Host
 from smartvif.host.sriov import EswitchMode, Pf
 from smartvif.model.errors import CannotTell, NotFound
 from smartvif.model.pci import PciAddress

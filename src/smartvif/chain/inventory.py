@@ -6,10 +6,10 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from smartvif.chain.holders import holders, port_holders, switch_holders
-from smartvif.chain.host import Host
 from smartvif.choose.allow_list import report as allow_list
 from smartvif.choose.selection.build_pools import Card, build_pools
 from smartvif.choose.selection.pool import Guest, Pool, without
+from smartvif.context.host import Host
 from smartvif.host import bond, numa, vdpa
 from smartvif.host import netdev as link
 from smartvif.host import sriov as facts

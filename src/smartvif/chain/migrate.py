@@ -17,9 +17,9 @@ from typing import Any
 
 from smartvif.chain.attach import attach
 from smartvif.chain.claim import unplug
-from smartvif.chain.host import Host
 from smartvif.chain.offer import Offer
 from smartvif.chain.peer import Peer, RemotePeer
+from smartvif.context.host import Host
 from smartvif.model.errors import Failed, Refused, SmartvifError
 from smartvif.plug.journal import PortStatus
 

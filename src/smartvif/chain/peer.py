@@ -9,7 +9,7 @@ import subprocess
 from typing import Any, Protocol
 
 from smartvif.chain.offer import Offer
-from smartvif.chain.settings import MigrationSettings
+from smartvif.context.settings import MigrationSettings
 from smartvif.model.errors import CannotTell, Failed, Invalid, Refused, SmartvifError
 
 _LONGEST = 300  # seconds; the guest's ports are made there, or a direct one is hot-plugged

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from smartvif.chain.claim import Told, claim
-from smartvif.chain.host import Host
 from smartvif.choose.selection.pool import ANYWHERE, Guest
 from smartvif.choose.selection.request import DeviceRequest
 from smartvif.choose.selection.request import request as device_request
+from smartvif.context.host import Host
 from smartvif.control import names
 from smartvif.control.bind_ovs import HostSwitch, bind
 from smartvif.control.bind_vrouter import VRouterHost, bind_vrouter

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from smartvif.chain.host import Host
+from smartvif.context.host import Host
 from smartvif.control.build_vif import build_vif
 from smartvif.drivers.vrouter.agent import wait_for_datapath
 from smartvif.drivers.vrouter.port import PortFiles, PortType

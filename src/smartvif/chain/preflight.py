@@ -13,7 +13,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from smartvif.chain.host import Host
+from smartvif.context.host import Host
 from smartvif.drivers.forwarder.engine import Room
 from smartvif.guest import affinity as placement
 from smartvif.guest.affinity import User

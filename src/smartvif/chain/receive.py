@@ -6,9 +6,9 @@ from typing import Any
 
 from smartvif.chain.attach import attach, port_of
 from smartvif.chain.claim import following, unplug, would_get
-from smartvif.chain.host import Host
 from smartvif.chain.offer import Offer, OfferedPort
 from smartvif.chain.place import Placement, bound, examine_switch, place, wanted
+from smartvif.context.host import Host
 from smartvif.model.errors import Refused, SmartvifError
 from smartvif.model.pci import PciAddress
 from smartvif.plug.executor import adopt, plug

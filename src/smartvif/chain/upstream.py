@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from smartvif.chain.holders import port_holders
-from smartvif.chain.host import Host
 from smartvif.chain.inventory import publish
 from smartvif.chain.migrate import moving
 from smartvif.choose.selection.pool import Choice, Pool, as_new
@@ -17,6 +16,7 @@ from smartvif.choose.selection.request import DeviceRequest
 from smartvif.choose.selection.request import request as device_request
 from smartvif.choose.selection.schedule import Decision, HostOffer, schedule
 from smartvif.choose.selection.select import Policy
+from smartvif.context.host import Host
 from smartvif.model import traits
 from smartvif.model.errors import CannotTell, Conflict, Failed, TimedOut
 from smartvif.model.needs import NOTHING_SPECIAL, Needs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from smartvif.chain.host import Host
+    from smartvif.context.host import Host
 
 
 def host() -> Host:
@@ -13,7 +13,7 @@ def host() -> Host:
 
     Raises: Invalid.
     """
-    from smartvif.chain import settings
-    from smartvif.chain.host import Host
+    from smartvif.context import settings
+    from smartvif.context.host import Host
 
     return Host(settings.load())

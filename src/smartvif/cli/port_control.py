@@ -22,8 +22,8 @@ from smartvif.model.pci import PciAddress
 from smartvif.model.vif import SocketMode
 
 if TYPE_CHECKING:
-    from smartvif.chain.host import Host
     from smartvif.chain.port_control import PortRequest, Waits
+    from smartvif.context.host import Host
 
 _NAME = "vrouter-port-control"
 _HINT = f"see: {_NAME} --help"
@@ -130,8 +130,8 @@ def _refuse_joined(words: Sequence[str]) -> None:
 
 
 def _host(agent_port: int | None, port_json_path: str | None) -> Host:
-    from smartvif.chain import settings
-    from smartvif.chain.host import Host
+    from smartvif.context import settings
+    from smartvif.context.host import Host
 
     found = settings.load()
     vrouter = found.vrouter

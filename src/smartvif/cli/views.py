@@ -13,7 +13,7 @@ from smartvif.cli.candidates import pool_json
 from smartvif.cli.output import console, print_json, print_table, with_format
 
 if TYPE_CHECKING:
-    from smartvif.chain.host import Host
+    from smartvif.context.host import Host
     from smartvif.status.nics import PfView
     from smartvif.status.ports import PortView
 

@@ -7,10 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smartvif.chain.settings import Settings
 from smartvif.choose.claims.mirrored import Together
 from smartvif.choose.claims.sqlite import Claims
 from smartvif.choose.claims.store import Engine as ClaimEngine
+from smartvif.context.settings import Settings
 from smartvif.drivers.drivers import World
 from smartvif.drivers.forwarder.engine import Engine
 from smartvif.drivers.forwarder.ovs_dpdk import Forwarder
