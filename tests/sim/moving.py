@@ -9,7 +9,7 @@ from typing import Any
 from commands import configure, document, eventually_pings, guest, host
 from test_vrouter_datapath import eventually
 
-from smartvif.chain.demo import traces
+from smartvif.demo.demo import traces
 from smartvif.sim.guest.console import Console
 from smartvif.sim.host import GUESTS
 

@@ -14,12 +14,12 @@ import pytest
 from commands import attach, document, host, refused, smartvif
 
 from smartvif.chain import attach as chain_attach
-from smartvif.chain.demo import traces
 from smartvif.chain.detach import reconcile
 from smartvif.choose.claims.sqlite import Claims
 from smartvif.choose.claims.store import ClaimState
 from smartvif.context import settings
 from smartvif.context.host import Host
+from smartvif.demo.demo import traces
 from smartvif.model.errors import SmartvifError
 from smartvif.model.port_spec import Mode, Request
 from smartvif.plug.journal import Journal

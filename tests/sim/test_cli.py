@@ -12,7 +12,7 @@ from typing import Any
 
 from commands import MODES, attach, document, guests, host, refused, smartvif
 
-from smartvif.chain.demo import traces
+from smartvif.demo.demo import traces
 from smartvif.sim.guest import image, libvirtd
 from smartvif.sim.guest.guests import domain_xml
 from smartvif.sim.host import BRIDGE, CONFIG, LIBVIRT, OPENVSWITCH, STATE, host_switch

@@ -22,7 +22,7 @@ from test_cli import (
 from test_plug import everything
 from test_vrouter_datapath import request, set_faults
 
-from smartvif.chain.demo import NETWORK
+from smartvif.demo.demo import NETWORK
 from smartvif.sim.guest import image
 from smartvif.sim.host import BRIDGE, CONFIG, host_vrouter
 from smartvif.sim.testing import on_simulated_host

@@ -20,11 +20,11 @@ import pytest
 from commands import SMARTVIF, refused, smartvif
 
 import smartvif as package
-from smartvif.chain import demo
 from smartvif.chain.attach import attach
-from smartvif.chain.demo import Ping, Result, Round
 from smartvif.cli.main import cli
 from smartvif.context.host import Host
+from smartvif.demo import demo
+from smartvif.demo.demo import Ping, Result, Round
 from smartvif.model.port_spec import Request
 from smartvif.model.switch import Switch
 from smartvif.plug.journal import PortRecord

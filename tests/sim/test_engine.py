@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from commands import host, refused, smartvif
 
-from smartvif.chain.demo import traces
+from smartvif.demo.demo import traces
 from smartvif.drivers.forwarder.engine import RelaySpec, Room
 from smartvif.drivers.forwarder.ovs_dpdk import RELAYS, Forwarder
 from smartvif.drivers.kernel.links import Links

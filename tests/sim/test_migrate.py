@@ -22,7 +22,7 @@ from moving import (
     settled,
 )
 
-from smartvif.chain.demo import NETWORK
+from smartvif.demo.demo import NETWORK
 from smartvif.sim.fleet import Fleet
 from smartvif.sim.guest.ping import Pinging, Replies
 from smartvif.sim.host import BRIDGE, CONFIG, FORWARDER

@@ -14,10 +14,10 @@ import pytest
 from test_vrouter_datapath import look
 
 from smartvif.chain.attach import attach
-from smartvif.chain.demo import NETWORK, traces
 from smartvif.chain.detach import detach, reconcile
 from smartvif.context import settings
 from smartvif.context.host import Host
+from smartvif.demo.demo import NETWORK, traces
 from smartvif.drivers.drivers import World
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.vrouter.port import PortFiles

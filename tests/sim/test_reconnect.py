@@ -23,7 +23,7 @@ from commands import (
     pings,
 )
 
-from smartvif.chain.demo import traces
+from smartvif.demo.demo import traces
 from smartvif.drivers.kernel.links import Links
 from smartvif.sim.guest.ping import Pinging
 from smartvif.sim.host import FORWARDER, FORWARDER_NETNS, forwarder_switch

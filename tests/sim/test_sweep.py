@@ -14,12 +14,12 @@ from unittest import mock
 
 import pytest
 
-from smartvif.chain.demo import traces
 from smartvif.context import settings
 from smartvif.context.host import Host
 from smartvif.control import names
 from smartvif.control.bind_ovs import HostSwitch, bind
 from smartvif.control.build_vif import build_vif
+from smartvif.demo.demo import traces
 from smartvif.drivers.drivers import World
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb

@@ -21,7 +21,7 @@ from commands import (
     pings,
 )
 
-from smartvif.chain.demo import traces
+from smartvif.demo.demo import traces
 from smartvif.drivers.kernel.links import Links
 from smartvif.sim.guest import libvirtd
 from smartvif.sim.host import (

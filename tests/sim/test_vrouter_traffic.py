@@ -9,7 +9,7 @@ from typing import Any
 from commands import MODES, configure, document, eventually_pings, guest, host, join, pings
 from test_vrouter_datapath import eventually, look, nobody_listens, set_faults
 
-from smartvif.chain.demo import traces
+from smartvif.demo.demo import traces
 from smartvif.sim.fleet import Fleet, Member
 from smartvif.sim.host import host_vrouter
 from smartvif.sim.testing import on_simulated_host, on_simulated_hosts

@@ -85,8 +85,8 @@ def test_imports_go_down(path: Path) -> None:
 
 def test_upward_is_seen() -> None:
     """An import that goes up is found where it hides: in a function, under another name."""
-    source = "def f():\n    from smartvif.sim import host as h\n    import smartvif.chain.demo\n"
-    found = ["smartvif.sim.host", "smartvif.chain.demo"]
+    source = "def f():\n    from smartvif.sim import host as h\n    import smartvif.demo.demo\n"
+    found = ["smartvif.sim.host", "smartvif.demo.demo"]
     assert upward("smartvif.host.sriov", source) == found
     assert upward("smartvif.cli.main", source) == []
 

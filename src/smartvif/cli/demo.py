@@ -12,14 +12,14 @@ from smartvif.cli import here
 from smartvif.cli.output import console, print_json, print_table, with_format
 
 if TYPE_CHECKING:
-    from smartvif.chain.demo import Result, Round
+    from smartvif.demo.demo import Result, Round
 
 
 @click.command()
 @with_format
 def demo(output: str) -> None:
     """Show the main job: three machines, three modes, both switches, on a simulated host."""
-    from smartvif.chain import demo as chain_demo
+    from smartvif.demo import demo as chain_demo
     from smartvif.sim import host as sim
 
     def main() -> int:
