@@ -21,7 +21,7 @@ from smartvif.host.representors import Representors
 from smartvif.host.sriov import Vf
 from smartvif.model.pci import PciAddress
 from smartvif.model.vif import Machine
-from smartvif.openstack.convert import from_osvif
+from smartvif.openstack.os_vif.convert import from_osvif
 from smartvif.plug import executor as apply
 from smartvif.plug.executor import PortPlan
 from smartvif.plug.journal import Journal

@@ -19,7 +19,7 @@ from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.drivers.vrouter.port import PortFiles, VRouterPort
 from smartvif.model.vif import Vif
-from smartvif.openstack.vrouter import VRouterPlugin
+from smartvif.openstack.os_vif.vrouter import VRouterPlugin
 from smartvif.plug.plans.inputs import Devices
 from smartvif.sim.host import host_vrouter
 from smartvif.sim.vrouter.api import PORT

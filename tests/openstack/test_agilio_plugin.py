@@ -34,8 +34,8 @@ from smartvif.drivers.ovs.rows import PortSpec
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.host.vf_admin import NO_MAC, VfAdmin
 from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound, Refused
-from smartvif.openstack.agilio_ovs import AgilioOvsPlugin
 from smartvif.openstack.options import AGILIO_OVS
+from smartvif.openstack.os_vif.agilio_ovs import AgilioOvsPlugin
 from smartvif.sim.host import (
     BRIDGE,
     FORWARDER,
@@ -789,7 +789,7 @@ def test_the_constructor_looks_at_nothing() -> None:
 def test_loading_is_cheap() -> None:
     """Loading the plugin opens no privsep and imports nothing that only a plug needs."""
     script = (
-        "import sys, os_vif, smartvif.openstack.plugin\n"
+        "import sys, os_vif, smartvif.openstack.os_vif.plugin\n"
         "sys.exit('smartvif.openstack.privileged' in sys.modules or 'pyroute2' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=False)

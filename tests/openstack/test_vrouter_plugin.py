@@ -34,7 +34,7 @@ from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.errors import CannotTell, Invalid, NotFound
 from smartvif.openstack.options import VROUTER
-from smartvif.openstack.vrouter import ContrailVRouterPlugin, VRouterPlugin
+from smartvif.openstack.os_vif.vrouter import ContrailVRouterPlugin, VRouterPlugin
 from smartvif.sim.host import (
     FORWARDER,
     FORWARDER_NETNS,

@@ -23,7 +23,7 @@ from smartvif.host.vf_admin import NO_MAC, VfAdmin
 from smartvif.model import checks
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
-from smartvif.openstack import carried
+from smartvif.openstack import remote_error as carried
 from smartvif.openstack.options import VROUTER, VROUTER_GROUP
 
 SECTION = "smartvif_privileged"

@@ -21,7 +21,7 @@ from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.kernel.netdevice import Link
 from smartvif.model import checks
 from smartvif.model.errors import Failed, Invalid, NotFound
-from smartvif.openstack import carried
+from smartvif.openstack import remote_error as carried
 from smartvif.openstack.options import list_opts
 
 SECTION = "smartvif_privileged_netns"

@@ -11,7 +11,7 @@ from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.vif import ProfileKind, VifKind
 from smartvif.openstack.options import AGILIO_OVS
-from smartvif.openstack.plugin import Plugin, Supported
+from smartvif.openstack.os_vif.plugin import Plugin, Supported
 
 _BASE = {ProfileKind.BASE: ("1.0", "1.1")}
 _OPENVSWITCH = {ProfileKind.OPENVSWITCH: ("1.0", "1.4")}

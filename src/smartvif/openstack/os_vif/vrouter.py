@@ -11,7 +11,7 @@ from smartvif.drivers.drivers import World
 from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.model.vif import ProfileKind, VifKind
 from smartvif.openstack.options import VROUTER, VROUTER_GROUP
-from smartvif.openstack.plugin import Plugin, Supported
+from smartvif.openstack.os_vif.plugin import Plugin, Supported
 
 _BASE = {ProfileKind.BASE: ("1.0", "1.1")}
 

@@ -26,7 +26,7 @@ from smartvif.host.representors import Representors
 from smartvif.model.errors import CannotTell, Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.model.vif import Machine, Offload, PortProfile, ProfileKind, Vif, VifKind
-from smartvif.openstack.convert import from_osvif
+from smartvif.openstack.os_vif.convert import from_osvif
 from smartvif.plug import executor as apply
 from smartvif.plug.journal import Journal
 from smartvif.plug.plan import plan
