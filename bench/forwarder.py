@@ -17,10 +17,10 @@ from pathlib import Path
 import click
 
 import throughput
-from smartvif.chain.attach import attach
 from smartvif.context import settings
 from smartvif.context.host import Host
 from smartvif.model.port_spec import Mode, Request
+from smartvif.operations.ports.attach import attach
 from smartvif.sim import host
 from smartvif.sim.guest.console import Console
 from smartvif.sim.guest.guests import Guests

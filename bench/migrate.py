@@ -14,13 +14,13 @@ from functools import partial
 
 import click
 
-from smartvif.chain.attach import attach
-from smartvif.chain.migrate import migrate
-from smartvif.chain.peer import RemotePeer
 from smartvif.context import settings
 from smartvif.context.host import Host
 from smartvif.model.errors import Failed
 from smartvif.model.port_spec import Mode, Request
+from smartvif.operations.migration.peer import RemotePeer
+from smartvif.operations.migration.source import migrate
+from smartvif.operations.ports.attach import attach
 from smartvif.sim import fleet
 from smartvif.sim.fleet import Fleet
 from smartvif.sim.guest.console import Console

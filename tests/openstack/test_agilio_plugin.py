@@ -23,7 +23,6 @@ from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.network import Network
 from oslo_config import cfg
 
-from smartvif.chain.detach import reconcile
 from smartvif.context.host import Host
 from smartvif.context.settings import load
 from smartvif.control import names
@@ -36,6 +35,7 @@ from smartvif.host.vf_admin import NO_MAC, VfAdmin
 from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound, Refused
 from smartvif.openstack.options import AGILIO_OVS
 from smartvif.openstack.os_vif.agilio_ovs import AgilioOvsPlugin
+from smartvif.operations.ports.detach import reconcile
 from smartvif.sim.host import (
     BRIDGE,
     FORWARDER,

@@ -27,13 +27,13 @@ from test_choosing import (
 )
 from test_placement import children, client, has_traits, pool, raw
 
-from smartvif.chain.detach import reconcile
 from smartvif.choose.claims.sqlite import Claims
 from smartvif.choose.claims.store import ClaimState
 from smartvif.choose.placement.claims import CONSUMER_TYPE, Placement
 from smartvif.demo.demo import traces
 from smartvif.model import traits
 from smartvif.model.errors import Failed, StepFailed
+from smartvif.operations.ports.detach import reconcile
 from smartvif.plug.steps.guest import GuestInterface
 from smartvif.sim.guest import libvirtd
 from smartvif.sim.host import BRIDGE, CONFIG, LIBVIRT

@@ -13,8 +13,6 @@ from unittest import mock
 import pytest
 from commands import attach, document, host, refused, smartvif
 
-from smartvif.chain import attach as chain_attach
-from smartvif.chain.detach import reconcile
 from smartvif.choose.claims.sqlite import Claims
 from smartvif.choose.claims.store import ClaimState
 from smartvif.context import settings
@@ -22,6 +20,8 @@ from smartvif.context.host import Host
 from smartvif.demo.demo import traces
 from smartvif.model.errors import SmartvifError
 from smartvif.model.port_spec import Mode, Request
+from smartvif.operations.ports import attach as chain_attach
+from smartvif.operations.ports.detach import reconcile
 from smartvif.plug.journal import Journal
 from smartvif.sim.host import BRIDGE, CONFIG
 from smartvif.sim.testing import on_simulated_host
@@ -214,7 +214,7 @@ def smartvif_in_process(port: str | None) -> None:
     if port is None:
         attach_one(host())
     else:
-        from smartvif.chain.detach import detach
+        from smartvif.operations.ports.detach import detach
 
         detach(port, host())
 

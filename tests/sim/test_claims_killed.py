@@ -15,14 +15,14 @@ from typing import Any
 
 from commands import host
 
-from smartvif.chain.claim import claim, following, unplug
-from smartvif.chain.detach import reconcile
 from smartvif.choose.claims.sqlite import Claims
 from smartvif.choose.claims.store import ClaimState
 from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.context.host import Host
 from smartvif.host import sriov as facts
 from smartvif.model.errors import NotFound
+from smartvif.operations.ports.claims import claim, following, unplug
+from smartvif.operations.ports.detach import reconcile
 from smartvif.plug.executor import plug
 from smartvif.plug.journal import Journal
 from smartvif.sim.testing import on_simulated_host

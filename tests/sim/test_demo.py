@@ -20,13 +20,13 @@ import pytest
 from commands import SMARTVIF, refused, smartvif
 
 import smartvif as package
-from smartvif.chain.attach import attach
 from smartvif.cli.main import cli
 from smartvif.context.host import Host
 from smartvif.demo import demo
 from smartvif.demo.demo import Ping, Result, Round
 from smartvif.model.port_spec import Request
 from smartvif.model.switch import Switch
+from smartvif.operations.ports.attach import attach
 from smartvif.plug.journal import PortRecord
 from smartvif.sim.guest import image
 from smartvif.sim.process import namespaces

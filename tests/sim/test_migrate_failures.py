@@ -26,12 +26,12 @@ from moving import (
     settled,
 )
 
-from smartvif.chain import migrate as chain
-from smartvif.chain import receive
-from smartvif.chain.offer import Offer
-from smartvif.chain.peer import RemotePeer
 from smartvif.drivers.drivers import World
 from smartvif.model.errors import CannotTell, Failed, SmartvifError
+from smartvif.operations.migration import destination as receive
+from smartvif.operations.migration import source as chain
+from smartvif.operations.migration.offer import Offer
+from smartvif.operations.migration.peer import RemotePeer
 from smartvif.plug.steps import codec
 from smartvif.plug.steps.step import Step
 from smartvif.sim.fleet import Fleet, Member

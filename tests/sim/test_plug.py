@@ -13,8 +13,6 @@ from unittest import mock
 import pytest
 from test_vrouter_datapath import look
 
-from smartvif.chain.attach import attach
-from smartvif.chain.detach import detach, reconcile
 from smartvif.context import settings
 from smartvif.context.host import Host
 from smartvif.demo.demo import NETWORK, traces
@@ -25,6 +23,8 @@ from smartvif.host import sriov as facts
 from smartvif.model.errors import Failed, Refused, SmartvifError, StepFailed, TimedOut
 from smartvif.model.port_spec import Mode, Request
 from smartvif.model.switch import Switch
+from smartvif.operations.ports.attach import attach
+from smartvif.operations.ports.detach import detach, reconcile
 from smartvif.plug.steps.guest import GuestInterface
 from smartvif.plug.steps.links import LinkUp, Tap
 from smartvif.plug.steps.ovs import SwitchPort

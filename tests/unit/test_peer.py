@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartvif.chain import peer as module
-from smartvif.chain.offer import Offer, OfferedPort
-from smartvif.chain.peer import RemotePeer
 from smartvif.context.settings import MigrationSettings
 from smartvif.model.errors import CannotTell, Failed, Invalid, Refused, SmartvifError
 from smartvif.model.vif import Machine
+from smartvif.operations.migration import peer as module
+from smartvif.operations.migration.offer import Offer, OfferedPort
+from smartvif.operations.migration.peer import RemotePeer
 from smartvif.plug.journal import PortRecord, PortStatus
 
 UUID = "7c1f0b7e-3f52-4c0f-9f0e-0d5f6c9f4a11"

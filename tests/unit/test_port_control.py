@@ -25,8 +25,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from smartvif.chain.port_control import Waits
 from smartvif.cli import port_control
+from smartvif.operations.ports.vrouter_port import Waits
 from smartvif.plug.journal import Journal
 from smartvif.sim.vrouter import api
 from smartvif.sim.vrouter.api import Faults, Server

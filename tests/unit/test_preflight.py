@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from smartvif.chain import preflight
-from smartvif.chain.preflight import Directory, Machine, Readiness
 from smartvif.drivers.forwarder.engine import Room
 from smartvif.guest import affinity as placement
 from smartvif.guest.affinity import User
@@ -20,6 +18,8 @@ from smartvif.host.numa import HugePages
 from smartvif.host.sriov import Vf
 from smartvif.model.errors import Failed, Refused, SmartvifError
 from smartvif.model.pci import PciAddress
+from smartvif.operations.ports import preflight
+from smartvif.operations.ports.preflight import Directory, Machine, Readiness
 
 QEMU = User(uid=64055, gid=109)
 GROUPS = frozenset({109, 36})

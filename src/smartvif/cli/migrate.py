@@ -13,7 +13,7 @@ from smartvif.cli.output import print_json, print_table, with_format
 from smartvif.model.errors import Invalid
 
 if TYPE_CHECKING:
-    from smartvif.chain.migrate import Outlook
+    from smartvif.operations.migration.source import Outlook
 
 _VERBS = ["examine", "prepare", "finish", "abandon"]
 
@@ -25,8 +25,8 @@ _VERBS = ["examine", "prepare", "finish", "abandon"]
 @with_format
 def migrate(output: str, vm: str, to: str, check: bool) -> None:
     """Move a running machine with its ports to another host."""
-    from smartvif.chain import migrate as chain
-    from smartvif.chain.peer import RemotePeer
+    from smartvif.operations.migration import source as chain
+    from smartvif.operations.migration.peer import RemotePeer
 
     host = here.host()
     peer = RemotePeer(to, host.settings.migration)
@@ -71,8 +71,8 @@ def _tell_outlook(found: Outlook, output: str) -> None:
 @click.argument("act", type=click.Choice(_VERBS))
 def receive(act: str) -> None:
     """The other host's part of migrate, which calls it: JSON in, JSON out."""
-    from smartvif.chain import receive as chain
-    from smartvif.chain.offer import Offer
+    from smartvif.operations.migration import destination as chain
+    from smartvif.operations.migration.offer import Offer
 
     try:
         document: dict[str, Any] = json.load(sys.stdin)

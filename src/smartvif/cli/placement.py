@@ -12,8 +12,8 @@ from smartvif.cli.output import print_json, print_table, with_format
 from smartvif.model.errors import Invalid, NotFound
 
 if TYPE_CHECKING:
-    from smartvif.chain.upstream import PortWish
     from smartvif.choose.selection.schedule import HostVerdict
+    from smartvif.operations.placement import PortWish
 
 
 @click.group()
@@ -31,7 +31,7 @@ def placement_check() -> None:
 @placement.command("publish")
 def placement_publish() -> None:
     """Have Placement know this host, its switches and its SmartNICs."""
-    from smartvif.chain.upstream import publish_upstream
+    from smartvif.operations.placement import publish_upstream
 
     for words in publish_upstream(here.host()):
         click.echo(f"note: {words}", err=True)
@@ -50,7 +50,7 @@ def placement_publish() -> None:
 @with_format
 def placement_schedule(output: str, ports: tuple[str, ...], explain: bool) -> None:
     """Name the host on which a machine with these ports is best."""
-    from smartvif.chain.upstream import decide
+    from smartvif.operations.placement import decide
 
     decision = decide([_wish(text) for text in ports], here.host())
     best = decision.best
@@ -68,10 +68,10 @@ def placement_schedule(output: str, ports: tuple[str, ...], explain: bool) -> No
 
 def _wish(text: str) -> PortWish:
     """Raises: Invalid."""
-    from smartvif.chain.upstream import PortWish
     from smartvif.model.needs import Needs
     from smartvif.model.port_spec import Mode
     from smartvif.model.switch import Switch
+    from smartvif.operations.placement import PortWish
 
     mode, *pairs = text.split(",")
     capabilities: list[str] = []

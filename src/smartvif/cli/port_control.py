@@ -22,8 +22,8 @@ from smartvif.model.pci import PciAddress
 from smartvif.model.vif import SocketMode
 
 if TYPE_CHECKING:
-    from smartvif.chain.port_control import PortRequest, Waits
     from smartvif.context.host import Host
+    from smartvif.operations.ports.vrouter_port import PortRequest, Waits
 
 _NAME = "vrouter-port-control"
 _HINT = f"see: {_NAME} --help"
@@ -74,7 +74,7 @@ def port_control(
     **asked: Any,
 ) -> int:
     """Tell the vRouter's agent of a port."""
-    from smartvif.chain import port_control as chain
+    from smartvif.operations.ports import vrouter_port as chain
 
     try:
         with checks.about("--uuid"):
@@ -147,9 +147,9 @@ def _request(port: str, asked: dict[str, Any]) -> PortRequest:
 
     Raises: Invalid.
     """
-    from smartvif.chain.port_control import PortRequest
     from smartvif.drivers.vrouter.port import PortType
     from smartvif.model.port_spec import Mode
+    from smartvif.operations.ports.vrouter_port import PortRequest
 
     kind = PortType(_TYPES.index(asked["port_type"]))
     if kind is not PortType.NOVA_VM and not asked["vn_uuid"]:

@@ -52,10 +52,10 @@ def attach(
     output: str, mode: str, switch: str, vf: str | None, explain: bool, **asked: Any
 ) -> None:
     """Attach a machine to a switch; prints the new port's identifier."""
-    from smartvif.chain.attach import attach as chain_attach
     from smartvif.model.needs import Needs
     from smartvif.model.port_spec import Mode, Request
     from smartvif.model.switch import Switch
+    from smartvif.operations.ports.attach import attach as chain_attach
 
     with checks.about("--vf"):
         address = None if vf is None else PciAddress.parse(vf)
@@ -88,7 +88,7 @@ def attach(
 @with_format
 def detach(output: str, port: str) -> None:
     """Detach PORT, given by its identifier or the beginning of it."""
-    from smartvif.chain.detach import detach as chain_detach
+    from smartvif.operations.ports.detach import detach as chain_detach
 
     record = chain_detach(port, here.host())
     if output == "json":
@@ -100,7 +100,7 @@ def detach(output: str, port: str) -> None:
 @with_format
 def reconcile(output: str, dry_run: bool) -> None:
     """Undo what a crash left half done, and mend what holds no more."""
-    from smartvif.chain.detach import reconcile as chain_reconcile
+    from smartvif.operations.ports.detach import reconcile as chain_reconcile
 
     concerned = chain_reconcile(here.host(), dry_run=dry_run)
     if output == "json":

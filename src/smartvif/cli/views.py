@@ -110,7 +110,7 @@ def nic_list(output: str) -> None:
 @with_format
 def nic_capabilities(output: str) -> None:
     """List what ports can ask of the VFs, and how many are free."""
-    from smartvif.chain.inventory import look
+    from smartvif.operations.ports.inventory import look
 
     pools = look(here.host())
     if output == "json":

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smartvif.chain.attach import attach
-from smartvif.chain.detach import detach
 from smartvif.context.host import Host
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
@@ -23,6 +21,8 @@ from smartvif.host import sriov as facts
 from smartvif.model.errors import Failed, TimedOut
 from smartvif.model.port_spec import Mode, Request
 from smartvif.model.switch import Switch
+from smartvif.operations.ports.attach import attach
+from smartvif.operations.ports.detach import detach
 from smartvif.plug.journal import PortRecord
 from smartvif.sim import host as sim
 from smartvif.sim.guest.console import Console

@@ -8,9 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from smartvif.chain.holders import port_holders
-from smartvif.chain.inventory import publish
-from smartvif.chain.migrate import moving
 from smartvif.choose.selection.pool import Choice, Pool, as_new
 from smartvif.choose.selection.request import DeviceRequest
 from smartvif.choose.selection.request import request as device_request
@@ -24,6 +21,9 @@ from smartvif.model.pci import PciAddress
 from smartvif.model.port import Network, Port, VifType
 from smartvif.model.port_spec import Mode
 from smartvif.model.switch import Switch
+from smartvif.operations.migration.source import moving
+from smartvif.operations.ports.holders import port_holders
+from smartvif.operations.ports.inventory import publish
 from smartvif.plug.journal import PortStatus
 
 if TYPE_CHECKING:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from smartvif.chain.attach import attach, port_of
-from smartvif.chain.claim import following, unplug, would_get
-from smartvif.chain.offer import Offer, OfferedPort
-from smartvif.chain.place import Placement, bound, examine_switch, place, wanted
 from smartvif.context.host import Host
 from smartvif.model.errors import Refused, SmartvifError
 from smartvif.model.pci import PciAddress
+from smartvif.operations.migration.offer import Offer, OfferedPort
+from smartvif.operations.ports.attach import attach, port_of
+from smartvif.operations.ports.claims import following, unplug, would_get
+from smartvif.operations.ports.prepare import Placement, bound, examine_switch, place, wanted
 from smartvif.plug.executor import adopt, plug
 from smartvif.plug.steps.guest import GuestInterface
 

@@ -15,12 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from smartvif.chain.attach import attach
-from smartvif.chain.claim import unplug
-from smartvif.chain.offer import Offer
-from smartvif.chain.peer import Peer, RemotePeer
 from smartvif.context.host import Host
 from smartvif.model.errors import Failed, Refused, SmartvifError
+from smartvif.operations.migration.offer import Offer
+from smartvif.operations.migration.peer import Peer, RemotePeer
+from smartvif.operations.ports.attach import attach
+from smartvif.operations.ports.claims import unplug
 from smartvif.plug.journal import PortStatus
 
 _log = logging.getLogger(__name__)

@@ -6,10 +6,6 @@ import secrets
 import uuid
 from collections.abc import Callable
 
-from smartvif.chain import preflight
-from smartvif.chain.claim import Told, following
-from smartvif.chain.inventory import guest
-from smartvif.chain.place import examine_switch, place
 from smartvif.choose.selection.pool import ANYWHERE
 from smartvif.context.host import Host
 from smartvif.model import checks
@@ -18,6 +14,10 @@ from smartvif.model.needs import NOTHING_SPECIAL
 from smartvif.model.port import Network, Port
 from smartvif.model.port_spec import Mode, Request
 from smartvif.model.vif import Machine
+from smartvif.operations.ports import preflight
+from smartvif.operations.ports.claims import Told, following
+from smartvif.operations.ports.inventory import guest
+from smartvif.operations.ports.prepare import examine_switch, place
 from smartvif.plug.executor import plug
 from smartvif.plug.journal import PortRecord
 from smartvif.plug.plans.inputs import DEFAULT_MTU

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from smartvif.chain.claim import reconcile_claims, unplug
-from smartvif.chain.migrate import moving, settle
 from smartvif.context.host import Host
+from smartvif.operations.migration.source import moving, settle
+from smartvif.operations.ports.claims import reconcile_claims, unplug
 from smartvif.plug.executor import recover
 from smartvif.plug.journal import PortRecord
 

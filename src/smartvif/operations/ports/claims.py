@@ -11,8 +11,6 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from smartvif.chain.holders import holders, port_holders
-from smartvif.chain.inventory import publish
 from smartvif.choose.claims.store import Claim, ClaimState
 from smartvif.choose.selection.explain import Candidate, explain, refusal
 from smartvif.choose.selection.pool import ANYWHERE, Guest, without
@@ -23,6 +21,8 @@ from smartvif.host import sriov as facts
 from smartvif.model.errors import Conflict, SmartvifError
 from smartvif.model.needs import Needs
 from smartvif.model.pci import PciAddress
+from smartvif.operations.ports.holders import holders, port_holders
+from smartvif.operations.ports.inventory import publish
 from smartvif.plug import executor as apply
 from smartvif.plug.executor import Action
 from smartvif.plug.journal import PortRecord, PortStatus

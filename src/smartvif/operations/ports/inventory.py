@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
-from smartvif.chain.holders import holders, port_holders, switch_holders
 from smartvif.choose.allow_list import report as allow_list
 from smartvif.choose.selection.build_pools import Card, build_pools
 from smartvif.choose.selection.pool import Guest, Pool, without
@@ -18,6 +17,7 @@ from smartvif.host.passthrough import passed_through_siblings, shares_group
 from smartvif.host.sriov import Pf
 from smartvif.model.errors import CannotTell
 from smartvif.model.pci import PciAddress
+from smartvif.operations.ports.holders import holders, port_holders, switch_holders
 
 _log = logging.getLogger(__name__)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from smartvif.chain.claim import Told, claim
 from smartvif.choose.selection.pool import ANYWHERE, Guest
 from smartvif.choose.selection.request import DeviceRequest
 from smartvif.choose.selection.request import request as device_request
@@ -19,6 +18,7 @@ from smartvif.host import sriov as facts
 from smartvif.model.port import Binding, Port
 from smartvif.model.port_spec import Mode, Request
 from smartvif.model.vif import Machine, PortProfile, ProfileKind, Vif, VifKind
+from smartvif.operations.ports.claims import Told, claim
 from smartvif.plug.plan import plan
 from smartvif.plug.plans.inputs import Devices, devices
 from smartvif.plug.prepare import port_facts

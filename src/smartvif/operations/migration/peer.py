@@ -8,9 +8,9 @@ import shlex
 import subprocess
 from typing import Any, Protocol
 
-from smartvif.chain.offer import Offer
 from smartvif.context.settings import MigrationSettings
 from smartvif.model.errors import CannotTell, Failed, Invalid, Refused, SmartvifError
+from smartvif.operations.migration.offer import Offer
 
 _LONGEST = 300  # seconds; the guest's ports are made there, or a direct one is hot-plugged
 # ssh(1) exits with 255 where it cannot connect, a shell with the others where there is no command.
