@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from smartvif.cli import here
+from smartvif.cli import context as here
 from smartvif.cli.output import console, print_json, print_table, with_format
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _print(result: Result) -> None:
 
 
 def _print_round(shown: Round) -> None:
-    from smartvif.cli.drawing import tree
+    from smartvif.cli.map_tree import tree
 
     guests = [port.facts for port in shown.attached]
     columns = ["machine", "mode", "switch", "simulated"]

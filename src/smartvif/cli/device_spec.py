@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartvif.cli import here
+from smartvif.cli import context as here
 from smartvif.cli.output import print_json, print_table, with_format
 
 if TYPE_CHECKING:

@@ -10,7 +10,9 @@ import sys
 import click
 
 import smartvif
-from smartvif.cli import demo, device_spec, migrate, placement, ports, sim, views
+from smartvif.cli import attach as ports
+from smartvif.cli import demo, device_spec, migrate, placement, sim
+from smartvif.cli import status as views
 from smartvif.cli.output import log_to_stderr
 from smartvif.model.errors import Invalid, SmartvifError
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartvif.cli import here
+from smartvif.cli import context as here
 from smartvif.cli.output import print_json, print_table, with_format
 from smartvif.model.errors import Invalid
 

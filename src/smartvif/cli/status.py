@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartvif.cli import here
+from smartvif.cli import context as here
 from smartvif.cli.candidates import pool_json
 from smartvif.cli.output import console, print_json, print_table, with_format
 
@@ -62,7 +62,7 @@ def show(output: str, port: str, rates: bool) -> None:
 @with_format
 def map_(output: str) -> None:
     """Draw PF, VF, representor, switch and machine of every port."""
-    from smartvif.cli.drawing import tree
+    from smartvif.cli.map_tree import tree
     from smartvif.status import map as prove_map
     from smartvif.status import ports as prove_ports
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartvif.cli import here
+from smartvif.cli import context as here
 from smartvif.cli.candidates import candidates_json, tell_candidates
 from smartvif.cli.output import print_json, with_format
 from smartvif.model import checks
