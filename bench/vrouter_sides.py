@@ -17,7 +17,8 @@ from cases import Case
 from smartvif.drivers.drivers import World
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.vrouter.agent import VRouterAgent
-from smartvif.drivers.vrouter.port import PortFiles, VRouterPort
+from smartvif.drivers.vrouter.files import PortFiles
+from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.model.vif import Vif
 from smartvif.openstack.os_vif.vrouter import VRouterPlugin
 from smartvif.plug.plans.inputs import Devices

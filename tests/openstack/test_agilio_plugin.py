@@ -35,7 +35,7 @@ from smartvif.host.vf_admin import NO_MAC, VfAdmin
 from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound, Refused
 from smartvif.openstack.options import AGILIO_OVS
 from smartvif.openstack.os_vif.agilio_ovs import AgilioOvsPlugin
-from smartvif.operations.ports.detach import reconcile
+from smartvif.operations.reconcile import reconcile
 from smartvif.sim.host import (
     BRIDGE,
     FORWARDER,

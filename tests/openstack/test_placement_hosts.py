@@ -33,7 +33,7 @@ from smartvif.choose.placement.claims import CONSUMER_TYPE, Placement
 from smartvif.demo.demo import traces
 from smartvif.model import traits
 from smartvif.model.errors import Failed, StepFailed
-from smartvif.operations.ports.detach import reconcile
+from smartvif.operations.reconcile import reconcile
 from smartvif.plug.steps.guest import GuestInterface
 from smartvif.sim.guest import libvirtd
 from smartvif.sim.host import BRIDGE, CONFIG, LIBVIRT

@@ -21,7 +21,7 @@ from smartvif.demo.demo import traces
 from smartvif.model.errors import SmartvifError
 from smartvif.model.port_spec import Mode, Request
 from smartvif.operations.ports import attach as chain_attach
-from smartvif.operations.ports.detach import reconcile
+from smartvif.operations.reconcile import reconcile
 from smartvif.plug.journal import Journal
 from smartvif.sim.host import BRIDGE, CONFIG
 from smartvif.sim.testing import on_simulated_host

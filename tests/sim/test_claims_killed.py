@@ -22,7 +22,7 @@ from smartvif.context.host import Host
 from smartvif.host import sriov as facts
 from smartvif.model.errors import NotFound
 from smartvif.operations.ports.claims import claim, following, unplug
-from smartvif.operations.ports.detach import reconcile
+from smartvif.operations.reconcile import reconcile
 from smartvif.plug.executor import plug
 from smartvif.plug.journal import Journal
 from smartvif.sim.testing import on_simulated_host

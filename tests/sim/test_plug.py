@@ -18,17 +18,19 @@ from smartvif.context.host import Host
 from smartvif.demo.demo import NETWORK, traces
 from smartvif.drivers.drivers import World
 from smartvif.drivers.kernel.links import Links
-from smartvif.drivers.vrouter.port import PortFiles
+from smartvif.drivers.vrouter.files import PortFiles
 from smartvif.host import sriov as facts
 from smartvif.model.errors import Failed, Refused, SmartvifError, StepFailed, TimedOut
 from smartvif.model.port_spec import Mode, Request
 from smartvif.model.switch import Switch
 from smartvif.operations.ports.attach import attach
-from smartvif.operations.ports.detach import detach, reconcile
+from smartvif.operations.ports.detach import detach
+from smartvif.operations.reconcile import reconcile
 from smartvif.plug.steps.guest import GuestInterface
 from smartvif.plug.steps.links import LinkUp, Tap
 from smartvif.plug.steps.ovs import SwitchPort
-from smartvif.plug.steps.simulated_vf import Relay, SimulatedPassthrough, VfSettings
+from smartvif.plug.steps.relay import Relay
+from smartvif.plug.steps.simulated_vf import SimulatedPassthrough, VfSettings
 from smartvif.plug.steps.step import Step
 from smartvif.plug.steps.vrouter import AgentPort
 from smartvif.sim.host import BRIDGE, OPENVSWITCH, SIMULATION

@@ -13,7 +13,7 @@ from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.host.sriov import SYSFS
-from smartvif.plug.executor import recover
+from smartvif.plug.recover import recover
 from smartvif.sim.host import FORWARDER_NETNS, SOCKETS, forwarder_switch, host_vrouter
 from smartvif.sim.nic.nic import representor, vf_address, vf_netdev
 from smartvif.sim.testing import on_simulated_host

@@ -26,7 +26,8 @@ from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.rows import PortSpec
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.drivers.vrouter.agent import VRouterAgent
-from smartvif.drivers.vrouter.port import PortFiles, VRouterPort
+from smartvif.drivers.vrouter.files import PortFiles
+from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.host import sriov as facts
 from smartvif.host.representors import Representors
 from smartvif.model.errors import Failed

@@ -19,8 +19,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from smartvif.control import names as names_of
 from smartvif.drivers.drivers import World
 from smartvif.model.errors import Failed, NotFound, Refused, StepFailed
-from smartvif.plug.executor import PortPlan, adopt, plug, plug_many, recover, unplug
+from smartvif.plug.executor import PortPlan, adopt, plug, plug_many, unplug
 from smartvif.plug.journal import Journal, PortStatus
+from smartvif.plug.recover import recover
 from smartvif.plug.steps import codec
 from smartvif.plug.steps.step import Found, Plan, Step
 

@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smartvif.drivers.vrouter.agent import VRouterAgent, wait_for_socket
-from smartvif.drivers.vrouter.port import PortFiles, VhostUserMode, VRouterPort
+from smartvif.drivers.vrouter.files import PortFiles
+from smartvif.drivers.vrouter.port import VhostUserMode, VRouterPort
 from smartvif.model.errors import CannotTell, Failed, Invalid, TimedOut
 from smartvif.sim.vrouter.api import Faults, Server, serve
 from smartvif.sim.vrouter.ports import Ports

@@ -21,7 +21,8 @@ from smartvif.model.vif import Machine, PortProfile, ProfileKind, Vif
 from smartvif.plug.plan import plan, switch
 from smartvif.plug.plans.inputs import DEFAULT_MTU, Devices
 from smartvif.plug.steps.links import LinkUp, Tap
-from smartvif.plug.steps.simulated_vf import Relay, SimulatedPassthrough, VfSettings
+from smartvif.plug.steps.relay import Relay
+from smartvif.plug.steps.simulated_vf import SimulatedPassthrough, VfSettings
 from smartvif.plug.steps.step import Plan
 from smartvif.plug.steps.vf import VfAdminSettings
 from smartvif.plug.steps.vrouter import AgentPort

@@ -100,7 +100,7 @@ def detach(output: str, port: str) -> None:
 @with_format
 def reconcile(output: str, dry_run: bool) -> None:
     """Undo what a crash left half done, and mend what holds no more."""
-    from smartvif.operations.ports.detach import reconcile as chain_reconcile
+    from smartvif.operations.reconcile import reconcile as chain_reconcile
 
     concerned = chain_reconcile(here.host(), dry_run=dry_run)
     if output == "json":

@@ -18,7 +18,7 @@ from oslo_privsep import capabilities, priv_context
 
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.kernel.vfio import Vfio
-from smartvif.drivers.vrouter.port import PortFiles
+from smartvif.drivers.vrouter.files import PortFiles
 from smartvif.host.vf_admin import NO_MAC, VfAdmin
 from smartvif.model import checks
 from smartvif.model.errors import Invalid

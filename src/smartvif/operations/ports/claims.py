@@ -24,8 +24,9 @@ from smartvif.model.pci import PciAddress
 from smartvif.operations.ports.holders import holders, port_holders
 from smartvif.operations.ports.inventory import publish
 from smartvif.plug import executor as apply
-from smartvif.plug.executor import Action
+from smartvif.plug import recover
 from smartvif.plug.journal import PortRecord, PortStatus
+from smartvif.plug.recover import Action
 
 _log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ def reconcile_claims(
     found = host.engine.claims(host.name)
     booked = {each.owner: each for each in found if each.address is None}
     ports = {each.owner for each in found} | set(port_holders(host).values())
-    return apply.see_to(
+    return recover.see_to(
         sorted(ports - set(leave)),
         lambda port: _to_do(port, booked.get(port), host),
         host.journal,

@@ -14,7 +14,8 @@ from pathlib import Path
 from smartvif.context.host import Host
 from smartvif.control.build_vif import build_vif
 from smartvif.drivers.vrouter.agent import wait_for_datapath
-from smartvif.drivers.vrouter.port import PortFiles, PortType
+from smartvif.drivers.vrouter.files import PortFiles
+from smartvif.drivers.vrouter.port import PortType
 from smartvif.host import sriov as facts
 from smartvif.model import checks
 from smartvif.model.errors import Failed, Invalid

@@ -7,7 +7,7 @@ from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import SocketMode
 from smartvif.plug.plans.inputs import Case
-from smartvif.plug.steps.simulated_vf import Relay
+from smartvif.plug.steps.relay import Relay
 from smartvif.plug.steps.step import Plan
 from smartvif.plug.steps.vf import VfAdminSettings, VfioBinding
 

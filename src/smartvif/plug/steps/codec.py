@@ -13,7 +13,8 @@ from smartvif.model.errors import CannotTell
 from smartvif.plug.steps.guest import GuestInterface
 from smartvif.plug.steps.links import HybridBridge, LinkUp, Tap
 from smartvif.plug.steps.ovs import SwitchPort
-from smartvif.plug.steps.simulated_vf import Relay, SimulatedPassthrough, VfSettings
+from smartvif.plug.steps.relay import Relay
+from smartvif.plug.steps.simulated_vf import SimulatedPassthrough, VfSettings
 from smartvif.plug.steps.step import Step
 from smartvif.plug.steps.vf import VfAdminSettings, VfioBinding
 from smartvif.plug.steps.vrouter import AgentPort

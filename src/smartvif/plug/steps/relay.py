@@ -1,0 +1,39 @@
+"""The step that gives a VF to the forwarder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from smartvif.drivers.drivers import World
+from smartvif.drivers.forwarder.engine import RelaySpec
+from smartvif.plug.steps.step import Found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """A VF given to the forwarder, which relays it to a guest's socket."""
+
+    KIND: ClassVar[str] = "Relay"
+
+    spec: RelaySpec
+
+    def describe(self) -> str:
+        """Name the VF and the socket."""
+        return f"relay {self.spec.vf} to {self.spec.socket}"
+
+    def find(self, world: World) -> Found:
+        """Nothing to put back."""
+        return {}
+
+    def do(self, world: World) -> None:
+        """Make the relay."""
+        world.need_forwarder().add(self.spec, world.links)
+
+    def undo(self, world: World, found: Found) -> None:
+        """Take it away; the VF comes back."""
+        world.need_forwarder().remove(self.spec)
+
+    def check(self, world: World) -> bool:
+        """Whether the forwarder has it as it should be, and the VF, without an error."""
+        return world.need_forwarder().holds(self.spec)
