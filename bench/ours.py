@@ -16,13 +16,13 @@ from smartvif.drivers.drivers import World
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
-from smartvif.host import sriov as facts
+from smartvif.host import sriov
 from smartvif.host.representors import Representors
 from smartvif.host.sriov import Vf
 from smartvif.model.pci import PciAddress
 from smartvif.model.vif import Machine
 from smartvif.openstack.os_vif.convert import from_osvif
-from smartvif.plug import executor as apply
+from smartvif.plug import executor
 from smartvif.plug.executor import PortPlan
 from smartvif.plug.journal import Journal
 from smartvif.plug.plan import plan
@@ -49,12 +49,12 @@ class Smartvif:
     def plug(self, case: Case) -> None:
         """Plug one port."""
         port = self._port_plan(case)
-        apply.plug(port.port, port.plan, self.journal, self.world, vf=port.vf)
+        executor.plug(port.port, port.plan, self.journal, self.world, vf=port.vf)
 
     def plug_all(self, wanted: Sequence[Case]) -> None:
         """Plug any number of ports by one call."""
         ports = [self._port_plan(case) for case in wanted]
-        for error in apply.plug_many(ports, self.journal, self.world).values():
+        for error in executor.plug_many(ports, self.journal, self.world).values():
             raise error
 
     def _port_plan(self, case: Case) -> PortPlan:
@@ -71,7 +71,7 @@ class Smartvif:
 
     def unplug(self, case: Case) -> None:
         """Take it away again."""
-        apply.unplug(case.id, self.journal, self.world)
+        executor.unplug(case.id, self.journal, self.world)
 
     def look_up(self, address: str) -> str:
         """The representor of a VF."""
@@ -84,7 +84,7 @@ class Smartvif:
 
     def read_vf(self, address: str) -> Vf:
         """What sysfs says of the VF."""
-        return facts.vf(PciAddress.parse(address))
+        return sriov.vf(PciAddress.parse(address))
 
     def devices(self, address: str) -> Devices:
         """The VF and its representor."""

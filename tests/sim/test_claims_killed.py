@@ -19,7 +19,7 @@ from smartvif.choose.claims.sqlite import Claims
 from smartvif.choose.claims.store import ClaimState
 from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.context.host import Host
-from smartvif.host import sriov as facts
+from smartvif.host import sriov
 from smartvif.model.errors import NotFound
 from smartvif.operations.ports.claims import claim, following, unplug
 from smartvif.operations.reconcile import reconcile
@@ -76,7 +76,7 @@ def work(of: Host, seed: int) -> None:
 def test_killed_at_random_moments() -> None:
     """Two hundred kills; each time what is claimed is what ports have, each VF once."""
     rng = random.Random(20261121)  # noqa: S311
-    vfs = {vf.address for pf in facts.pfs() for vf in pf.vfs}
+    vfs = {vf.address for pf in sriov.pfs() for vf in pf.vfs}
     found = Counter[str]()
     for number in range(KILLS):
         readable, writable = os.pipe()

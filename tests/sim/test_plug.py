@@ -19,7 +19,7 @@ from smartvif.demo.demo import NETWORK, traces
 from smartvif.drivers.drivers import World
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.vrouter.files import PortFiles
-from smartvif.host import sriov as facts
+from smartvif.host import sriov
 from smartvif.model.errors import Failed, Refused, SmartvifError, StepFailed, TimedOut
 from smartvif.model.port_spec import Mode, Request
 from smartvif.model.switch import Switch
@@ -240,7 +240,7 @@ def test_a_vf_is_given_once() -> None:
     with pytest.raises(SmartvifError, match="none of 8 VFs would do"):
         attach(_request(Mode.DIRECT), host)
     with pytest.raises(Refused, match="in use by port"):
-        attach(_request(Mode.DIRECT, vf=facts.pfs()[0].vfs[3].address), host)
+        attach(_request(Mode.DIRECT, vf=sriov.pfs()[0].vfs[3].address), host)
     assert traces(host) == before
 
 
@@ -251,7 +251,7 @@ def test_a_representor_that_somebody_put_in_a_switch_is_passed_over() -> None:
     record = attach(_request(Mode.DIRECT), _host())
     assert record.facts["switch_port"] == "p0r1"
     with pytest.raises(Refused, match=f"in use by bridge {BRIDGE}"):
-        attach(_request(Mode.DIRECT, vf=facts.pfs()[0].vfs[0].address), _host())
+        attach(_request(Mode.DIRECT, vf=sriov.pfs()[0].vfs[0].address), _host())
 
 
 @on_simulated_host(guests=1)

@@ -28,7 +28,7 @@ from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.drivers.vrouter.files import PortFiles
 from smartvif.drivers.vrouter.port import VRouterPort
-from smartvif.host import sriov as facts
+from smartvif.host import sriov
 from smartvif.host.representors import Representors
 from smartvif.model.errors import Failed
 from smartvif.model.pci import PciAddress
@@ -63,7 +63,7 @@ def _plug(kind: VnicType, port: str, vf: int, host: Host, *, hybrid: bool = Fals
     vif = build_vif(asked, bind(asked, switch))
     found = None
     if asked.pci_slot is not None:
-        found = devices(facts.vf(PciAddress.parse(asked.pci_slot)), Representors(), relayed=True)
+        found = devices(sriov.vf(PciAddress.parse(asked.pci_slot)), Representors(), relayed=True)
     steps = plan(vif, machine=MACHINE, devices=found)
     plug(port, steps, host.journal, host.world, vf=asked.pci_slot)
 

@@ -15,8 +15,7 @@ from smartvif.choose.allow_list.address import address_spec, exactly
 from smartvif.choose.allow_list.match import judge, warnings
 from smartvif.choose.allow_list.spec import DeviceSpec, parse
 from smartvif.context import settings
-from smartvif.host import pci_devices, vpd
-from smartvif.host import sriov as facts
+from smartvif.host import pci_devices, sriov, vpd
 from smartvif.host.pci_devices import Device
 from smartvif.model.errors import Invalid, NotFound
 from smartvif.model.pci import PciAddress
@@ -395,7 +394,7 @@ def test_a_serial_number(tmp_path: Path, data: bytes, serial: str | None) -> Non
 def test_what_is_written_allows_the_vfs_and_nothing_else(tmp_path: Path) -> None:
     """The list written for a host allows each VF by its PF's entry, and no PF."""
     sysfs.write_sysfs(NicLayout(pfs=2, vfs=3), tmp_path)
-    pfs = facts.pfs(tmp_path)
+    pfs = sriov.pfs(tmp_path)
     entries = allow_list.written(pfs)
     assert [entry["address"] for entry in entries] == [str(pf.address) for pf in pfs]
     assert all(entry["physical_network"] is None for entry in entries)
@@ -413,7 +412,7 @@ def test_nothing_to_write(tmp_path: Path) -> None:
     sysfs.write_sysfs(NicLayout(pfs=1, vfs=1), tmp_path)
     (tmp_path / "class/net/p0/phys_switch_id").write_text("\n")
     with pytest.raises(NotFound, match="no PF has VFs in switchdev mode") as caught:
-        allow_list.written(facts.pfs(tmp_path))
+        allow_list.written(sriov.pfs(tmp_path))
     assert caught.value.hint == "PFs: 0000:03:00.0 (legacy, 1 VFs)"
     with pytest.raises(NotFound) as caught:
         allow_list.written(())

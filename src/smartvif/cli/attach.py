@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartvif.cli import context as here
+from smartvif.cli import context
 from smartvif.cli.candidates import candidates_json, tell_candidates
 from smartvif.cli.output import print_json, with_format
 from smartvif.model import checks
@@ -70,7 +70,7 @@ def attach(
     )
     candidates: list[Candidate] = []
     try:
-        record = chain_attach(request, here.host(), told=candidates.extend)
+        record = chain_attach(request, context.host(), told=candidates.extend)
     finally:
         if explain:
             tell_candidates(candidates)
@@ -90,7 +90,7 @@ def detach(output: str, port: str) -> None:
     """Detach PORT, given by its identifier or the beginning of it."""
     from smartvif.operations.ports.detach import detach as chain_detach
 
-    record = chain_detach(port, here.host())
+    record = chain_detach(port, context.host())
     if output == "json":
         print_json("detach", {"id": record.id, "vf": record.vf, **record.facts})
 
@@ -102,7 +102,7 @@ def reconcile(output: str, dry_run: bool) -> None:
     """Undo what a crash left half done, and mend what holds no more."""
     from smartvif.operations.reconcile import reconcile as chain_reconcile
 
-    concerned = chain_reconcile(here.host(), dry_run=dry_run)
+    concerned = chain_reconcile(context.host(), dry_run=dry_run)
     if output == "json":
         print_json("reconcile", {"dry_run": dry_run, "ports": concerned})
     else:

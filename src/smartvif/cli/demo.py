@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from smartvif.cli import context as here
+from smartvif.cli import context
 from smartvif.cli.output import console, print_json, print_table, with_format
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def demo(output: str) -> None:
     from smartvif.sim import host as sim
 
     def main() -> int:
-        result = chain_demo.demonstrate(here.host(), _tick)
+        result = chain_demo.demonstrate(context.host(), _tick)
         if output == "json":
             print_json("demo", result.as_json())
         else:

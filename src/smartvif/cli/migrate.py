@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartvif.cli import context as here
+from smartvif.cli import context
 from smartvif.cli.output import print_json, print_table, with_format
 from smartvif.model.errors import Invalid
 
@@ -28,7 +28,7 @@ def migrate(output: str, vm: str, to: str, check: bool) -> None:
     from smartvif.operations.migration import source as chain
     from smartvif.operations.migration.peer import RemotePeer
 
-    host = here.host()
+    host = context.host()
     peer = RemotePeer(to, host.settings.migration)
     if check:
         _tell_outlook(chain.outlook(vm, host, peer), output)
@@ -78,7 +78,7 @@ def receive(act: str) -> None:
         document: dict[str, Any] = json.load(sys.stdin)
     except ValueError as error:
         raise Invalid(f"it is no JSON: {error}", where="standard input") from error
-    offer, host = Offer.from_json(document), here.host()
+    offer, host = Offer.from_json(document), context.host()
     answer: dict[str, Any] = {}
     match act:
         case "examine":

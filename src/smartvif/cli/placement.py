@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartvif.cli import context as here
+from smartvif.cli import context
 from smartvif.cli.candidates import pool_json
 from smartvif.cli.output import print_json, print_table, with_format
 from smartvif.model.errors import Invalid, NotFound
@@ -24,7 +24,7 @@ def placement() -> None:
 @placement.command("check")
 def placement_check() -> None:
     """See that Placement gives no device to two ports."""
-    here.host().need_placement().examine()
+    context.host().need_placement().examine()
     click.echo("it gives each device to one port")
 
 
@@ -33,7 +33,7 @@ def placement_publish() -> None:
     """Have Placement know this host, its switches and its SmartNICs."""
     from smartvif.operations.placement import publish_upstream
 
-    for words in publish_upstream(here.host()):
+    for words in publish_upstream(context.host()):
         click.echo(f"note: {words}", err=True)
 
 
@@ -52,7 +52,7 @@ def placement_schedule(output: str, ports: tuple[str, ...], explain: bool) -> No
     """Name the host on which a machine with these ports is best."""
     from smartvif.operations.placement import decide
 
-    decision = decide([_wish(text) for text in ports], here.host())
+    decision = decide([_wish(text) for text in ports], context.host())
     best = decision.best
     if output == "json":
         hosts = [_verdict_json(verdict) for verdict in decision.verdicts]

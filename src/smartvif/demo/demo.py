@@ -17,7 +17,7 @@ from smartvif.context.host import Host
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
-from smartvif.host import sriov as facts
+from smartvif.host import sriov
 from smartvif.model.errors import Failed, TimedOut
 from smartvif.model.port_spec import Mode, Request
 from smartvif.model.switch import Switch
@@ -130,7 +130,7 @@ def _round(switch: Switch, host: Host, tell: Callable[[str], None]) -> Round:
         tell(f"{source} → {target}: {pings[-1].received} of {pings[-1].sent} answered")
     owners = {record.vf: record.id for record in attached if record.vf}
     drawn = prove_map.draw(
-        nics.views(facts.pfs(), host.representors, owners), ports.views(host.journal, host.world)
+        nics.views(sriov.pfs(), host.representors, owners), ports.views(host.journal, host.world)
     )
     for record in attached:
         detach(record.id, host)

@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from smartvif.host import bond, devlink, ethtool, vf_settings
-from smartvif.host import netdev as link
-from smartvif.host import sysfs as attribute
+from smartvif.host import bond, devlink, ethtool, sysfs, vf_settings
+from smartvif.host.netdev import queues
 from smartvif.host.sriov import SYSFS, EswitchMode, Pf
 from smartvif.model import traits
 
@@ -149,13 +148,13 @@ def _limits_rates(answers: Answers) -> bool | None:
 
 
 def _has_queues(netdev: str | None, root: Path) -> bool | None:
-    counts = None if netdev is None else link.queues(netdev, root)
+    counts = None if netdev is None else queues(netdev, root)
     return None if counts is None else min(counts) > 1
 
 
 def _has_rdma(netdev: str | None, root: Path) -> bool | None:
     """An traits.RDMA device is below the same PCI function (Documentation/infiniband/sysfs.rst)."""
-    below = [] if netdev is None else attribute.names(f"{root}/class/net/{netdev}/device")
+    below = [] if netdev is None else sysfs.names(f"{root}/class/net/{netdev}/device")
     return "infiniband" in below if below else None
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from smartvif.host import sysfs as attribute
-from smartvif.host import vpd
+from smartvif.host import sysfs, vpd
 from smartvif.host.sriov import SYSFS
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
@@ -42,7 +41,7 @@ def devices(root: Path = SYSFS, *, serials: bool = False) -> tuple[Device, ...]:
     ``serials``: read serial numbers as well, which takes root, and some cards milliseconds.
     """
     folder = f"{root}/bus/pci/devices"
-    found = (_device(folder, name, serials=serials) for name in attribute.names(folder))
+    found = (_device(folder, name, serials=serials) for name in sysfs.names(folder))
     present = (device for device in found if device is not None)
     return tuple(sorted(present, key=lambda device: device.address))
 
@@ -52,7 +51,7 @@ def _device(devices: str, name: str, *, serials: bool) -> Device | None:
     vendor, product = _identifier(folder, "vendor"), _identifier(folder, "device")
     if vendor is None or product is None:
         return None
-    parent = attribute.target(f"{folder}/physfn")
+    parent = sysfs.target(f"{folder}/physfn")
     try:
         address = PciAddress.parse(name)
         pf = None if parent is None else PciAddress.parse(parent)
@@ -66,15 +65,15 @@ def _device(devices: str, name: str, *, serials: bool) -> Device | None:
         vendor=vendor,
         product=product,
         parent=pf,
-        is_pf=(attribute.number(f"{folder}/sriov_totalvfs") or 0) > 0,
+        is_pf=(sysfs.number(f"{folder}/sriov_totalvfs") or 0) > 0,
         vf_product=_identifier(folder, "sriov_vf_device"),
-        is_network=(attribute.read(f"{folder}/class") or "").startswith(_NETWORK_CLASS),
-        netdevs=tuple(sorted(attribute.names(f"{folder}/net"))),
+        is_network=(sysfs.read(f"{folder}/class") or "").startswith(_NETWORK_CLASS),
+        netdevs=tuple(sorted(sysfs.names(f"{folder}/net"))),
         serial=serial,
     )
 
 
 def _identifier(folder: str, name: str) -> str | None:
     # sriov_vf_device has neither '0x' nor leading zeros (drivers/pci/iov.c, sriov_vf_device_show).
-    text = attribute.read(f"{folder}/{name}")
+    text = sysfs.read(f"{folder}/{name}")
     return text.removeprefix("0x").zfill(4) if text else None

@@ -21,13 +21,13 @@ from smartvif.drivers.forwarder.engine import Engine
 from smartvif.drivers.forwarder.ovs_dpdk import Forwarder
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
-from smartvif.host import sriov as facts
+from smartvif.host import sriov
 from smartvif.host.representors import Representors
 from smartvif.model.errors import CannotTell, Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.model.vif import Machine, Offload, PortProfile, ProfileKind, Vif, VifKind
 from smartvif.openstack.os_vif.convert import from_osvif
-from smartvif.plug import executor as apply
+from smartvif.plug import executor
 from smartvif.plug.journal import Journal
 from smartvif.plug.plan import plan
 from smartvif.plug.plans.inputs import Devices, devices
@@ -90,7 +90,7 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
         if not steps:
             self._leave_to_libvirt(value)
             return
-        apply.plug(
+        executor.plug(
             value.id,
             steps,
             self._journal,
@@ -107,14 +107,14 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
         so another port's here.
         Raises: Failed and CannotTell, where a step cannot be undone; CannotTell (journal).
         """
-        apply.unplug(vif.id, self._journal, self._world)
+        executor.unplug(vif.id, self._journal, self._world)
 
     def _leave_to_libvirt(self, vif: Vif) -> None:
         """See that libvirt, which plugs this VIF itself, finds the bridge and no port of ours."""
         bridge = vif.bridge_name or vif.network.bridge
         assert bridge is not None  # plan() has seen to it
         self._world.need_ovs().bridge(bridge)
-        apply.unplug(vif.id, self._journal, self._world)
+        executor.unplug(vif.id, self._journal, self._world)
 
     def _devices(self, vif: Vif) -> Devices | None:
         if vif.profile is None or vif.profile.offload is None:
@@ -128,7 +128,7 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
                 hint=f"set forwarder_database and forwarder_netns in [{self.GROUP}]",
             )
         relayed = vif.kind is VifKind.VHOSTUSER
-        return devices(facts.vf(PciAddress.parse(address)), self._representors, relayed=relayed)
+        return devices(sriov.vf(PciAddress.parse(address)), self._representors, relayed=relayed)
 
     @cached_property
     def _representors(self) -> Representors:

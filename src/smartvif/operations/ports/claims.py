@@ -17,14 +17,13 @@ from smartvif.choose.selection.pool import ANYWHERE, Guest, without
 from smartvif.choose.selection.request import DeviceRequest
 from smartvif.choose.selection.select import Policy, select
 from smartvif.context.host import Host
-from smartvif.host import sriov as facts
+from smartvif.host import sriov
 from smartvif.model.errors import Conflict, SmartvifError
 from smartvif.model.needs import Needs
 from smartvif.model.pci import PciAddress
 from smartvif.operations.ports.holders import holders, port_holders
 from smartvif.operations.ports.inventory import publish
-from smartvif.plug import executor as apply
-from smartvif.plug import recover
+from smartvif.plug import executor, recover
 from smartvif.plug.journal import PortRecord, PortStatus
 from smartvif.plug.recover import Action
 
@@ -95,7 +94,7 @@ def unplug(port: str, host: Host) -> None:
     Raises: as plug.apply.unplug does.
     """
     with following(port, host):
-        apply.unplug(port, host.journal, host.world)
+        executor.unplug(port, host.journal, host.world)
 
 
 def reconcile_claims(
@@ -151,7 +150,7 @@ def _adopt(port: PortRecord, vf: PciAddress, host: Host) -> None:
 
 def _give_back(port: str, mine: Sequence[Claim], host: Host) -> Action | None:
     """Give back what a port claimed that the journal does not know."""
-    taken = holders(facts.pfs(), host)
+    taken = holders(sriov.pfs(), host)
     for each in mine:
         if each.address in taken:
             _log.warning(

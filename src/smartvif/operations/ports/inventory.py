@@ -9,9 +9,7 @@ from smartvif.choose.allow_list import report as allow_list
 from smartvif.choose.selection.build_pools import Card, build_pools
 from smartvif.choose.selection.pool import Guest, Pool, without
 from smartvif.context.host import Host
-from smartvif.host import bond, numa, vdpa
-from smartvif.host import netdev as link
-from smartvif.host import sriov as facts
+from smartvif.host import bond, netdev, numa, sriov, vdpa
 from smartvif.host.capabilities import capabilities
 from smartvif.host.passthrough import passed_through_siblings, shares_group
 from smartvif.host.sriov import Pf
@@ -27,7 +25,7 @@ def publish(host: Host) -> tuple[Pool, ...]:
 
     Raises: CannotTell, where libvirt does not answer; Invalid, for the allow-list.
     """
-    pfs = facts.pfs()
+    pfs = sriov.pfs()
     found = _pools(pfs, holders(pfs, host), host)
     host.claims.publish(host.name, found)
     return found
@@ -39,7 +37,7 @@ def look(host: Host) -> tuple[Pool, ...]:
     Where libvirt does not answer, which VFs its machines have is not known, and that is told.
     Raises: Invalid, for the allow-list.
     """
-    pfs = facts.pfs()
+    pfs = sriov.pfs()
     try:
         taken = holders(pfs, host)
     except CannotTell as error:
@@ -80,7 +78,7 @@ def _card(pf: Pf, pfs: Sequence[Pf], there: frozenset[PciAddress]) -> Card:
         pf=pf,
         traits=found.traits,
         unknown=found.unknown,
-        rate=None if pf.netdev is None else link.speed(pf.netdev),
+        rate=None if pf.netdev is None else netdev.speed(pf.netdev),
         drawback=_drawback(pf, pfs),
         vdpa=frozenset(vf.address for vf in pf.vfs if vf.address in there),
         alone=frozenset(

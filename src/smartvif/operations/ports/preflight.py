@@ -15,12 +15,11 @@ from pathlib import Path
 
 from smartvif.context.host import Host
 from smartvif.drivers.forwarder.engine import Room
-from smartvif.guest import affinity as placement
+from smartvif.guest import affinity
 from smartvif.guest.affinity import User
 from smartvif.guest.connection import Connection, translated
 from smartvif.guest.xml import SHARED_MEMORY
-from smartvif.host import numa
-from smartvif.host import sriov as facts
+from smartvif.host import numa, sriov
 from smartvif.host.numa import HugePages
 from smartvif.host.sriov import Vf
 from smartvif.model.errors import Failed, Refused
@@ -129,7 +128,7 @@ def distance(found: Readiness, vf: Vf) -> str | None:
 
 def warn_of_distance(found: Readiness, vf: str) -> None:
     """Say on the log where the VF with that address is far from the machine's memory."""
-    words = distance(found, facts.vf(PciAddress.parse(vf)))
+    words = distance(found, sriov.vf(PciAddress.parse(vf)))
     if words is not None:
         _log.warning("%s", words)
 
@@ -187,13 +186,13 @@ def _machine(name: str, host: Host) -> Machine:
     domain = connection.domain(name)
     with translated(f"virtual machine {name}"):
         text, capabilities = domain.XMLDesc(), connection.open().getCapabilities()
-    user = placement.qemu_user(capabilities)
+    user = affinity.qemu_user(capabilities)
     return Machine(
         name=name,
         shares_memory=host.domains.shared_memory(name),
         user=user,
         groups=groups(user) if user is not None else frozenset(),
-        nodes=placement.nodes(text, numa.nodes()),
+        nodes=affinity.nodes(text, numa.nodes()),
     )
 
 

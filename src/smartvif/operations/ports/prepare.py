@@ -14,7 +14,7 @@ from smartvif.control.bind_ovs import HostSwitch, bind
 from smartvif.control.bind_vrouter import VRouterHost, bind_vrouter
 from smartvif.control.build_vif import build_vif
 from smartvif.guest.xml import interface_xml
-from smartvif.host import sriov as facts
+from smartvif.host import sriov
 from smartvif.model.port import Binding, Port
 from smartvif.model.port_spec import Mode, Request
 from smartvif.model.vif import Machine, PortProfile, ProfileKind, Vif, VifKind
@@ -57,7 +57,7 @@ def place(
         address = claim(wanted(port, binding, request), host, guest=guest, told=told)
         port = replace(port, pci_slot=str(address))
         relayed = request.mode is Mode.VIRTIO_FORWARDER
-        found = devices(facts.vf(address), host.representors, relayed=relayed)
+        found = devices(sriov.vf(address), host.representors, relayed=relayed)
     vif = _with_tap(build_vif(port, binding))
     steps = plan(vif, machine=machine, devices=found)
     placed = Placement(

@@ -16,7 +16,7 @@ from smartvif.control.build_vif import build_vif
 from smartvif.drivers.vrouter.agent import wait_for_datapath
 from smartvif.drivers.vrouter.files import PortFiles
 from smartvif.drivers.vrouter.port import PortType
-from smartvif.host import sriov as facts
+from smartvif.host import sriov
 from smartvif.model import checks
 from smartvif.model.errors import Failed, Invalid
 from smartvif.model.pci import PciAddress
@@ -108,7 +108,7 @@ def add(request: PortRequest, host: Host, *, waits: Waits = _WAITS) -> None:
     found = None
     if request.vf is not None:
         relayed = request.mode is Mode.VIRTIO_FORWARDER
-        found = devices(facts.vf(request.vf), host.representors, relayed=relayed)
+        found = devices(sriov.vf(request.vf), host.representors, relayed=relayed)
     machine = Machine(uuid=request.machine, name=request.name, project=request.project)
     planned = plan(vif, machine=machine, devices=found)
     steps = tuple(_told(step, request, waits) for step in planned)

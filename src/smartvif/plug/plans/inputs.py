@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from smartvif.control import names
-from smartvif.host import sriov as facts
+from smartvif.host import sriov
 from smartvif.host.representors import Representors
 from smartvif.host.sriov import Vf
 from smartvif.model.errors import Failed
@@ -45,7 +45,7 @@ def devices(vf: Vf, representors: Representors, *, relayed: bool) -> Devices:
     Raises: NotFound, Ambiguous.
     """
     # To find a PF's own netdev among its representors takes as long as all else of a plug.
-    uplink = facts.uplink(vf.pf) if relayed else None
+    uplink = sriov.uplink(vf.pf) if relayed else None
     return Devices(vf=vf, representor=representors.find(vf).netdev, uplink=uplink)
 
 
