@@ -23,7 +23,7 @@ from smartvif.model.port_spec import Mode, Request
 from smartvif.operations.ports.attach import attach
 from smartvif.sim import host
 from smartvif.sim.guest.console import Console
-from smartvif.sim.guest.guests import Guests
+from smartvif.sim.guest.guests import SimulatedGuests
 from smartvif.sim.guest.ping import Pinging, Replies
 from smartvif.sim.host import FORWARDER, FORWARDER_NETNS
 from smartvif.sim.nic.nic import NicLayout
@@ -58,7 +58,7 @@ def carried(seconds: float, rounds: int) -> int:
 def killed(times: int) -> int:
     """SIGKILL the forwarder under a guest's traffic, so many times."""
     here = Host(settings.load())
-    guests = Guests(here.settings.libvirt.uri, host.GUESTS)
+    guests = SimulatedGuests(here.settings.libvirt.uri, host.GUESTS)
     modes = {"vm1": Mode.NORMAL, "vm2": Mode.VIRTIO_FORWARDER}
     for vm, mode in modes.items():
         record = attach(Request(vm=vm, mode=mode, bridge=host.BRIDGE), here)

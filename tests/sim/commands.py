@@ -16,7 +16,7 @@ from typing import Any
 from smartvif.context import settings
 from smartvif.context.host import Host
 from smartvif.sim.guest.console import Console
-from smartvif.sim.guest.guests import Guests
+from smartvif.sim.guest.guests import SimulatedGuests
 from smartvif.sim.host import BRIDGE, GUESTS
 
 SMARTVIF = Path(sys.executable).with_name("smartvif")
@@ -85,9 +85,9 @@ def host() -> Host:
     return Host(settings.load())
 
 
-def guests() -> Guests:
+def guests() -> SimulatedGuests:
     """The host's machines, to be switched on and off."""
-    return Guests(settings.load().libvirt.uri, GUESTS)
+    return SimulatedGuests(settings.load().libvirt.uri, GUESTS)
 
 
 def guest(vm: str) -> Console:

@@ -29,8 +29,8 @@ from smartvif.cli import port_control
 from smartvif.operations.ports.vrouter_port import Waits
 from smartvif.plug.journal import Journal
 from smartvif.sim.vrouter import api
-from smartvif.sim.vrouter.api import Faults, Server
-from smartvif.sim.vrouter.messages import PortType
+from smartvif.sim.vrouter.api import AgentServer, Faults
+from smartvif.sim.vrouter.messages import AgentPortType
 from smartvif.sim.vrouter.ports import Ports
 
 PORT = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
@@ -98,7 +98,7 @@ class Agent:
     root: Path
     faults: Faults
     ports: Recorded
-    server: Server
+    server: AgentServer
 
     @property
     def file(self) -> Path:
@@ -603,7 +603,7 @@ def test_link_of_an_esxi_port(agent: Agent) -> None:
     for oper, up in (("enable", 1), ("enable", 1), ("disable", 0), ("disable", 0)):
         assert port_control.run(short(oper)) == 0
         (subscription,) = agent.ports.subscriptions()
-        assert subscription.port.type is PortType.REMOTE
+        assert subscription.port.type is AgentPortType.REMOTE
         assert subscription.port.link_state == up
     agent.server.stop()
     before = json.loads(agent.file.read_text())

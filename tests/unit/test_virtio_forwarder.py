@@ -39,8 +39,8 @@ from smartvif.drivers.forwarder.virtio_forwarder.requests import Bond, BondMode
 from smartvif.drivers.forwarder.virtio_forwarder.state import RelayCpus
 from smartvif.model.errors import CannotTell, Failed, Invalid, SmartvifError, TimedOut
 from smartvif.model.pci import PciAddress
-from smartvif.sim.virtio_forwarder.relays import Crash, Fault, Relay, Relays, VfState
-from smartvif.sim.virtio_forwarder.server import Server
+from smartvif.sim.virtio_forwarder.relays import Crash, Fault, Relays, SimulatedRelay, VfState
+from smartvif.sim.virtio_forwarder.server import ZmqServer
 from smartvif.sim.virtio_forwarder.services import Services
 
 # With a letter, which the daemon writes in capitals, and without.
@@ -61,15 +61,15 @@ def relays() -> Relays:
 
 
 @pytest.fixture
-def server(tmp_path: Path, relays: Relays) -> Iterator[Server]:
-    running = Server(tmp_path, relays)
+def server(tmp_path: Path, relays: Relays) -> Iterator[ZmqServer]:
+    running = ZmqServer(tmp_path, relays)
     running.start()
     yield running
     running.stop()
 
 
 @pytest.fixture
-def forwarder(server: Server) -> VirtioForwarder:
+def forwarder(server: ZmqServer) -> VirtioForwarder:
     return VirtioForwarder(server.directory, timeout=LONG)
 
 
@@ -323,7 +323,7 @@ def test_bond_with_a_socket(forwarder: VirtioForwarder, conditional: bool) -> No
 
 def test_sockets_from_the_start(tmp_path: Path) -> None:
     """A daemon with a socket for each relay: no VF behind one yet, and none left for another."""
-    running = Server(tmp_path, Relays(number=2, sockets="/tmp/v"))  # noqa: S108
+    running = ZmqServer(tmp_path, Relays(number=2, sockets="/tmp/v"))  # noqa: S108
     running.start()
     forwarder = VirtioForwarder(tmp_path, timeout=LONG)
     assert forwarder.query_pci("/tmp/v/virtio-forwarder1.sock") is None  # noqa: S108
@@ -517,7 +517,7 @@ def test_stuck_relay(forwarder: VirtioForwarder, relays: Relays) -> None:
     forwarder.remove_sock(PATH, VF)
 
 
-def lower(relays: Relays) -> Relay:
+def lower(relays: Relays) -> SimulatedRelay:
     """A relay whose VF came with the daemon's configuration, in lower case."""
     relays.add(str(VF), 0, conditional=True)
     relays.all[0].socket = PATH
@@ -586,7 +586,7 @@ NINE = tuple(PciAddress(0, 1, 0, function % 8) for function in range(9))
         lambda f: f.update([RelayCpus(relay=0, to_vm=1, to_vf=1)] * 200),
     ],
 )
-def test_what_would_hurt_it(act: Act, server: Server, relays: Relays) -> None:
+def test_what_would_hurt_it(act: Act, server: ZmqServer, relays: Relays) -> None:
     """What the daemon does not survive, or takes in silence, is refused and never sent."""
     forwarder = VirtioForwarder(server.directory, timeout=LONG)
     with pytest.raises(Invalid):
@@ -625,7 +625,7 @@ def test_back_again(tmp_path: Path) -> None:
     """One client lives through daemons that come and go; what they had in memory is gone."""
     forwarder = VirtioForwarder(tmp_path, timeout=LONG)
     for _ in range(3):
-        running = Server(tmp_path, Relays(number=2))
+        running = ZmqServer(tmp_path, Relays(number=2))
         running.start()
         assert all(each.idle for each in forwarder.statistics())
         forwarder.add_sock(PATH, VF)
@@ -816,7 +816,9 @@ DEADLY: list[tuple[Service, bytes]] = [
 
 
 @pytest.mark.parametrize(("service", "request_"), DEADLY)
-def test_deadly_requests(service: Service, request_: bytes, server: Server, relays: Relays) -> None:
+def test_deadly_requests(
+    service: Service, request_: bytes, server: ZmqServer, relays: Relays
+) -> None:
     """What ends the daemon ends the simulated one: all services at once, without an answer."""
     relays.add("0000:05:08.1", 0, conditional=True)
     raw(server.directory, service, request_)
@@ -824,7 +826,7 @@ def test_deadly_requests(service: Service, request_: bytes, server: Server, rela
     assert server.crash
 
 
-def test_daemon_dies_of_a_request(server: Server, relays: Relays) -> None:
+def test_daemon_dies_of_a_request(server: ZmqServer, relays: Relays) -> None:
     """A daemon that dies of our request is not waited for, and whether it did it is unknown."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("smartvif.drivers.forwarder.virtio_forwarder.requests.MOST_VFS", 9)
@@ -833,7 +835,7 @@ def test_daemon_dies_of_a_request(server: Server, relays: Relays) -> None:
     assert isinstance(caught.value, CannotTell)
 
 
-def test_overlong_request(server: Server, forwarder: VirtioForwarder) -> None:
+def test_overlong_request(server: ZmqServer, forwarder: VirtioForwarder) -> None:
     """What is longer than any of the daemon's buffers loses its sender the connection only."""
     raw(server.directory, PORT_CONTROL, bytes(385))
     with failing(2):
@@ -841,7 +843,7 @@ def test_overlong_request(server: Server, forwarder: VirtioForwarder) -> None:
     assert server.crash is None
 
 
-def test_request_of_two_frames(server: Server, forwarder: VirtioForwarder) -> None:
+def test_request_of_two_frames(server: ZmqServer, forwarder: VirtioForwarder) -> None:
     """A request of two frames ends its service, and no other."""
     raw(server.directory, CONFIG, b"", b"")
     with pytest.raises(ForwarderDown):
@@ -849,7 +851,7 @@ def test_request_of_two_frames(server: Server, forwarder: VirtioForwarder) -> No
     assert forwarder.eal_cores()
 
 
-def test_silent_refusals(server: Server) -> None:
+def test_silent_refusals(server: ZmqServer) -> None:
     """The simulated core scheduler, too, says yes to CPUs and relays that are not there."""
     services = Services(server.relays)
     for entry in ("080010011863", "08ffffffffffffffffff0110011802", "080410011802"):

@@ -15,7 +15,7 @@ from smartvif.drivers.forwarder.virtio_forwarder.engine import VirtioForwarderEn
 from smartvif.drivers.kernel.links import Links
 from smartvif.model.errors import CannotTell, Failed, Invalid
 from smartvif.sim.virtio_forwarder.relays import Relays
-from smartvif.sim.virtio_forwarder.server import Server
+from smartvif.sim.virtio_forwarder.server import ZmqServer
 
 ONE = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
 TWO = "0d9a1b2c-3e5f-4a5b-8c6d-7e8f90a1b2c4"
@@ -36,7 +36,7 @@ def relays() -> Relays:
 
 @pytest.fixture
 def engine(tmp_path: Path, relays: Relays) -> Iterator[Engine]:
-    server = Server(tmp_path, relays)
+    server = ZmqServer(tmp_path, relays)
     server.start()
     yield VirtioForwarderEngine(VirtioForwarder(tmp_path, timeout=60.0))
     server.stop()
@@ -109,7 +109,7 @@ def test_a_daemon_that_was_restarted(tmp_path: Path) -> None:
     with pytest.raises(CannotTell):
         engine.holds(asked)
     for _ in range(2):
-        server = Server(tmp_path, Relays(number=2))
+        server = ZmqServer(tmp_path, Relays(number=2))
         server.start()
         assert not engine.holds(asked)
         engine.add(asked, LINKS)

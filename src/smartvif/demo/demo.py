@@ -26,7 +26,7 @@ from smartvif.operations.ports.detach import detach
 from smartvif.plug.journal import PortRecord
 from smartvif.sim import host as sim
 from smartvif.sim.guest.console import Console
-from smartvif.sim.guest.guests import Guests
+from smartvif.sim.guest.guests import SimulatedGuests
 from smartvif.sim.nic.nic import NicLayout
 from smartvif.status import map as prove_map
 from smartvif.status import nics, ports
@@ -192,4 +192,4 @@ def _ping(host: Host, source: str, target: str, address: str) -> Ping:
 
 
 def _console(host: Host, vm: str) -> Console:
-    return Guests(host.settings.libvirt.uri, sim.GUESTS).wait_ready(vm)
+    return SimulatedGuests(host.settings.libvirt.uri, sim.GUESTS).wait_ready(vm)

@@ -20,7 +20,7 @@ from smartvif.drivers.forwarder.virtio_forwarder.messages import (
     Status,
     Undecodable,
 )
-from smartvif.sim.virtio_forwarder.relays import Crash, Relay, Relays, Traffic
+from smartvif.sim.virtio_forwarder.relays import Crash, Relays, SimulatedRelay, Traffic
 
 
 class Services:
@@ -112,7 +112,7 @@ class Services:
         shown = [each for each in states if inactive or each.active]
         return messages.new(STATS.response, status=ReadStatus.OK, relay=shown)
 
-    def _state(self, relay: Relay) -> Any:
+    def _state(self, relay: SimulatedRelay) -> Any:
         then, before = self._since[relay.id]
         now = time.monotonic()
         after = _counters(relay)
@@ -189,7 +189,7 @@ def _reply(service: Service, code: int, source: str) -> Any:
     )
 
 
-def _counters(relay: Relay) -> tuple[int, int, int, int]:
+def _counters(relay: SimulatedRelay) -> tuple[int, int, int, int]:
     return (
         relay.to_vm.packets,
         relay.to_vm.bytes,
