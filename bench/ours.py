@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 import cases
 from cases import Case
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
@@ -42,7 +42,7 @@ class Smartvif:
         self._vifs: dict[Case, Any] = {}
         self.representors = Representors()
         self.journal = Journal(state)
-        self.world = World(
+        self.world = Drivers(
             links=Links(), ovs=OpenVSwitch(Ovsdb(f"unix:{OPENVSWITCH}/db.sock"), timeout=60)
         )
 

@@ -14,7 +14,7 @@ from oslo_config import cfg
 
 import cases
 from cases import Case
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.drivers.vrouter.files import PortFiles
@@ -46,10 +46,10 @@ def port(case: Case) -> VRouterPort:
 class _InProcess(VRouterPlugin):
     """The plugin with links of its own process, where an unprivileged service has a daemon's."""
 
-    def _open(self) -> World:
+    def _open(self) -> Drivers:
         options = self.options
         files = PortFiles(Path(options.ports_directory))
-        return World(
+        return Drivers(
             links=Links(),
             vrouter=VRouterAgent(options.agent, files, timeout=options.agent_timeout),
         )

@@ -29,7 +29,7 @@ from smartvif.control import names
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.kernel.vfio import Vfio
 from smartvif.drivers.ovs.client import Ovsdb
-from smartvif.drivers.ovs.rows import PortSpec
+from smartvif.drivers.ovs.rows import OvsPortSpec
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.host.vf_admin import NO_MAC, VfAdmin
 from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound, Refused
@@ -289,7 +289,7 @@ def wait_until(interface: str, *conditions: str) -> None:
 @on_host
 def test_an_awaited_port_that_cannot_be() -> None:
     """That a netdev is absent is the one thing that may be wrong with an awaited port."""
-    spec = PortSpec(bridge=BRIDGE, name=names.tap(ONE), owner=ONE, type="nonsense", awaited=True)
+    spec = OvsPortSpec(bridge=BRIDGE, name=names.tap(ONE), owner=ONE, type="nonsense", awaited=True)
     with pytest.raises(Failed, match=r"did not take port .*could not open network"):
         switch().add_port(spec)
 

@@ -9,8 +9,8 @@ import pytest
 from commands import host, refused, smartvif
 
 from smartvif.demo.demo import traces
-from smartvif.drivers.forwarder.engine import RelaySpec, Room
-from smartvif.drivers.forwarder.ovs_dpdk import RELAYS, Forwarder
+from smartvif.drivers.forwarder.engine import EngineCapacity, RelaySpec
+from smartvif.drivers.forwarder.ovs_dpdk import RELAYS, OvsDpdkEngine
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
@@ -25,19 +25,19 @@ SIMULATED = RelaySpec(port_id=ONE, socket=f"{SOCKETS}/one.sock", mtu=1450, netde
 REAL = RelaySpec(port_id=TWO, socket=f"{SOCKETS}/two.sock", mtu=9000, pci="0000:05:00.7", queues=2)
 
 
-def started() -> tuple[Forwarder, Links]:
+def started() -> tuple[OvsDpdkEngine, Links]:
     """An engine for two relays, and the host's links."""
     subprocess.run(["ip", "netns", "add", FORWARDER_NETNS], check=True)
     forwarder_switch(2).start()
     switch = OpenVSwitch(Ovsdb(forwarder_switch(2).address))
-    return Forwarder(switch, netns=FORWARDER_NETNS), Links()
+    return OvsDpdkEngine(switch, netns=FORWARDER_NETNS), Links()
 
 
 @on_simulated_host("1x2")
 def test_a_relay_comes_and_goes() -> None:
     """Added twice and removed twice; in between all that can be asked of it is answered."""
     engine, links = started()
-    assert engine.room() == Room(relays=0, most=2, hugepages=False)
+    assert engine.room() == EngineCapacity(relays=0, most=2, hugepages=False)
     assert not engine.holds(SIMULATED)
     for _ in range(2):
         engine.add(SIMULATED, links)
@@ -117,7 +117,7 @@ def test_a_database_that_nobody_set_up() -> None:
     forwarder_switch(1).start_database()
     switch = OpenVSwitch(Ovsdb(forwarder_switch(1).address))
     with pytest.raises(CannotTell, match="has not been initialized"):
-        Forwarder(switch, netns=FORWARDER_NETNS).room()
+        OvsDpdkEngine(switch, netns=FORWARDER_NETNS).room()
 
 
 @on_simulated_host(guests=1)

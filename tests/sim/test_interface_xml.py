@@ -16,7 +16,7 @@ import pytest
 
 from smartvif.context import settings
 from smartvif.context.host import Host
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.kernel.links import Links
 from smartvif.guest.element import LIBVIRTS_QUEUES, Queues
 from smartvif.guest.xml import SHARED_MEMORY, interface_xml
@@ -150,7 +150,7 @@ def test_what_is_left_out_is_refused() -> None:
 def test_a_guest_has_the_queues_of_its_tap() -> None:
     """A tap for many queues is plugged into a running guest, and all of them are opened."""
     host = Host(settings.load())
-    Tap(name="tap0", mac=MAC, multi_queue=True).do(World(links=Links()))
+    Tap(name="tap0", mac=MAC, multi_queue=True).do(Drivers(links=Links()))
     asked = replace(
         vif(VifKind.OPENVSWITCH, vif_name="tap0", network=Network(id="n1", mtu=1400)),
         profile=profile(create_tap=True, multiqueue=True),

@@ -26,7 +26,7 @@ from moving import (
     settled,
 )
 
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.model.errors import CannotTell, Failed, SmartvifError
 from smartvif.operations.migration import destination as receive
 from smartvif.operations.migration import source as chain
@@ -124,8 +124,8 @@ def failing_step(number: int, *, early: bool) -> Iterator[list[str]]:
     """Have that one of all steps taken fail, before or after its act; yields what was taken."""
     taken: list[str] = []
 
-    def failing(real: Callable[[Step, World], None]) -> Callable[[Step, World], None]:
-        def do(step: Step, world: World) -> None:
+    def failing(real: Callable[[Step, Drivers], None]) -> Callable[[Step, Drivers], None]:
+        def do(step: Step, world: Drivers) -> None:
             taken.append(type(step).__name__)
             fails = len(taken) == number
             if not (fails and early):

@@ -11,7 +11,7 @@ from smartvif.context.host import Host
 from smartvif.control.bind_ovs import HostSwitch, bind
 from smartvif.control.build_vif import build_vif
 from smartvif.demo.demo import traces
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
@@ -104,7 +104,7 @@ def test_a_port_with_the_switchs_own_socket_carries_packets_and_leaves_nothing()
         check=True,
     )
     before = traces(host)
-    world = World(links=Links(), ovs=OpenVSwitch(Ovsdb(address)), guests=host.domains)
+    world = Drivers(links=Links(), ovs=OpenVSwitch(Ovsdb(address)), guests=host.domains)
     switch = HostSwitch(datapath_type="netdev", vhost_user_dir=str(SOCKETS), vhost_user=True)
     consoles, vifs = [], []
     for number in (1, 2):

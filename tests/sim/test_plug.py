@@ -16,7 +16,7 @@ from test_vrouter_datapath import look
 from smartvif.context import settings
 from smartvif.context.host import Host
 from smartvif.demo.demo import NETWORK, traces
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.vrouter.files import PortFiles
 from smartvif.host import sriov
@@ -97,7 +97,7 @@ def _when(kind: type, act: Callable[[], None], *, before: bool) -> Iterator[None
     """Call ``act`` before or after each ``do`` of the steps of that kind."""
     real = kind.do  # type: ignore[attr-defined]
 
-    def do(step: Step, world: World) -> None:
+    def do(step: Step, world: Drivers) -> None:
         if before:
             act()
         real(step, world)

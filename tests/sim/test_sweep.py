@@ -20,10 +20,10 @@ from smartvif.control import names
 from smartvif.control.bind_ovs import HostSwitch, bind
 from smartvif.control.build_vif import build_vif
 from smartvif.demo.demo import traces
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
-from smartvif.drivers.ovs.rows import PortSpec
+from smartvif.drivers.ovs.rows import OvsPortSpec
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.drivers.vrouter.files import PortFiles
@@ -86,7 +86,7 @@ def _there(host: Host) -> set[str]:
     return {" ".join(trace.split()[: 3 if ": link " in trace else None]) for trace in found}
 
 
-def _warnings(port: str, world: World) -> list[str]:
+def _warnings(port: str, world: Drivers) -> list[str]:
     """Unplug a port that the journal does not know; what was warned of."""
     with unittest.TestCase().assertLogs("smartvif", "WARNING") as said:
         unplug(port, _lost(), world)
@@ -130,7 +130,7 @@ def test_namesakes_keep_what_is_their_own() -> None:
 def test_ports_of_others() -> None:
     """A port that is nobody's, or speaks of ours without our mark, or is another owner's, stays."""
     links = Links()
-    world = World(links=links, ovs=OpenVSwitch(Ovsdb(settings.load().openvswitch.database)))
+    world = Drivers(links=links, ovs=OpenVSwitch(Ovsdb(settings.load().openvswitch.database)))
     marks = {
         "a0": [],
         "b0": [f"external_ids:iface-id={ONE}"],
@@ -154,7 +154,7 @@ def test_a_tap_that_may_be_anothers() -> None:
     """A tap that a guest has open, or that nothing shows to be ours, is left, with a warning."""
     host = _host()
     tap = names.tap(ONE)
-    world = World(links=host.world.links, ovs=host.world.ovs)
+    world = Drivers(links=host.world.links, ovs=host.world.ovs)
     _plug(VnicType.NORMAL, ONE, 0, host)
     with open("/dev/net/tun", "r+b", buffering=0) as guest:
         wanted = struct.pack("16sH22x", tap.encode(), _IFF_TAP | _IFF_NO_PI)
@@ -169,7 +169,7 @@ def test_a_tap_that_may_be_anothers() -> None:
     for kind in (["tuntap", "add", tap, "mode", "tap"], ["link", "add", tap, "type", "bridge"]):
         world.links.delete(tap)
         subprocess.run(["ip", *kind], check=True)
-        world.need_ovs().add_port(PortSpec(bridge=BRIDGE, name=tap, owner=ONE))
+        world.need_ovs().add_port(OvsPortSpec(bridge=BRIDGE, name=tap, owner=ONE))
         assert len(_warnings(ONE, world)) == 1
         assert world.need_ovs().port(tap) is None
         assert world.links.get(tap) is not None
@@ -179,7 +179,7 @@ def test_a_tap_that_may_be_anothers() -> None:
 def test_a_hybrid_bridge_is_left() -> None:
     """The port goes; the Linux bridge and the veth, which others make by these names, are named."""
     host = _host()
-    world = World(links=host.world.links, ovs=host.world.ovs)
+    world = Drivers(links=host.world.links, ovs=host.world.ovs)
     _plug(VnicType.NORMAL, ONE, 0, host, hybrid=True)
     warnings = _warnings(ONE, world)
     assert [warning.split()[0] for warning in warnings] == ["qbr" + ONE[:11], "qvo" + ONE[:11]]
@@ -189,7 +189,7 @@ def test_a_hybrid_bridge_is_left() -> None:
 @on_simulated_host()
 def test_a_port_that_never_was_costs_one_question() -> None:
     """Open vSwitch is asked once, and changes nothing."""
-    world = World(links=Links(), ovs=OpenVSwitch(Ovsdb(settings.load().openvswitch.database)))
+    world = Drivers(links=Links(), ovs=OpenVSwitch(Ovsdb(settings.load().openvswitch.database)))
     with mock.patch.object(Ovsdb, "transact", autospec=True, side_effect=Ovsdb.transact) as asked:
         unplug(ONE, _lost(), world)
     ((ops,),) = ([call.args[1]] for call in asked.call_args_list)
@@ -209,7 +209,7 @@ def test_switches_that_do_not_answer() -> None:
         with mock.patch.object(Host, "_open_vswitch", return_value=nowhere):
             forwarder = _host().world.forwarder
         assert forwarder is not None
-        world = World(links=Links(), ovs=nowhere, vrouter=agent, forwarder=forwarder)
+        world = Drivers(links=Links(), ovs=nowhere, vrouter=agent, forwarder=forwarder)
         said = _warnings(ONE, world)
     assert len(said) == 3
     assert sum("/nowhere" in line for line in said) == 2
@@ -221,7 +221,7 @@ def test_what_is_there_and_cannot_be_removed_is_an_error() -> None:
     """A port of ours that the switch keeps is no warning: the next unplug has to try again."""
     host = _host()
     _plug(VnicType.NORMAL, ONE, 0, host)
-    world = World(links=host.world.links, ovs=host.world.ovs)
+    world = Drivers(links=host.world.links, ovs=host.world.ovs)
     failing = mock.patch.object(OpenVSwitch, "commit_removal", side_effect=Failed("it says no"))
     with failing, pytest.raises(Failed, match="it says no"):
         unplug(ONE, _lost(), world)
@@ -243,7 +243,7 @@ def test_a_port_of_the_vrouter() -> None:
                 netdev=f"tap{port[:11]}",
             )
         )
-    unplug(ONE, _lost(), World(links=Links(), vrouter=agent))
+    unplug(ONE, _lost(), Drivers(links=Links(), vrouter=agent))
     assert agent.port(ONE) is None
     assert agent.port(OTHER) is not None
     assert os.listdir(daemon.ports) == [OTHER]

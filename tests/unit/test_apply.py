@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from smartvif.control import names as names_of
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.model.errors import Failed, NotFound, Refused, StepFailed
 from smartvif.plug.executor import PortPlan, adopt, plug, plug_many, unplug
 from smartvif.plug.journal import Journal, PortStatus
@@ -81,24 +81,24 @@ class Toy:
     def describe(self) -> str:
         return f"make {self.name}"
 
-    def find(self, world: World) -> Found:
+    def find(self, world: Drivers) -> Found:
         toys = cast(Toys, world)
         toys.act("find", self.name)
         return {"existed": self.name in toys.there}
 
-    def do(self, world: World) -> None:
+    def do(self, world: Drivers) -> None:
         toys = cast(Toys, world)
         toys.act("do", self.name)
         toys.there.add(self.name)
         toys.act("did", self.name)
 
-    def undo(self, world: World, found: Found) -> None:
+    def undo(self, world: Drivers, found: Found) -> None:
         toys = cast(Toys, world)
         toys.act("undo", self.name)
         if not found.get("existed"):
             toys.there.discard(self.name)
 
-    def check(self, world: World) -> bool:
+    def check(self, world: Drivers) -> bool:
         toys = cast(Toys, world)
         toys.act("check", self.name)
         return self.name in toys.there
@@ -135,8 +135,8 @@ def toys() -> Toys:
     return Toys()
 
 
-def world(toys: Toys) -> World:
-    return cast(World, toys)
+def world(toys: Toys) -> Drivers:
+    return cast(Drivers, toys)
 
 
 def plan(port: str, letters: str) -> Plan:

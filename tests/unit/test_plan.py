@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from smartvif.control.build_vif import build_vif
 from smartvif.drivers.forwarder.engine import RelaySpec
-from smartvif.drivers.ovs.rows import PortSpec
+from smartvif.drivers.ovs.rows import OvsPortSpec
 from smartvif.host.sriov import Vf
 from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import CannotTell, Failed, Invalid
@@ -91,7 +91,7 @@ def planned(asked: Vif, found: Devices | None = None) -> Plan:
     return plan(asked, machine=MACHINE, devices=found)
 
 
-def switch_port(made: Plan) -> PortSpec:
+def switch_port(made: Plan) -> OvsPortSpec:
     (found,) = (step.spec for step in made if isinstance(step, SwitchPort))
     return found
 
@@ -128,7 +128,7 @@ def test_a_tap() -> None:
     assert planned(TAPPED) == (
         Tap(name=TAP, mac=MAC),
         SwitchPort(
-            spec=PortSpec(bridge="br-int", name=TAP, owner=ID, external_ids=IDS, tag=5),
+            spec=OvsPortSpec(bridge="br-int", name=TAP, owner=ID, external_ids=IDS, tag=5),
             mtu=1450,
         ),
     )
@@ -138,7 +138,7 @@ def test_a_tap_that_comes_later() -> None:
     """A tap that libvirt will make is awaited by the switch, which will give it its MTU."""
     (made,) = planned(AWAITED)
     assert made == SwitchPort(
-        spec=PortSpec(
+        spec=OvsPortSpec(
             bridge="br-int",
             name=TAP,
             owner=ID,
@@ -201,7 +201,7 @@ def test_a_passed_through_vf() -> None:
     """On hardware only the representor is touched: the VF is libvirt's."""
     assert planned(DIRECT, REAL) == (
         SwitchPort(
-            spec=PortSpec(
+            spec=OvsPortSpec(
                 bridge="br-int",
                 name="p0r1",
                 owner=ID,

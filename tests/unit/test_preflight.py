@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from smartvif.drivers.forwarder.engine import Room
+from smartvif.drivers.forwarder.engine import EngineCapacity
 from smartvif.guest import affinity
 from smartvif.guest.affinity import User
 from smartvif.guest.xml import shares_memory
@@ -27,7 +27,7 @@ SOCKETS = Directory(path=Path("/run/vhu"), mode=0o755, owner=64055, group=109)
 READY = Readiness(
     machine=Machine(name="web", shares_memory=True, user=QEMU, groups=GROUPS),
     sockets=SOCKETS,
-    room=Room(relays=3, most=4, hugepages=True),
+    room=EngineCapacity(relays=3, most=4, hugepages=True),
     huge_pages=HugePages(total=1 << 30, free=0),
 )
 

@@ -13,7 +13,7 @@ from pyroute2.iproute.linux import get_arguments_processor
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.kernel.links import Links
 from smartvif.host.vf_admin import DOT1Q, NO_MAC, VfAdmin
 from smartvif.model.errors import Failed, NotFound, Refused
@@ -275,8 +275,8 @@ WANTED = VfAdmin(mac=GUEST, spoof_check=False, trusted=True)
 STEP = VfAdminSettings(pf="pf0", number=1, wanted=WANTED)
 
 
-def world(host: Admins) -> World:
-    return World(links=cast(Links, host))
+def world(host: Admins) -> Drivers:
+    return Drivers(links=cast(Links, host))
 
 
 @pytest.mark.parametrize("silent", [False, True])

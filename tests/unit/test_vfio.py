@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.kernel import vfio
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.kernel.netdevice import Link
@@ -155,8 +155,8 @@ def host(kernel: Kernel) -> Vfio:
 STEP = VfioBinding(vf=str(VF))
 
 
-def world(kernel: Kernel) -> World:
-    return World(links=cast(Links, kernel), vfio=Vfio(kernel.root, patience=0))
+def world(kernel: Kernel) -> Drivers:
+    return Drivers(links=cast(Links, kernel), vfio=Vfio(kernel.root, patience=0))
 
 
 def attribute(kernel: Kernel, name: str, text: str, address: object = VF) -> None:

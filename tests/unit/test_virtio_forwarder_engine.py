@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from smartvif.drivers.forwarder.engine import Engine, Flow, RelaySpec, Room
+from smartvif.drivers.forwarder.engine import (
+    DirectionCounters,
+    EngineCapacity,
+    ForwarderEngine,
+    RelaySpec,
+)
 from smartvif.drivers.forwarder.virtio_forwarder.client import VirtioForwarder
 from smartvif.drivers.forwarder.virtio_forwarder.engine import VirtioForwarderEngine
 from smartvif.drivers.kernel.links import Links
@@ -35,7 +40,7 @@ def relays() -> Relays:
 
 
 @pytest.fixture
-def engine(tmp_path: Path, relays: Relays) -> Iterator[Engine]:
+def engine(tmp_path: Path, relays: Relays) -> Iterator[ForwarderEngine]:
     server = ZmqServer(tmp_path, relays)
     server.start()
     yield VirtioForwarderEngine(VirtioForwarder(tmp_path, timeout=60.0))
@@ -46,11 +51,11 @@ def spec(directory: Path, port: str = ONE, pci: str = "0000:0a:1f.3") -> RelaySp
     return RelaySpec(port_id=port, socket=f"{directory}/{port}.sock", mtu=1500, pci=pci)
 
 
-def test_a_relay_comes_and_goes(tmp_path: Path, engine: Engine, relays: Relays) -> None:
+def test_a_relay_comes_and_goes(tmp_path: Path, engine: ForwarderEngine, relays: Relays) -> None:
     """Added twice and removed twice; in between all that can be asked of it is answered."""
     asked = spec(tmp_path)
     engine.confirm()
-    assert engine.room() == Room(relays=0, most=2, hugepages=False)
+    assert engine.room() == EngineCapacity(relays=0, most=2, hugepages=False)
     for _ in range(2):
         engine.add(asked, LINKS)
         assert engine.holds(asked)
@@ -77,7 +82,7 @@ def test_a_relay_comes_and_goes(tmp_path: Path, engine: Engine, relays: Relays) 
     assert engine.room().relays == 0
 
 
-def test_statistics(tmp_path: Path, engine: Engine, relays: Relays) -> None:
+def test_statistics(tmp_path: Path, engine: ForwarderEngine, relays: Relays) -> None:
     """Each way is counted, and what is dropped."""
     engine.add(spec(tmp_path), LINKS)
     relays.connect_vm(spec(tmp_path).socket)
@@ -86,12 +91,12 @@ def test_statistics(tmp_path: Path, engine: Engine, relays: Relays) -> None:
     relay.to_vf.packets, relay.to_vf.bytes, relay.to_vf.dropped = 7, 700, 2
     counted = engine.statistics(ONE)
     assert counted is not None
-    assert counted.to_guest == Flow(packets=5, bytes=500, drops=3)
+    assert counted.to_guest == DirectionCounters(packets=5, bytes=500, drops=3)
     assert counted.from_guest.bytes == 700
     assert counted.from_guest.drops == 2
 
 
-def test_what_it_does_not_take(tmp_path: Path, engine: Engine) -> None:
+def test_what_it_does_not_take(tmp_path: Path, engine: ForwarderEngine) -> None:
     """A VF with a netdev is refused before the daemon is asked; the daemon's no is an error."""
     netdev = RelaySpec(port_id=ONE, socket=f"{tmp_path}/{ONE}.sock", mtu=1500, netdev="p0v0")
     with pytest.raises(Invalid, match="and not p0v0"):

@@ -11,9 +11,9 @@ from smartvif.choose.claims.mirrored import Together
 from smartvif.choose.claims.sqlite import Claims
 from smartvif.choose.claims.store import Engine as ClaimEngine
 from smartvif.context.settings import Settings
-from smartvif.drivers.drivers import World
-from smartvif.drivers.forwarder.engine import Engine
-from smartvif.drivers.forwarder.ovs_dpdk import Forwarder
+from smartvif.drivers.drivers import Drivers
+from smartvif.drivers.forwarder.engine import ForwarderEngine
+from smartvif.drivers.forwarder.ovs_dpdk import OvsDpdkEngine
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
@@ -103,9 +103,9 @@ class Host:
         return self.placement
 
     @cached_property
-    def world(self) -> World:
+    def world(self) -> Drivers:
         """What a plan's steps act on."""
-        return World(
+        return Drivers(
             links=Links(),
             ovs=self._open_vswitch(self.settings.openvswitch.database),
             vrouter=self._vrouter(),
@@ -118,7 +118,7 @@ class Host:
         files = PortFiles(Path(settings.ports))
         return VRouterAgent(settings.agent, files, timeout=settings.timeout)
 
-    def _forwarder(self) -> Engine | None:
+    def _forwarder(self) -> ForwarderEngine | None:
         settings = self.settings.forwarder
         if settings.daemon:
             from smartvif.drivers.forwarder.virtio_forwarder.client import VirtioForwarder
@@ -127,7 +127,7 @@ class Host:
             return VirtioForwarderEngine(VirtioForwarder(Path(settings.daemon)))
         if not (settings.database and settings.netns):
             return None
-        return Forwarder(self._open_vswitch(settings.database), netns=settings.netns)
+        return OvsDpdkEngine(self._open_vswitch(settings.database), netns=settings.netns)
 
     def _open_vswitch(self, address: str) -> OpenVSwitch:
         return OpenVSwitch(Ovsdb(address), timeout=self.settings.openvswitch.timeout)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.model.errors import Failed, NotFound, Refused, SmartvifError, StepFailed
 from smartvif.plug.journal import Journal, PortStatus
 from smartvif.plug.orphans import sweep
@@ -33,7 +33,7 @@ def plug(
     port: str,
     plan: Plan,
     journal: Journal,
-    world: World,
+    world: Drivers,
     *,
     vf: str | None = None,
     facts: dict[str, Any] | None = None,
@@ -97,7 +97,7 @@ def adopt(port: str, step: Step, journal: Journal) -> None:
 
 
 def plug_many(
-    ports: Sequence[PortPlan], journal: Journal, world: World
+    ports: Sequence[PortPlan], journal: Journal, world: Drivers
 ) -> dict[str, SmartvifError]:
     """Plug several ports at the same time, so that they share the switch's transactions.
 
@@ -116,7 +116,7 @@ def plug_many(
     return failed
 
 
-def unplug(port: str, journal: Journal, world: World) -> None:
+def unplug(port: str, journal: Journal, world: Drivers) -> None:
     """Undo every step that was taken for ``port``; a port that is not there is unplugged already.
 
     Of one that the journal does not know, what carries our ownership is taken away.
@@ -130,7 +130,7 @@ def unplug(port: str, journal: Journal, world: World) -> None:
             sweep(port, world)
 
 
-def _undo(port: str, journal: Journal, world: World) -> None:
+def _undo(port: str, journal: Journal, world: Drivers) -> None:
     journal.set_status(port, PortStatus.UNPLUGGING)
     for entry in reversed(journal.entries(port)):
         try:
@@ -145,7 +145,7 @@ def _undo(port: str, journal: Journal, world: World) -> None:
     journal.forget(port)
 
 
-def _roll_back(port: str, journal: Journal, world: World) -> None:
+def _roll_back(port: str, journal: Journal, world: Drivers) -> None:
     """Undo as much as can be undone; what cannot stays in the journal for ``recover``."""
     for entry in reversed(journal.entries(port)):
         try:

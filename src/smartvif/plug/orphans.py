@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 
 from smartvif.control import names
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.forwarder.engine import RelaySpec
 from smartvif.model.errors import CannotTell, TimedOut
 
 _log = logging.getLogger(__name__)
 
 
-def sweep(port: str, world: World) -> None:
+def sweep(port: str, world: Drivers) -> None:
     """Take away what is ``port``'s: most often nothing, because it never was plugged here.
 
     A switch that does not answer is passed over with a warning: Nova unplugs up to three times what
@@ -37,7 +37,7 @@ def sweep(port: str, world: World) -> None:
             _passed_over(port, error)
 
 
-def _relay(port: str, world: World) -> RelaySpec | None:
+def _relay(port: str, world: Drivers) -> RelaySpec | None:
     try:
         return world.forwarder.relay_of(port) if world.forwarder is not None else None
     except CannotTell as error:
@@ -45,7 +45,7 @@ def _relay(port: str, world: World) -> RelaySpec | None:
         return None
 
 
-def _switch_ports(port: str, world: World) -> tuple[str, ...]:
+def _switch_ports(port: str, world: Drivers) -> tuple[str, ...]:
     try:
         return world.ovs.owned_by(port) if world.ovs is not None else ()
     except CannotTell as error:
@@ -53,7 +53,7 @@ def _switch_ports(port: str, world: World) -> tuple[str, ...]:
         return ()
 
 
-def _links(port: str, world: World, *, known: bool) -> None:
+def _links(port: str, world: Drivers, *, known: bool) -> None:
     """Delete the port's tap where it is sure that we made it.
 
     Others name links after ports as well. It is ours where something else shows that we plugged

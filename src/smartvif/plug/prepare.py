@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.model.switch import Switch
 from smartvif.model.vif import Machine, Vif, VifKind
 from smartvif.plug.plan import switch
@@ -15,7 +15,7 @@ from smartvif.plug.steps.vrouter import AgentPort
 
 
 def port_facts(
-    vif: Vif, machine: Machine, found: Devices | None, steps: Plan, world: World
+    vif: Vif, machine: Machine, found: Devices | None, steps: Plan, world: Drivers
 ) -> dict[str, Any]:
     """The facts for the journal, with the keys of docs/reference/cli.md."""
     simulated = []

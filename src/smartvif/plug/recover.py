@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.model.errors import SmartvifError
 from smartvif.plug.executor import _MOST_THREADS, _undo
 from smartvif.plug.journal import Journal, PortStatus
 
 
 def recover(
-    journal: Journal, world: World, *, leave: Collection[str] = (), dry_run: bool = False
+    journal: Journal, world: Drivers, *, leave: Collection[str] = (), dry_run: bool = False
 ) -> dict[str, str]:
     """Bring every port to an end: undo what is half done, take again the steps that hold no more.
 
@@ -76,7 +76,7 @@ def see_to(
     return concerned
 
 
-def _to_do(port: str, journal: Journal, world: World) -> Action | None:
+def _to_do(port: str, journal: Journal, world: Drivers) -> Action | None:
     """What a port needs that nobody is at work on."""
     record = journal.port(port)
     if record is None:

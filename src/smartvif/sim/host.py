@@ -19,7 +19,7 @@ from typing import NoReturn
 from smartvif.drivers.forwarder.ovs_dpdk import RELAYS
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
-from smartvif.drivers.ovs.rows import PortSpec, bridge_ops
+from smartvif.drivers.ovs.rows import OvsPortSpec, bridge_ops
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.guest.connection import Connection, translated
 from smartvif.model.deadline import Deadline
@@ -137,7 +137,7 @@ def add_uplink(netdev: str) -> None:
     Raises: Failed, TimedOut.
     """
     database = Ovsdb(host_switch().address)
-    OpenVSwitch(database).add_port(PortSpec(bridge=BRIDGE, name=netdev, owner="uplink"))
+    OpenVSwitch(database).add_port(OvsPortSpec(bridge=BRIDGE, name=netdev, owner="uplink"))
     database.close()
     links = Links()
     links.set_up(netdev)

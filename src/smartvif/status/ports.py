@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.forwarder.engine import RelayState
 from smartvif.guest.domains import Domains
 from smartvif.model.errors import CannotTell, NotFound
@@ -69,7 +69,7 @@ class PortDetail:
         }
 
 
-def views(journal: Journal, world: World) -> tuple[PortView, ...]:
+def views(journal: Journal, world: Drivers) -> tuple[PortView, ...]:
     """Every attachment, with Open vSwitch and the forwarder asked once."""
     records = journal.ports()
     looks = _looks({str(record.facts["switch"]) for record in records}, journal, world)
@@ -87,7 +87,7 @@ def views(journal: Journal, world: World) -> tuple[PortView, ...]:
 
 
 def detail(
-    record: PortRecord, journal: Journal, world: World, domains: Domains, *, rates: bool = False
+    record: PortRecord, journal: Journal, world: Drivers, domains: Domains, *, rates: bool = False
 ) -> PortDetail:
     """One attachment in full, with ``rates`` of its relay's traffic as well: that takes a second.
 
@@ -108,7 +108,7 @@ def detail(
     )
 
 
-def _looks(kinds: set[str], journal: Journal, world: World) -> dict[str, Look]:
+def _looks(kinds: set[str], journal: Journal, world: Drivers) -> dict[str, Look]:
     """How to look at the ports of each switch; none that has no port is asked."""
     opened: dict[str, Callable[[], Look]] = {
         "ovs": lambda: switches.open_vswitch(world),

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from smartvif.drivers.drivers import World
-from smartvif.drivers.ovs.rows import PortState
+from smartvif.drivers.drivers import Drivers
+from smartvif.drivers.ovs.rows import OvsPortState
 from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.model.errors import CannotTell, Failed
 from smartvif.plug.journal import Journal, PortRecord
@@ -32,7 +32,7 @@ class SwitchView:
 Look = Callable[[PortRecord], SwitchView]
 
 
-def open_vswitch(world: World) -> Look:
+def open_vswitch(world: Drivers) -> Look:
     """Look at any number of ports with Open vSwitch asked once."""
     try:
         world.need_ovs().confirm()
@@ -43,7 +43,7 @@ def open_vswitch(world: World) -> Look:
     return lambda record: _ovs_view(record, ports.get(record.facts["switch_port"]))
 
 
-def _ovs_view(record: PortRecord, port: PortState | None) -> SwitchView:
+def _ovs_view(record: PortRecord, port: OvsPortState | None) -> SwitchView:
     if port is None:
         return SwitchView(wrong="its port is not in the switch any more")
     wrong = f"the switch: {port.failure}" if port.failure else None
@@ -52,12 +52,12 @@ def _ovs_view(record: PortRecord, port: PortState | None) -> SwitchView:
     return SwitchView(wrong=wrong, link_up=port.link_up, says=port.as_json())
 
 
-def vrouter(world: World, journal: Journal) -> Look:
+def vrouter(world: Drivers, journal: Journal) -> Look:
     """Look at ports of the vRouter, with its agent asked for each."""
     return lambda record: _vrouter_view(record, world, journal)
 
 
-def _vrouter_view(record: PortRecord, world: World, journal: Journal) -> SwitchView:
+def _vrouter_view(record: PortRecord, world: Drivers, journal: Journal) -> SwitchView:
     steps = [entry.step for entry in journal.entries(record.id)]
     told = [step.port for step in steps if isinstance(step, AgentPort)]
     if not told:

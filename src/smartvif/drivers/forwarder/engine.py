@@ -49,7 +49,7 @@ class RelayState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flow:
+class DirectionCounters:
     """What went one way since the engine was started, or longer. ``drops`` did not get through.
 
     ``packets`` and ``bytes`` are counted where the guest is.
@@ -64,12 +64,12 @@ class Flow:
 class RelayCounters:
     """Both ways through a relay."""
 
-    to_guest: Flow
-    from_guest: Flow
+    to_guest: DirectionCounters
+    from_guest: DirectionCounters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class EngineCapacity:
     """How many relays an engine has, and how many it can have: None where nobody can tell.
 
     ``hugepages``: whether it takes its memory from the host's huge pages.
@@ -80,7 +80,7 @@ class Room:
     hugepages: bool
 
 
-class Engine(Protocol):
+class ForwarderEngine(Protocol):
     """One engine. Each call has a deadline, and raises CannotTell where there is no answer.
 
     A relay outlives the engine's process: whoever starts the engine again has its relays again.
@@ -90,7 +90,7 @@ class Engine(Protocol):
     def confirm(self) -> None:
         """See that the engine is at work."""
 
-    def room(self) -> Room:
+    def room(self) -> EngineCapacity:
         """What it has and what it can have."""
 
     def add(self, spec: RelaySpec, links: Links, /) -> None:

@@ -21,12 +21,18 @@ from pathlib import Path
 from typing import Protocol
 
 from smartvif.drivers.forwarder import ovs_dpdk_rows as rows
-from smartvif.drivers.forwarder.engine import Flow, RelayCounters, RelaySpec, RelayState, Room
+from smartvif.drivers.forwarder.engine import (
+    DirectionCounters,
+    EngineCapacity,
+    RelayCounters,
+    RelaySpec,
+    RelayState,
+)
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.kernel.netdevice import Link
 from smartvif.drivers.ovs import openflow
 from smartvif.drivers.ovs.client import Op
-from smartvif.drivers.ovs.rows import OWNER, PortState, mapping, ovsdb_map, select, uuids
+from smartvif.drivers.ovs.rows import OWNER, OvsPortState, mapping, ovsdb_map, select, uuids
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.errors import CannotTell, Failed, NotFound
 
@@ -39,7 +45,7 @@ Who starts the instance gives it its memory, and so is the one who knows.
 """
 
 
-class Inside(Protocol):
+class NamespaceLinks(Protocol):
     """The links of the forwarder's namespace, and what is done with them; as ``Links`` does it."""
 
     def get(self, name: str, /) -> Link | None:
@@ -55,7 +61,7 @@ class Inside(Protocol):
         """Close what was opened."""
 
 
-class Forwarder:
+class OvsDpdkEngine:
     """An OVS-DPDK instance, and the network namespace ``netns`` that it lives in.
 
     ``inside`` opens the links there for one call. Without it this process enters the namespace
@@ -63,11 +69,11 @@ class Forwarder:
     """
 
     def __init__(
-        self, ovs: OpenVSwitch, *, netns: str, inside: Callable[[], Inside] | None = None
+        self, ovs: OpenVSwitch, *, netns: str, inside: Callable[[], NamespaceLinks] | None = None
     ) -> None:
         self.ovs = ovs
         self.netns = netns
-        self._inside: Callable[[], Inside] = inside or partial(Links, netns)
+        self._inside: Callable[[], NamespaceLinks] = inside or partial(Links, netns)
 
     def confirm(self) -> None:
         """See that ovsdb-server answers: a relay is made when ovs-vswitchd comes back, too.
@@ -76,7 +82,7 @@ class Forwarder:
         """
         self.ovs.bridges()
 
-    def room(self) -> Room:
+    def room(self) -> EngineCapacity:
         """How many relays there are and can be, as the instance's database has it.
 
         Raises: CannotTell.
@@ -99,7 +105,7 @@ class Forwarder:
             )
         config = configs[0]
         most = mapping(config["external_ids"]).get(RELAYS, "")
-        return Room(
+        return EngineCapacity(
             relays=sum(OWNER in mapping(row["external_ids"]) for row in bridges),
             most=int(most) if most.isdecimal() else None,
             hugepages="--no-huge" not in mapping(config["other_config"]).get("dpdk-extra", ""),
@@ -216,12 +222,12 @@ class Forwarder:
             return None
         at_guest, at_vf = counted[guest.ofport or 0], counted[vf.ofport or 0]
         return RelayCounters(
-            to_guest=Flow(
+            to_guest=DirectionCounters(
                 packets=at_guest.tx_packets,
                 bytes=at_guest.tx_bytes,
                 drops=at_guest.tx_dropped + at_vf.rx_dropped,
             ),
-            from_guest=Flow(
+            from_guest=DirectionCounters(
                 packets=at_guest.rx_packets,
                 bytes=at_guest.rx_bytes,
                 drops=at_guest.rx_dropped + at_vf.tx_dropped,
@@ -278,5 +284,5 @@ def remove_socket(path: str) -> None:
         raise Failed(f"cannot remove {path}: {error}", where="forwarder") from error
 
 
-def _state(port: PortState) -> RelayState:
+def _state(port: OvsPortState) -> RelayState:
     return RelayState(failure=port.failure, link_up=port.link_up, says=port.as_json())

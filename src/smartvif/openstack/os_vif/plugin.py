@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 from os_vif import objects
 from os_vif.plugin import PluginBase
 
-from smartvif.drivers.drivers import World
-from smartvif.drivers.forwarder.engine import Engine
-from smartvif.drivers.forwarder.ovs_dpdk import Forwarder
+from smartvif.drivers.drivers import Drivers
+from smartvif.drivers.forwarder.engine import ForwarderEngine
+from smartvif.drivers.forwarder.ovs_dpdk import OvsDpdkEngine
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.host import sriov
@@ -146,14 +146,14 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
             ) from error
 
     @cached_property
-    def _world(self) -> World:
+    def _world(self) -> Drivers:
         return self._open()
 
     @abstractmethod
-    def _open(self) -> World:
+    def _open(self) -> Drivers:
         """The drivers that the plugin's options describe."""
 
-    def _forwarder(self) -> Engine | None:
+    def _forwarder(self) -> ForwarderEngine | None:
         """The virtio forwarder, if there is one."""
         options = self.options
         if options.forwarder_daemon:
@@ -170,7 +170,7 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
 
         switch = OpenVSwitch(Ovsdb(options.forwarder_database), timeout=options.forwarder_timeout)
         inside = partial(ForwarderLinks, self.GROUP)
-        return Forwarder(switch, netns=options.forwarder_netns, inside=inside)
+        return OvsDpdkEngine(switch, netns=options.forwarder_netns, inside=inside)
 
     @property
     def options(self) -> Any:

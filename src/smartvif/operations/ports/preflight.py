@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smartvif.context.host import Host
-from smartvif.drivers.forwarder.engine import Room
+from smartvif.drivers.forwarder.engine import EngineCapacity
 from smartvif.guest import affinity
 from smartvif.guest.affinity import User
 from smartvif.guest.connection import Connection, translated
@@ -64,7 +64,7 @@ class Readiness:
 
     machine: Machine
     sockets: Directory
-    room: Room
+    room: EngineCapacity
     huge_pages: HugePages
 
 

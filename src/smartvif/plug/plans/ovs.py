@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from smartvif.control import names
-from smartvif.drivers.ovs.rows import PortSpec
+from smartvif.drivers.ovs.rows import OvsPortSpec
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import SocketMode, VifKind
 from smartvif.plug.plans.inputs import Case
@@ -73,7 +73,7 @@ def _in_switch(case: Case, netdev: str) -> SwitchPort:
     return SwitchPort(spec=_port(case, netdev), mtu=case.mtu)
 
 
-def _port(case: Case, netdev: str) -> PortSpec:
+def _port(case: Case, netdev: str) -> OvsPortSpec:
     """The port with the identifiers that Neutron's agents and OVN look for."""
     vif, vf = case.vif, case.devices
     interface_id = vif.profile.interface_id if vif.profile else None
@@ -85,7 +85,7 @@ def _port(case: Case, netdev: str) -> PortSpec:
     }
     if vf is not None:
         ids["smartvif-vf"] = str(vf.vf.address)
-    return PortSpec(
+    return OvsPortSpec(
         bridge=_bridge(case),
         name=netdev,
         owner=vif.id,

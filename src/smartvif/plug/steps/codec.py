@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from smartvif.drivers.forwarder.engine import RelaySpec
-from smartvif.drivers.ovs.rows import PortSpec
+from smartvif.drivers.ovs.rows import OvsPortSpec
 from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import CannotTell
@@ -37,7 +37,7 @@ _KINDS: dict[str, Any] = {
 }
 _VALUES: dict[str, tuple[str, Any]] = {
     "AgentPort": ("port", VRouterPort),
-    "SwitchPort": ("spec", PortSpec),
+    "SwitchPort": ("spec", OvsPortSpec),
     "Relay": ("spec", RelaySpec),
     "VfAdminSettings": ("wanted", VfAdmin),
 }

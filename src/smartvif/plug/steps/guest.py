@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.model.errors import NotFound
 from smartvif.plug.steps.step import Found
 
@@ -24,19 +24,19 @@ class GuestInterface:
         """Name the guest."""
         return f"attach the interface to guest {self.domain}"
 
-    def find(self, world: World) -> Found:
+    def find(self, world: Drivers) -> Found:
         """Nothing: an interface with that address that is there already is refused."""
         return {}
 
-    def do(self, world: World) -> None:
+    def do(self, world: Drivers) -> None:
         """Attach it, to the running guest and to its definition."""
         world.need_guests().attach(self.domain, self.xml)
 
-    def undo(self, world: World, found: Found) -> None:
+    def undo(self, world: Drivers, found: Found) -> None:
         """Detach it, and wait until the guest has let it go."""
         world.need_guests().detach(self.domain, self.mac)
 
-    def check(self, world: World) -> bool:
+    def check(self, world: Drivers) -> bool:
         """Whether the guest has it."""
         try:
             return any(each.mac == self.mac for each in world.need_guests().interfaces(self.domain))

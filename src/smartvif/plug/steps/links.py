@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.plug.steps.step import Found
 
 
@@ -23,11 +23,11 @@ class Tap:
         """Name the tap."""
         return f"create tap {self.name}"
 
-    def find(self, world: World) -> Found:
+    def find(self, world: Drivers) -> Found:
         """Whether it is there already: then it is not ours to delete."""
         return {"existed": world.links.get(self.name) is not None}
 
-    def do(self, world: World) -> None:
+    def do(self, world: Drivers) -> None:
         """Create it."""
         if world.links.get(self.name) is None:
             world.links.add_tap(self.name, multi_queue=self.multi_queue)
@@ -35,12 +35,12 @@ class Tap:
         # same, the host would take the guest's frames for its own.
         world.links.set_mac(self.name, f"fe{self.mac[2:]}")
 
-    def undo(self, world: World, found: Found) -> None:
+    def undo(self, world: Drivers, found: Found) -> None:
         """Delete it if we created it."""
         if not found["existed"]:
             world.links.delete(self.name)
 
-    def check(self, world: World) -> bool:
+    def check(self, world: Drivers) -> bool:
         """Whether it is there."""
         return world.links.get(self.name) is not None
 
@@ -60,14 +60,14 @@ class HybridBridge:
         """Name the bridge."""
         return f"create bridge {self.bridge} with {self.inner} to {self.outer}"
 
-    def find(self, world: World) -> Found:
+    def find(self, world: Drivers) -> Found:
         """Which of them are there already: those are not ours to delete."""
         return {
             "bridge": world.links.get(self.bridge) is not None,
             "veth": world.links.get(self.outer) is not None,
         }
 
-    def do(self, world: World) -> None:
+    def do(self, world: Drivers) -> None:
         """Create both and join them."""
         links = world.links
         if links.get(self.bridge) is None:
@@ -78,14 +78,14 @@ class HybridBridge:
         for name in (self.inner, self.outer, self.bridge):
             links.set_up(name, mtu=self.mtu)
 
-    def undo(self, world: World, found: Found) -> None:
+    def undo(self, world: Drivers, found: Found) -> None:
         """Delete what we created."""
         if not found["veth"]:
             world.links.delete(self.outer)
         if not found["bridge"]:
             world.links.delete(self.bridge)
 
-    def check(self, world: World) -> bool:
+    def check(self, world: Drivers) -> bool:
         """Whether all three are up."""
         found = [world.links.get(name) for name in (self.bridge, self.inner, self.outer)]
         return all(link is not None and link.up for link in found)
@@ -104,23 +104,23 @@ class LinkUp:
         """Name the link."""
         return f"bring {self.name} up with MTU {self.mtu}"
 
-    def find(self, world: World) -> Found:
+    def find(self, world: Drivers) -> Found:
         """Its present MTU, and whether it is up."""
         link = world.links.get(self.name)
         return {"mtu": link.mtu, "up": link.up} if link else {}
 
-    def do(self, world: World) -> None:
+    def do(self, world: Drivers) -> None:
         """Set both."""
         world.links.set_up(self.name, mtu=self.mtu)
 
-    def undo(self, world: World, found: Found) -> None:
+    def undo(self, world: Drivers, found: Found) -> None:
         """Put both back, if it is still there."""
         if found and world.links.get(self.name) is not None:
             world.links.set_mtu(self.name, found["mtu"])
             if not found["up"]:
                 world.links.set_down(self.name)
 
-    def check(self, world: World) -> bool:
+    def check(self, world: Drivers) -> bool:
         """Whether it is up with that MTU."""
         link = world.links.get(self.name)
         return link is not None and link.up and link.mtu == self.mtu

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from smartvif.drivers.drivers import World
-from smartvif.drivers.ovs.rows import PortSpec
+from smartvif.drivers.drivers import Drivers
+from smartvif.drivers.ovs.rows import OvsPortSpec
 from smartvif.plug.steps.step import Found
 
 
@@ -21,25 +21,25 @@ class SwitchPort:
 
     KIND: ClassVar[str] = "SwitchPort"
 
-    spec: PortSpec
+    spec: OvsPortSpec
     mtu: int | None = None
 
     def describe(self) -> str:
         """Name the port and the bridge."""
         return f"add port {self.spec.name} to bridge {self.spec.bridge}"
 
-    def find(self, world: World) -> Found:
+    def find(self, world: Drivers) -> Found:
         """The link's MTU and whether it is up."""
         link = world.links.get(self.spec.name) if self.mtu is not None else None
         return {"mtu": link.mtu, "up": link.up} if link else {}
 
-    def do(self, world: World) -> None:
+    def do(self, world: Drivers) -> None:
         """Add the port, and believe it when ovs-vswitchd has taken it."""
         world.need_ovs().add_port(self.spec)
         if self.mtu is not None:
             world.links.set_up(self.spec.name, mtu=self.mtu)
 
-    def undo(self, world: World, found: Found) -> None:
+    def undo(self, world: Drivers, found: Found) -> None:
         """Remove the port if it is still ours, and put the link back if it is still there."""
         world.need_ovs().remove_port(self.spec.name, self.spec.owner)
         if found and world.links.get(self.spec.name) is not None:
@@ -47,7 +47,7 @@ class SwitchPort:
             if not found["up"]:
                 world.links.set_down(self.spec.name)
 
-    def check(self, world: World) -> bool:
+    def check(self, world: Drivers) -> bool:
         """Whether the port is on its bridge, ours, and working or awaited, and the link up."""
         port = world.need_ovs().port(self.spec.name)
         in_switch = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.forwarder.engine import RelaySpec
 from smartvif.plug.steps.step import Found
 
@@ -22,18 +22,18 @@ class Relay:
         """Name the VF and the socket."""
         return f"relay {self.spec.vf} to {self.spec.socket}"
 
-    def find(self, world: World) -> Found:
+    def find(self, world: Drivers) -> Found:
         """Nothing to put back."""
         return {}
 
-    def do(self, world: World) -> None:
+    def do(self, world: Drivers) -> None:
         """Make the relay."""
         world.need_forwarder().add(self.spec, world.links)
 
-    def undo(self, world: World, found: Found) -> None:
+    def undo(self, world: Drivers, found: Found) -> None:
         """Take it away; the VF comes back."""
         world.need_forwarder().remove(self.spec)
 
-    def check(self, world: World) -> bool:
+    def check(self, world: Drivers) -> bool:
         """Whether the forwarder has it as it should be, and the VF, without an error."""
         return world.need_forwarder().holds(self.spec)

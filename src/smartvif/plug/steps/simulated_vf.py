@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.plug.steps.step import Found
 
 
@@ -28,17 +28,17 @@ class VfSettings:
         """Name the VF and its address."""
         return f"set {self.netdev} to {self.mac}"
 
-    def find(self, world: World) -> Found:
+    def find(self, world: Drivers) -> Found:
         """Its present address, MTU and state."""
         link = world.links.get(self.netdev)
         return {"mac": link.mac, "mtu": link.mtu, "up": link.up} if link else {}
 
-    def do(self, world: World) -> None:
+    def do(self, world: Drivers) -> None:
         """Set both and bring it up."""
         world.links.set_mac(self.netdev, self.mac)
         world.links.set_up(self.netdev, mtu=self.mtu)
 
-    def undo(self, world: World, found: Found) -> None:
+    def undo(self, world: Drivers, found: Found) -> None:
         """Put everything back, if the VF is still there."""
         if found and world.links.get(self.netdev) is not None:
             world.links.set_down(self.netdev)
@@ -47,7 +47,7 @@ class VfSettings:
             if found["up"]:
                 world.links.set_up(self.netdev)
 
-    def check(self, world: World) -> bool:
+    def check(self, world: Drivers) -> bool:
         """Whether the VF has the address; one that the forwarder has is out of our sight."""
         link = world.links.get(self.netdev)
         return link is None or (link.mac == self.mac and link.mtu == self.mtu)
@@ -67,21 +67,21 @@ class SimulatedPassthrough:
         """Say that it is simulated."""
         return f"join {self.netdev} and {self.tap} (simulated passthrough)"
 
-    def find(self, world: World) -> Found:
+    def find(self, world: Drivers) -> Found:
         """Nothing to put back."""
         return {}
 
-    def do(self, world: World) -> None:
+    def do(self, world: Drivers) -> None:
         """Bring the tap up and redirect each to the other."""
         world.links.set_up(self.tap, mtu=self.mtu)
         world.links.redirect(self.netdev, self.tap)
         world.links.redirect(self.tap, self.netdev)
 
-    def undo(self, world: World, found: Found) -> None:
+    def undo(self, world: Drivers, found: Found) -> None:
         """End both redirections."""
         world.links.end_redirect(self.netdev)
         world.links.end_redirect(self.tap)
 
-    def check(self, world: World) -> bool:
+    def check(self, world: Drivers) -> bool:
         """Whether both ends are there."""
         return all(world.links.get(name) is not None for name in (self.netdev, self.tap))

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.kernel import vfio
 from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import Failed, NotFound
@@ -30,17 +30,17 @@ class VfioBinding:
         """Name the VF."""
         return f"bind VF {self.vf} to {vfio.DRIVER}"
 
-    def find(self, world: World) -> Found:
+    def find(self, world: Drivers) -> Found:
         """Its present driver, and the MTU that its netdev has by it."""
         found = world.vfio.look(self._address)
         link = world.links.get(found.netdev) if found.netdev is not None else None
         return {"driver": found.driver, "mtu": link.mtu if link else None}
 
-    def do(self, world: World) -> None:
+    def do(self, world: Drivers) -> None:
         """Bind it."""
         world.vfio.take(self._address)
 
-    def undo(self, world: World, found: Found) -> None:
+    def undo(self, world: Drivers, found: Found) -> None:
         """Give it back to the driver it had, if it is still there.
 
         Its netdev is a new one, whose MTU is set where the driver makes it at once; where it comes
@@ -53,7 +53,7 @@ class VfioBinding:
             if link is not None and found["mtu"] not in {None, link.mtu}:
                 world.links.set_mtu(link.name, found["mtu"])
 
-    def check(self, world: World) -> bool:
+    def check(self, world: Drivers) -> bool:
         """Whether it is bound."""
         with suppress(NotFound):
             return world.vfio.look(self._address).driver == vfio.DRIVER
@@ -78,11 +78,11 @@ class VfAdminSettings:
         """Name the VF and its address."""
         return f"set VF {self.number} of {self.pf} to {self.wanted.mac}"
 
-    def find(self, world: World) -> Found:
+    def find(self, world: Drivers) -> Found:
         """How it is set now."""
         return asdict(world.links.vf_admin(self.pf, self.number))
 
-    def do(self, world: World) -> None:
+    def do(self, world: Drivers) -> None:
         """Set what differs; a driver that cannot set all of it has it fail."""
         unsupported = world.links.set_vf_admin(self.pf, self.number, self.wanted)
         if unsupported:
@@ -92,7 +92,7 @@ class VfAdminSettings:
                 where="kernel",
             )
 
-    def undo(self, world: World, found: Found) -> None:
+    def undo(self, world: Drivers, found: Found) -> None:
         """Put everything back, if the VF is still there; what could not be set needs no undoing.
 
         Where the driver did not say, the VF gets neither trust nor leave to spoof: the next guest
@@ -106,7 +106,7 @@ class VfAdminSettings:
         with suppress(NotFound):
             world.links.set_vf_admin(self.pf, self.number, before)
 
-    def check(self, world: World) -> bool:
+    def check(self, world: Drivers) -> bool:
         """Whether it is set like this, as far as the driver says."""
         with suppress(NotFound):
             return world.links.vf_admin(self.pf, self.number).is_as(self.wanted)

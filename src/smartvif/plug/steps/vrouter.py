@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.vrouter.agent import wait_for_socket
 from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.model.errors import CannotTell
@@ -34,22 +34,22 @@ class AgentPort:
         """Name the netdev and the network."""
         return f"add {self.port.netdev} to the vRouter, network {self.port.network}"
 
-    def find(self, world: World) -> Found:
+    def find(self, world: Drivers) -> Found:
         """Nothing: a port of that identifier is this one, whoever told the agent of it."""
         return {}
 
-    def do(self, world: World) -> None:
+    def do(self, world: Drivers) -> None:
         """Tell the agent, and wait for the socket if there is to be one."""
         agent = world.need_vrouter()
         agent.add(self.port, persist=self.persist, deferrable=self.deferrable)
         if self.socket is not None:
             wait_for_socket(Path(self.socket), self.socket_wait)
 
-    def undo(self, world: World, found: Found) -> None:
+    def undo(self, world: Drivers, found: Found) -> None:
         """Have the agent forget it."""
         world.need_vrouter().remove(self.port.id)
 
-    def check(self, world: World) -> bool:
+    def check(self, world: Drivers) -> bool:
         """Whether the agent has it now and will have it when it starts again.
 
         An agent that started before the netdev was there has passed over the file, and reads it
