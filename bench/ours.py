@@ -26,7 +26,7 @@ from smartvif.plug import executor
 from smartvif.plug.executor import PortPlan
 from smartvif.plug.journal import Journal
 from smartvif.plug.plan import plan
-from smartvif.plug.plans.inputs import Devices, devices
+from smartvif.plug.plans.inputs import PortDevices, devices
 from smartvif.sim.host import OPENVSWITCH
 
 _T = TypeVar("_T")
@@ -86,7 +86,7 @@ class Smartvif:
         """What sysfs says of the VF."""
         return sriov.vf(PciAddress.parse(address))
 
-    def devices(self, address: str) -> Devices:
+    def devices(self, address: str) -> PortDevices:
         """The VF and its representor."""
         return devices(self.read_vf(address), self.representors, relayed=False)
 
@@ -104,7 +104,7 @@ class Watched(Smartvif):
         switch = self.world.need_ovs()
         switch.db = self._watched(switch.db, "OVSDB")
 
-    def devices(self, address: str) -> Devices:
+    def devices(self, address: str) -> PortDevices:
         """As above."""
         with self._part("look-up"):
             return super().devices(address)

@@ -21,7 +21,7 @@ from smartvif.drivers.vrouter.files import PortFiles
 from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.model.vif import Vif
 from smartvif.openstack.os_vif.vrouter import VRouterPlugin
-from smartvif.plug.plans.inputs import Devices
+from smartvif.plug.plans.inputs import PortDevices
 from smartvif.sim.host import host_vrouter
 from smartvif.sim.vrouter.api import PORT
 
@@ -54,7 +54,7 @@ class _InProcess(VRouterPlugin):
             vrouter=VRouterAgent(options.agent, files, timeout=options.agent_timeout),
         )
 
-    def _devices(self, vif: Vif) -> Devices | None:
+    def _devices(self, vif: Vif) -> PortDevices | None:
         found = super()._devices(vif)
         # The steps of a real host: a simulated VF has some more, which stand in for hardware.
         return found and replace(found, vf=replace(found.vf, simulated=False))

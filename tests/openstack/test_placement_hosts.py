@@ -34,7 +34,7 @@ from smartvif.demo.demo import traces
 from smartvif.model import traits
 from smartvif.model.errors import Failed, StepFailed
 from smartvif.operations.reconcile import reconcile
-from smartvif.plug.steps.guest import GuestInterface
+from smartvif.plug.steps.guest import AttachedInterface
 from smartvif.sim.guest import libvirtd
 from smartvif.sim.host import BRIDGE, CONFIG, LIBVIRT
 from smartvif.sim.testing import on_simulated_host
@@ -129,7 +129,7 @@ def made_to_fail(act: Callable[[], None] = lambda: None) -> Iterator[None]:
         act()
         raise Failed("made to fail")
 
-    with mock.patch.object(GuestInterface, "do", do):
+    with mock.patch.object(AttachedInterface, "do", do):
         yield
 
 

@@ -20,7 +20,7 @@ from smartvif.model.port import Network, Port
 from smartvif.model.vif import Machine
 from smartvif.plug.executor import plug, unplug
 from smartvif.plug.plan import plan
-from smartvif.plug.steps.guest import GuestInterface
+from smartvif.plug.steps.guest import AttachedInterface
 from smartvif.sim.guest.console import Console
 from smartvif.sim.host import BRIDGE, FORWARDER, GUESTS, SOCKETS
 from smartvif.sim.testing import on_simulated_host
@@ -112,7 +112,7 @@ def test_a_port_with_the_switchs_own_socket_carries_packets_and_leaves_nothing()
         port = _port("br-dpdk", number)
         vif = build_vif(port, bind(port, switch))
         machine = Machine(uuid=host.domains.uuid(vm), name=vm)
-        guest = GuestInterface(domain=vm, mac=vif.address, xml=interface_xml(vif))
+        guest = AttachedInterface(domain=vm, mac=vif.address, xml=interface_xml(vif))
         plug(vif.id, (*plan(vif, machine=machine), guest), host.journal, world)
         console = Console(GUESTS / f"{vm}.agent")
         found = f"until grep -q {vif.address} /sys/class/net/eth0/address; do sleep 0.2; done"

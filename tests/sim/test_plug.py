@@ -26,11 +26,11 @@ from smartvif.model.switch import Switch
 from smartvif.operations.ports.attach import attach
 from smartvif.operations.ports.detach import detach
 from smartvif.operations.reconcile import reconcile
-from smartvif.plug.steps.guest import GuestInterface
+from smartvif.plug.steps.guest import AttachedInterface
 from smartvif.plug.steps.links import LinkUp, Tap
 from smartvif.plug.steps.ovs import SwitchPort
-from smartvif.plug.steps.relay import Relay
-from smartvif.plug.steps.simulated_vf import SimulatedPassthrough, VfSettings
+from smartvif.plug.steps.relay import ForwarderRelay
+from smartvif.plug.steps.simulated_vf import SimulatedPassthrough, SimulatedVfSettings
 from smartvif.plug.steps.step import Step
 from smartvif.plug.steps.vrouter import AgentPort
 from smartvif.sim.host import BRIDGE, OPENVSWITCH, SIMULATION
@@ -38,30 +38,35 @@ from smartvif.sim.nic.nic import NETNS, representor, vf_netdev
 from smartvif.sim.testing import on_simulated_host
 
 _STEPS: dict[tuple[Switch, Mode], tuple[type, ...]] = {
-    (Switch.OVS, Mode.NORMAL): (Tap, SwitchPort, GuestInterface),
+    (Switch.OVS, Mode.NORMAL): (Tap, SwitchPort, AttachedInterface),
     (Switch.OVS, Mode.DIRECT): (
-        VfSettings,
+        SimulatedVfSettings,
         SwitchPort,
         Tap,
         SimulatedPassthrough,
-        GuestInterface,
+        AttachedInterface,
     ),
-    (Switch.OVS, Mode.VIRTIO_FORWARDER): (VfSettings, SwitchPort, Relay, GuestInterface),
-    (Switch.VROUTER, Mode.NORMAL): (Tap, LinkUp, AgentPort, GuestInterface),
+    (Switch.OVS, Mode.VIRTIO_FORWARDER): (
+        SimulatedVfSettings,
+        SwitchPort,
+        ForwarderRelay,
+        AttachedInterface,
+    ),
+    (Switch.VROUTER, Mode.NORMAL): (Tap, LinkUp, AgentPort, AttachedInterface),
     (Switch.VROUTER, Mode.DIRECT): (
-        VfSettings,
+        SimulatedVfSettings,
         LinkUp,
         AgentPort,
         Tap,
         SimulatedPassthrough,
-        GuestInterface,
+        AttachedInterface,
     ),
     (Switch.VROUTER, Mode.VIRTIO_FORWARDER): (
-        VfSettings,
+        SimulatedVfSettings,
         LinkUp,
         AgentPort,
-        Relay,
-        GuestInterface,
+        ForwarderRelay,
+        AttachedInterface,
     ),
 }
 """Each switch's and mode's steps, in their order; no plan has two of one kind."""

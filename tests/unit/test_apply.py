@@ -23,7 +23,7 @@ from smartvif.plug.executor import PortPlan, adopt, plug, plug_many, unplug
 from smartvif.plug.journal import Journal, PortStatus
 from smartvif.plug.recover import recover
 from smartvif.plug.steps import codec
-from smartvif.plug.steps.step import Found, Plan, Step
+from smartvif.plug.steps.step import Plan, Snapshot, Step
 
 
 class DiedError(BaseException):
@@ -81,7 +81,7 @@ class Toy:
     def describe(self) -> str:
         return f"make {self.name}"
 
-    def find(self, world: Drivers) -> Found:
+    def find(self, world: Drivers) -> Snapshot:
         toys = cast(Toys, world)
         toys.act("find", self.name)
         return {"existed": self.name in toys.there}
@@ -92,7 +92,7 @@ class Toy:
         toys.there.add(self.name)
         toys.act("did", self.name)
 
-    def undo(self, world: Drivers, found: Found) -> None:
+    def undo(self, world: Drivers, found: Snapshot) -> None:
         toys = cast(Toys, world)
         toys.act("undo", self.name)
         if not found.get("existed"):

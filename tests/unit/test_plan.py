@@ -26,12 +26,12 @@ from smartvif.model.port import Binding, Network, Port, VifType, VnicType
 from smartvif.model.vif import Machine, PortProfile, ProfileKind, SocketMode, Vif
 from smartvif.plug import steps
 from smartvif.plug.plan import plan
-from smartvif.plug.plans.inputs import Devices
+from smartvif.plug.plans.inputs import PortDevices
 from smartvif.plug.steps import codec
 from smartvif.plug.steps.links import HybridBridge, Tap
 from smartvif.plug.steps.ovs import SwitchPort
-from smartvif.plug.steps.relay import Relay
-from smartvif.plug.steps.simulated_vf import SimulatedPassthrough, VfSettings
+from smartvif.plug.steps.relay import ForwarderRelay
+from smartvif.plug.steps.simulated_vf import SimulatedPassthrough, SimulatedVfSettings
 from smartvif.plug.steps.step import Plan, Step
 from smartvif.plug.steps.vf import VfAdminSettings, VfioBinding
 
@@ -47,7 +47,7 @@ IDS = {"iface-id": ID, "iface-status": "active", "attached-mac": MAC, "vm-uuid":
 Details = dict[str, str | bool]
 
 
-def devices(*, simulated: bool, netdev: str | None = "p0v1") -> Devices:
+def devices(*, simulated: bool, netdev: str | None = "p0v1") -> PortDevices:
     found = Vf(
         address=PciAddress.parse(VF),
         pf=PciAddress.parse("0000:03:00.0"),
@@ -60,7 +60,7 @@ def devices(*, simulated: bool, netdev: str | None = "p0v1") -> Devices:
         netdev=netdev,
         simulated=simulated,
     )
-    return Devices(vf=found, representor="p0r1", uplink="ens3f0")
+    return PortDevices(vf=found, representor="p0r1", uplink="ens3f0")
 
 
 def vif(
@@ -87,7 +87,7 @@ FORWARDER = vif(VifType.AGILIO_OVS, VnicType.VIRTIO_FORWARDER)
 REAL, SIMULATED = devices(simulated=False), devices(simulated=True)
 
 
-def planned(asked: Vif, found: Devices | None = None) -> Plan:
+def planned(asked: Vif, found: PortDevices | None = None) -> Plan:
     return plan(asked, machine=MACHINE, devices=found)
 
 
@@ -111,12 +111,12 @@ def switch_port(made: Plan) -> OvsPortSpec:
         (
             DIRECT,
             SIMULATED,
-            [VfSettings, SwitchPort, Tap, SimulatedPassthrough],
+            [SimulatedVfSettings, SwitchPort, Tap, SimulatedPassthrough],
         ),
-        (FORWARDER, SIMULATED, [VfSettings, SwitchPort, Relay]),
+        (FORWARDER, SIMULATED, [SimulatedVfSettings, SwitchPort, ForwarderRelay]),
     ],
 )
-def test_the_steps_of_each_shape(asked: Vif, found: Devices | None, kinds: list[type]) -> None:
+def test_the_steps_of_each_shape(asked: Vif, found: PortDevices | None, kinds: list[type]) -> None:
     """Each VIF has its steps in this order, and the order is the same each time."""
     made = planned(asked, found)
     assert [type(step) for step in made] == kinds
@@ -217,7 +217,7 @@ def test_a_passed_through_vf() -> None:
 def test_a_simulated_passthrough() -> None:
     """A simulated VF has the guest's address, and is joined to a tap in the guest's name."""
     settings, _, tap, joined = planned(DIRECT, SIMULATED)
-    assert settings == VfSettings(netdev="p0v1", mac=MAC, mtu=1450)
+    assert settings == SimulatedVfSettings(netdev="p0v1", mac=MAC, mtu=1450)
     assert tap == Tap(name=TAP, mac=MAC)
     assert joined == SimulatedPassthrough(netdev="p0v1", tap=TAP, mtu=1450)
 
@@ -225,7 +225,9 @@ def test_a_simulated_passthrough() -> None:
 def test_a_forwarder() -> None:
     """The forwarder joins the VF to the guest's socket; the switch has the representor."""
     made = planned(FORWARDER, SIMULATED)
-    assert made[-1] == Relay(spec=RelaySpec(port_id=ID, netdev="p0v1", socket=SOCKET, mtu=1450))
+    assert made[-1] == ForwarderRelay(
+        spec=RelaySpec(port_id=ID, netdev="p0v1", socket=SOCKET, mtu=1450)
+    )
     assert switch_port(made).name == "p0r1"
 
 
@@ -239,7 +241,7 @@ def test_a_forwarder() -> None:
         ("simulated", SIMULATED),
     ],
 )
-def test_the_mtu_where_the_network_says_none(shape: str, found: Devices | None) -> None:
+def test_the_mtu_where_the_network_says_none(shape: str, found: PortDevices | None) -> None:
     """Every device gets 1500 bytes where the network has no MTU."""
     asked = {
         "tap": vif(mtu=None, ovs_create_tap=True),
@@ -272,7 +274,7 @@ def test_the_identifiers_of_a_port_without_a_vf(asked: Vif) -> None:
 @pytest.mark.parametrize(
     ("asked", "found"), [(DIRECT, REAL), (DIRECT, SIMULATED), (FORWARDER, SIMULATED)]
 )
-def test_the_identifiers_of_a_port_with_a_vf(asked: Vif, found: Devices) -> None:
+def test_the_identifiers_of_a_port_with_a_vf(asked: Vif, found: PortDevices) -> None:
     """Such a port also names its VF, so that it can be found when its representor has gone."""
     assert switch_port(planned(asked, found)).external_ids == IDS | {"smartvif-vf": VF}
     assert switch_port(planned(asked, found)).owner == ID
@@ -318,7 +320,9 @@ def test_a_real_vf_for_the_forwarder() -> None:
         wanted = VfAdmin(mac=MAC, trusted=trust)
         assert admin == VfAdminSettings(pf="ens3f0", number=1, wanted=wanted)
         assert switch_port((in_switch,)).name == "p0r1"
-        assert relayed == Relay(spec=RelaySpec(port_id=ID, pci=VF, socket=SOCKET, mtu=1450))
+        assert relayed == ForwarderRelay(
+            spec=RelaySpec(port_id=ID, pci=VF, socket=SOCKET, mtu=1450)
+        )
 
 
 def test_a_real_vf_that_the_forwarder_has() -> None:
@@ -387,7 +391,8 @@ def test_the_journal_knows_every_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "values"), [("Novelty", {}), ("Tap", {"name": "t"}), ("Relay", {"spec": {"speed": 1}})]
+    ("kind", "values"),
+    [("Novelty", {}), ("Tap", {"name": "t"}), ("ForwarderRelay", {"spec": {"speed": 1}})],
 )
 def test_a_step_of_another_version(kind: str, values: dict[str, Any]) -> None:
     """A step that this version cannot read is said so, with what to do."""

@@ -11,7 +11,7 @@ from typing import Any
 from smartvif.drivers.drivers import Drivers
 from smartvif.model.errors import Failed, NotFound, Refused, SmartvifError, StepFailed
 from smartvif.plug.journal import Journal, PortStatus
-from smartvif.plug.orphans import sweep
+from smartvif.plug.orphans import remove_orphans
 from smartvif.plug.steps.step import Plan, Step
 
 _log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ def unplug(port: str, journal: Journal, world: Drivers) -> None:
         if journal.port(port) is not None:
             _undo(port, journal, world)
         else:
-            sweep(port, world)
+            remove_orphans(port, world)
 
 
 def _undo(port: str, journal: Journal, world: Drivers) -> None:

@@ -16,7 +16,7 @@ from smartvif.model.errors import CannotTell, TimedOut
 _log = logging.getLogger(__name__)
 
 
-def sweep(port: str, world: Drivers) -> None:
+def remove_orphans(port: str, world: Drivers) -> None:
     """Take away what is ``port``'s: most often nothing, because it never was plugged here.
 
     A switch that does not answer is passed over with a warning: Nova unplugs up to three times what

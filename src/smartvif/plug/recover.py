@@ -25,7 +25,7 @@ def recover(
     seen to.
     """
     ports = [record.id for record in journal.ports() if record.id not in leave]
-    return see_to(
+    return for_each_port(
         ports,
         lambda port: _to_do(port, journal, world),
         journal,
@@ -42,7 +42,7 @@ class Action:
     do: Callable[[], None]
 
 
-def see_to(
+def for_each_port(
     ports: Sequence[str],
     to_do: Callable[[str], Action | None],
     journal: Journal,

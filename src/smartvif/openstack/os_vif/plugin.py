@@ -30,7 +30,7 @@ from smartvif.openstack.os_vif.convert import from_osvif
 from smartvif.plug import executor
 from smartvif.plug.journal import Journal
 from smartvif.plug.plan import plan
-from smartvif.plug.plans.inputs import Devices, devices
+from smartvif.plug.plans.inputs import PortDevices, devices
 from smartvif.plug.prepare import port_facts
 
 Versions = tuple[str, str]
@@ -116,7 +116,7 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
         self._world.need_ovs().bridge(bridge)
         executor.unplug(vif.id, self._journal, self._world)
 
-    def _devices(self, vif: Vif) -> Devices | None:
+    def _devices(self, vif: Vif) -> PortDevices | None:
         if vif.profile is None or vif.profile.offload is None:
             return None
         address = vif.profile.offload.representor_address

@@ -12,7 +12,7 @@ from smartvif.operations.ports.attach import attach, port_of
 from smartvif.operations.ports.claims import following, unplug, would_get
 from smartvif.operations.ports.prepare import Placement, bound, examine_switch, place, wanted
 from smartvif.plug.executor import adopt, plug
-from smartvif.plug.steps.guest import GuestInterface
+from smartvif.plug.steps.guest import AttachedInterface
 
 
 def examine(offer: Offer, host: Host) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def finish(offer: Offer, interfaces: dict[str, str], host: Host) -> dict[str, st
     for port in offer.ports:
         try:
             if port.transparent:
-                step = GuestInterface(domain=offer.vm, mac=port.mac, xml=interfaces[port.id])
+                step = AttachedInterface(domain=offer.vm, mac=port.mac, xml=interfaces[port.id])
                 adopt(port.id, step, host.journal)
             elif host.journal.port(port.id) is None:
                 attach(port.request(offer.vm), host)

@@ -21,7 +21,7 @@ from smartvif.operations.ports.prepare import examine_switch, place
 from smartvif.plug.executor import plug
 from smartvif.plug.journal import PortRecord
 from smartvif.plug.plans.inputs import DEFAULT_MTU
-from smartvif.plug.steps.guest import GuestInterface
+from smartvif.plug.steps.guest import AttachedInterface
 from smartvif.plug.steps.step import Step
 
 
@@ -50,7 +50,9 @@ def attach(
         placed = place(port, request, machine, host, guest=near, told=told)
         if ready is not None and placed.vf is not None:
             preflight.warn_of_distance(ready, placed.vf)
-        interface = GuestInterface(domain=request.vm, mac=placed.vif.address, xml=placed.guest_xml)
+        interface = AttachedInterface(
+            domain=request.vm, mac=placed.vif.address, xml=placed.guest_xml
+        )
         plug(
             port.id,
             (*placed.steps, interface),

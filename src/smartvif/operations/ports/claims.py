@@ -109,7 +109,7 @@ def reconcile_claims(
     found = host.engine.claims(host.name)
     booked = {each.owner: each for each in found if each.address is None}
     ports = {each.owner for each in found} | set(port_holders(host).values())
-    return recover.see_to(
+    return recover.for_each_port(
         sorted(ports - set(leave)),
         lambda port: _to_do(port, booked.get(port), host),
         host.journal,

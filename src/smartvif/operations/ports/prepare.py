@@ -20,7 +20,7 @@ from smartvif.model.port_spec import Mode, Request
 from smartvif.model.vif import Machine, PortProfile, ProfileKind, Vif, VifKind
 from smartvif.operations.ports.claims import Told, claim
 from smartvif.plug.plan import plan
-from smartvif.plug.plans.inputs import Devices, devices
+from smartvif.plug.plans.inputs import PortDevices, devices
 from smartvif.plug.prepare import port_facts
 from smartvif.plug.steps.step import Plan
 
@@ -112,7 +112,7 @@ def _with_tap(vif: Vif) -> Vif:
     return replace(vif, profile=PortProfile(kind=ProfileKind.BASE, create_tap=True))
 
 
-def _guest_xml(vif: Vif, found: Devices | None) -> str:
+def _guest_xml(vif: Vif, found: PortDevices | None) -> str:
     """The guest's side; in a simulation a tap, where it would have been a PCI device."""
     if vif.kind is VifKind.HOST_DEVICE and found is not None and found.vf.simulated:
         vif = _with_tap(replace(vif, kind=VifKind.GENERIC, vif_name=names.tap(vif.id)))

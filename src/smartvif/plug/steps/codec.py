@@ -10,11 +10,11 @@ from smartvif.drivers.ovs.rows import OvsPortSpec
 from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import CannotTell
-from smartvif.plug.steps.guest import GuestInterface
+from smartvif.plug.steps.guest import AttachedInterface
 from smartvif.plug.steps.links import HybridBridge, LinkUp, Tap
 from smartvif.plug.steps.ovs import SwitchPort
-from smartvif.plug.steps.relay import Relay
-from smartvif.plug.steps.simulated_vf import SimulatedPassthrough, VfSettings
+from smartvif.plug.steps.relay import ForwarderRelay
+from smartvif.plug.steps.simulated_vf import SimulatedPassthrough, SimulatedVfSettings
 from smartvif.plug.steps.step import Step
 from smartvif.plug.steps.vf import VfAdminSettings, VfioBinding
 from smartvif.plug.steps.vrouter import AgentPort
@@ -23,22 +23,22 @@ _KINDS: dict[str, Any] = {
     kind.KIND: kind
     for kind in (
         AgentPort,
-        GuestInterface,
+        AttachedInterface,
         HybridBridge,
         LinkUp,
-        Relay,
+        ForwarderRelay,
         SimulatedPassthrough,
         SwitchPort,
         Tap,
         VfAdminSettings,
-        VfSettings,
+        SimulatedVfSettings,
         VfioBinding,
     )
 }
 _VALUES: dict[str, tuple[str, Any]] = {
     "AgentPort": ("port", VRouterPort),
     "SwitchPort": ("spec", OvsPortSpec),
-    "Relay": ("spec", RelaySpec),
+    "ForwarderRelay": ("spec", RelaySpec),
     "VfAdminSettings": ("wanted", VfAdmin),
 }
 """Which field of a step is a value itself."""

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from smartvif.drivers.drivers import Drivers
 from smartvif.model.errors import NotFound
-from smartvif.plug.steps.step import Found
+from smartvif.plug.steps.step import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GuestInterface:
+class AttachedInterface:
     """An ``<interface>`` of a libvirt domain, known by its MAC address."""
 
     KIND: ClassVar[str] = "GuestInterface"
@@ -24,7 +24,7 @@ class GuestInterface:
         """Name the guest."""
         return f"attach the interface to guest {self.domain}"
 
-    def find(self, world: Drivers) -> Found:
+    def find(self, world: Drivers) -> Snapshot:
         """Nothing: an interface with that address that is there already is refused."""
         return {}
 
@@ -32,7 +32,7 @@ class GuestInterface:
         """Attach it, to the running guest and to its definition."""
         world.need_guests().attach(self.domain, self.xml)
 
-    def undo(self, world: Drivers, found: Found) -> None:
+    def undo(self, world: Drivers, found: Snapshot) -> None:
         """Detach it, and wait until the guest has let it go."""
         world.need_guests().detach(self.domain, self.mac)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from smartvif.drivers.drivers import Drivers
-from smartvif.plug.steps.step import Found
+from smartvif.plug.steps.step import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class Tap:
         """Name the tap."""
         return f"create tap {self.name}"
 
-    def find(self, world: Drivers) -> Found:
+    def find(self, world: Drivers) -> Snapshot:
         """Whether it is there already: then it is not ours to delete."""
         return {"existed": world.links.get(self.name) is not None}
 
@@ -35,7 +35,7 @@ class Tap:
         # same, the host would take the guest's frames for its own.
         world.links.set_mac(self.name, f"fe{self.mac[2:]}")
 
-    def undo(self, world: Drivers, found: Found) -> None:
+    def undo(self, world: Drivers, found: Snapshot) -> None:
         """Delete it if we created it."""
         if not found["existed"]:
             world.links.delete(self.name)
@@ -60,7 +60,7 @@ class HybridBridge:
         """Name the bridge."""
         return f"create bridge {self.bridge} with {self.inner} to {self.outer}"
 
-    def find(self, world: Drivers) -> Found:
+    def find(self, world: Drivers) -> Snapshot:
         """Which of them are there already: those are not ours to delete."""
         return {
             "bridge": world.links.get(self.bridge) is not None,
@@ -78,7 +78,7 @@ class HybridBridge:
         for name in (self.inner, self.outer, self.bridge):
             links.set_up(name, mtu=self.mtu)
 
-    def undo(self, world: Drivers, found: Found) -> None:
+    def undo(self, world: Drivers, found: Snapshot) -> None:
         """Delete what we created."""
         if not found["veth"]:
             world.links.delete(self.outer)
@@ -104,7 +104,7 @@ class LinkUp:
         """Name the link."""
         return f"bring {self.name} up with MTU {self.mtu}"
 
-    def find(self, world: Drivers) -> Found:
+    def find(self, world: Drivers) -> Snapshot:
         """Its present MTU, and whether it is up."""
         link = world.links.get(self.name)
         return {"mtu": link.mtu, "up": link.up} if link else {}
@@ -113,7 +113,7 @@ class LinkUp:
         """Set both."""
         world.links.set_up(self.name, mtu=self.mtu)
 
-    def undo(self, world: Drivers, found: Found) -> None:
+    def undo(self, world: Drivers, found: Snapshot) -> None:
         """Put both back, if it is still there."""
         if found and world.links.get(self.name) is not None:
             world.links.set_mtu(self.name, found["mtu"])

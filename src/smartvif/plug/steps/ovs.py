@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.ovs.rows import OvsPortSpec
-from smartvif.plug.steps.step import Found
+from smartvif.plug.steps.step import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class SwitchPort:
         """Name the port and the bridge."""
         return f"add port {self.spec.name} to bridge {self.spec.bridge}"
 
-    def find(self, world: Drivers) -> Found:
+    def find(self, world: Drivers) -> Snapshot:
         """The link's MTU and whether it is up."""
         link = world.links.get(self.spec.name) if self.mtu is not None else None
         return {"mtu": link.mtu, "up": link.up} if link else {}
@@ -39,7 +39,7 @@ class SwitchPort:
         if self.mtu is not None:
             world.links.set_up(self.spec.name, mtu=self.mtu)
 
-    def undo(self, world: Drivers, found: Found) -> None:
+    def undo(self, world: Drivers, found: Snapshot) -> None:
         """Remove the port if it is still ours, and put the link back if it is still there."""
         world.need_ovs().remove_port(self.spec.name, self.spec.owner)
         if found and world.links.get(self.spec.name) is not None:

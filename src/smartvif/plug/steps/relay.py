@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.forwarder.engine import RelaySpec
-from smartvif.plug.steps.step import Found
+from smartvif.plug.steps.step import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Relay:
+class ForwarderRelay:
     """A VF given to the forwarder, which relays it to a guest's socket."""
 
     KIND: ClassVar[str] = "Relay"
@@ -22,7 +22,7 @@ class Relay:
         """Name the VF and the socket."""
         return f"relay {self.spec.vf} to {self.spec.socket}"
 
-    def find(self, world: Drivers) -> Found:
+    def find(self, world: Drivers) -> Snapshot:
         """Nothing to put back."""
         return {}
 
@@ -30,7 +30,7 @@ class Relay:
         """Make the relay."""
         world.need_forwarder().add(self.spec, world.links)
 
-    def undo(self, world: Drivers, found: Found) -> None:
+    def undo(self, world: Drivers, found: Snapshot) -> None:
         """Take it away; the VF comes back."""
         world.need_forwarder().remove(self.spec)
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from smartvif.drivers.drivers import Drivers
-from smartvif.plug.steps.step import Found
+from smartvif.plug.steps.step import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VfSettings:
+class SimulatedVfSettings:
     """The MAC address and MTU (bytes) of a VF's netdev."""
 
     KIND: ClassVar[str] = "VfSettings"
@@ -28,7 +28,7 @@ class VfSettings:
         """Name the VF and its address."""
         return f"set {self.netdev} to {self.mac}"
 
-    def find(self, world: Drivers) -> Found:
+    def find(self, world: Drivers) -> Snapshot:
         """Its present address, MTU and state."""
         link = world.links.get(self.netdev)
         return {"mac": link.mac, "mtu": link.mtu, "up": link.up} if link else {}
@@ -38,7 +38,7 @@ class VfSettings:
         world.links.set_mac(self.netdev, self.mac)
         world.links.set_up(self.netdev, mtu=self.mtu)
 
-    def undo(self, world: Drivers, found: Found) -> None:
+    def undo(self, world: Drivers, found: Snapshot) -> None:
         """Put everything back, if the VF is still there."""
         if found and world.links.get(self.netdev) is not None:
             world.links.set_down(self.netdev)
@@ -67,7 +67,7 @@ class SimulatedPassthrough:
         """Say that it is simulated."""
         return f"join {self.netdev} and {self.tap} (simulated passthrough)"
 
-    def find(self, world: Drivers) -> Found:
+    def find(self, world: Drivers) -> Snapshot:
         """Nothing to put back."""
         return {}
 
@@ -77,7 +77,7 @@ class SimulatedPassthrough:
         world.links.redirect(self.netdev, self.tap)
         world.links.redirect(self.tap, self.netdev)
 
-    def undo(self, world: Drivers, found: Found) -> None:
+    def undo(self, world: Drivers, found: Snapshot) -> None:
         """End both redirections."""
         world.links.end_redirect(self.netdev)
         world.links.end_redirect(self.tap)

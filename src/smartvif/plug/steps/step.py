@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Protocol
 
 from smartvif.drivers.drivers import Drivers
 
-Found = dict[str, Any]
+Snapshot = dict[str, Any]
 """What a step found before it acted, as JSON can hold it. Its undo puts that back."""
 
 
@@ -24,13 +24,13 @@ class Step(Protocol):
     def describe(self) -> str:
         """What it does, as a clause for people."""
 
-    def find(self, world: Drivers) -> Found:
+    def find(self, world: Drivers) -> Snapshot:
         """What ``undo`` will have to put back. Reads only."""
 
     def do(self, world: Drivers) -> None:
         """Act; twice is once."""
 
-    def undo(self, world: Drivers, found: Found) -> None:
+    def undo(self, world: Drivers, found: Snapshot) -> None:
         """Put back what was found."""
 
     def check(self, world: Drivers) -> bool:

@@ -15,7 +15,7 @@ from smartvif.drivers.kernel import vfio
 from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import Failed, NotFound
 from smartvif.model.pci import PciAddress
-from smartvif.plug.steps.step import Found
+from smartvif.plug.steps.step import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class VfioBinding:
         """Name the VF."""
         return f"bind VF {self.vf} to {vfio.DRIVER}"
 
-    def find(self, world: Drivers) -> Found:
+    def find(self, world: Drivers) -> Snapshot:
         """Its present driver, and the MTU that its netdev has by it."""
         found = world.vfio.look(self._address)
         link = world.links.get(found.netdev) if found.netdev is not None else None
@@ -40,7 +40,7 @@ class VfioBinding:
         """Bind it."""
         world.vfio.take(self._address)
 
-    def undo(self, world: Drivers, found: Found) -> None:
+    def undo(self, world: Drivers, found: Snapshot) -> None:
         """Give it back to the driver it had, if it is still there.
 
         Its netdev is a new one, whose MTU is set where the driver makes it at once; where it comes
@@ -78,7 +78,7 @@ class VfAdminSettings:
         """Name the VF and its address."""
         return f"set VF {self.number} of {self.pf} to {self.wanted.mac}"
 
-    def find(self, world: Drivers) -> Found:
+    def find(self, world: Drivers) -> Snapshot:
         """How it is set now."""
         return asdict(world.links.vf_admin(self.pf, self.number))
 
@@ -92,7 +92,7 @@ class VfAdminSettings:
                 where="kernel",
             )
 
-    def undo(self, world: Drivers, found: Found) -> None:
+    def undo(self, world: Drivers, found: Snapshot) -> None:
         """Put everything back, if the VF is still there; what could not be set needs no undoing.
 
         Where the driver did not say, the VF gets neither trust nor leave to spoof: the next guest

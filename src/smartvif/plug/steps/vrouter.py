@@ -10,7 +10,7 @@ from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.vrouter.agent import wait_for_socket
 from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.model.errors import CannotTell
-from smartvif.plug.steps.step import Found
+from smartvif.plug.steps.step import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class AgentPort:
         """Name the netdev and the network."""
         return f"add {self.port.netdev} to the vRouter, network {self.port.network}"
 
-    def find(self, world: Drivers) -> Found:
+    def find(self, world: Drivers) -> Snapshot:
         """Nothing: a port of that identifier is this one, whoever told the agent of it."""
         return {}
 
@@ -45,7 +45,7 @@ class AgentPort:
         if self.socket is not None:
             wait_for_socket(Path(self.socket), self.socket_wait)
 
-    def undo(self, world: Drivers, found: Found) -> None:
+    def undo(self, world: Drivers, found: Snapshot) -> None:
         """Have the agent forget it."""
         world.need_vrouter().remove(self.port.id)
 
