@@ -28,7 +28,7 @@ from oslo_config import cfg
 from oslo_utils import strutils
 
 from smartvif.choose.allow_list import nova_conf
-from smartvif.choose.allow_list.match import Verdict, judge, warnings
+from smartvif.choose.allow_list.match import Verdict, match_all, warnings
 from smartvif.choose.allow_list.spec import DeviceSpec, parse
 from smartvif.host import pci_devices
 from smartvif.host.pci_devices import Device
@@ -279,7 +279,7 @@ def test_every_entry_and_device() -> None:
             stand_in(patch, host)
             good = [text for text in texts if agree(text, host, placement, counts)]
             theirs, specs = nova_specs(good, placement=placement), ours(good, placement=placement)
-            for verdict in judge(specs, host):
+            for verdict in match_all(specs, host):
                 assert verdict.first == nova_first(theirs, verdict.device)
 
     each()
@@ -294,7 +294,7 @@ def refused_or_judged(
 ) -> tuple[Invalid | None, tuple[Verdict, ...]]:
     """Why one entry is refused here, or what it says of each device."""
     try:
-        return None, judge(ours([text], placement=placement), host)
+        return None, match_all(ours([text], placement=placement), host)
     except Invalid as error:
         return error, ()
 
@@ -356,7 +356,7 @@ def test_on_the_simulated_host() -> None:
     ]
     texts = [json.dumps(entry) for entry in entries]
     matches = 0
-    for verdict in judge(ours(texts), devices):
+    for verdict in match_all(ours(texts), devices):
         for spec, reason in zip(nova_specs(texts).specs, verdict.reasons, strict=True):
             assert (reason is None) is nova_matches(spec, verdict.device)
             matches += reason is None
@@ -546,7 +546,7 @@ def test_every_difference(difference: Difference) -> None:
         assert caught.value.hint
         return
     specs = ours(difference.texts)
-    verdicts = judge(specs, HOST)
+    verdicts = match_all(specs, HOST)
     said = warnings(specs, verdicts)
     assert [difference.warned in each for each in said] == [True] if difference.warned else not said
     if difference.matches is not None:
@@ -600,7 +600,7 @@ def test_a_remote_pf_and_other_devices_of_sysfs() -> None:
     assert not Path("/sys/bus/pci/devices/0000:03:00.0/product").exists()
     devices = [replace(device, serial="1") for device in pci_devices.devices()]
     for texts in (remote, by_name):
-        assert [verdict.first for verdict in judge(ours(texts), devices)] == [None, 0, 0]
+        assert [verdict.first for verdict in match_all(ours(texts), devices)] == [None, 0, 0]
 
     link = Path("/sys/class/net/eth0/device")
     link.parent.mkdir()
@@ -611,7 +611,7 @@ def test_a_remote_pf_and_other_devices_of_sysfs() -> None:
             nova_specs(entry(devname="eth0"))
         link.unlink()
     (spec,) = ours(entry(devname="eth0"))
-    reasons = {verdict.reasons[0] for verdict in judge([spec], devices)}
+    reasons = {verdict.reasons[0] for verdict in match_all([spec], devices)}
     assert reasons == {"there is no PCI device with an interface 'eth0'"}
 
 
@@ -621,7 +621,7 @@ def test_a_wide_domain() -> None:
     found = nova_specs(entry(address="*"))
     with pytest.raises(exception.PciConfigInvalidSpec):
         found.device_assignable(as_nova(DISK))
-    (verdict,) = judge(ours(entry(address="*")), [DISK])
+    (verdict,) = match_all(ours(entry(address="*")), [DISK])
     assert verdict.reasons == ("its domain is above ffff, and Nova passes over it",)
 
 

@@ -27,9 +27,9 @@ from test_choosing import (
 )
 from test_placement import children, client, has_traits, pool, raw
 
-from smartvif.choose.claims.sqlite import Claims
+from smartvif.choose.claims.sqlite import SqliteClaims
 from smartvif.choose.claims.store import ClaimState
-from smartvif.choose.placement.claims import CONSUMER_TYPE, Placement
+from smartvif.choose.placement.claims import CONSUMER_TYPE, PlacementClaims
 from smartvif.demo.demo import traces
 from smartvif.model import traits
 from smartvif.model.errors import Failed, StepFailed
@@ -390,12 +390,12 @@ def a_process_dies(stored: Store) -> None:
     """Wherever it dies, reconcile brings Placement, the claims and the ports to agree."""
     start = traces(host())
     moments = [
-        (Placement, "claim", True),
-        (Placement, "claim", False),
-        (Claims, "claim", False),
-        (Claims, "release", True),
-        (Claims, "release", False),
-        (Placement, "release", False),
+        (PlacementClaims, "claim", True),
+        (PlacementClaims, "claim", False),
+        (SqliteClaims, "claim", False),
+        (SqliteClaims, "release", True),
+        (SqliteClaims, "release", False),
+        (PlacementClaims, "release", False),
     ]
     only_there = f"give back a VF of {PF0}, which only Placement knows of"
     with placement(stored) as running:

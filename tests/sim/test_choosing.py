@@ -13,7 +13,7 @@ from unittest import mock
 import pytest
 from commands import attach, document, host, refused, smartvif
 
-from smartvif.choose.claims.sqlite import Claims
+from smartvif.choose.claims.sqlite import SqliteClaims
 from smartvif.choose.claims.store import ClaimState
 from smartvif.context import settings
 from smartvif.context.host import Host
@@ -181,11 +181,11 @@ def test_a_process_that_dies_with_a_claim() -> None:
     """Wherever it dies, reconcile brings claims and ports to agree, and no VF is lost."""
     start = traces(host())
     moments = [
-        (Claims, "publish"),
-        (Claims, "claim"),
+        (SqliteClaims, "publish"),
+        (SqliteClaims, "claim"),
         (Journal, "begin"),
-        (Claims, "allocate"),
-        (Claims, "release"),
+        (SqliteClaims, "allocate"),
+        (SqliteClaims, "release"),
         (Journal, "forget"),
     ]
     for at in moments:

@@ -15,7 +15,7 @@ from typing import Any
 
 from commands import host
 
-from smartvif.choose.claims.sqlite import Claims
+from smartvif.choose.claims.sqlite import SqliteClaims
 from smartvif.choose.claims.store import ClaimState
 from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.context.host import Host
@@ -31,9 +31,9 @@ KILLS = 200
 LONGEST = 0.12  # seconds; a claim and its release take some hundredths
 # What is between two of them is where a death leaves something.
 WRITES = (
-    (Claims, "claim"),
-    (Claims, "allocate"),
-    (Claims, "release"),
+    (SqliteClaims, "claim"),
+    (SqliteClaims, "allocate"),
+    (SqliteClaims, "release"),
     (Journal, "begin"),
     (Journal, "set_status"),
     (Journal, "forget"),

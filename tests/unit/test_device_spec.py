@@ -12,7 +12,7 @@ import pytest
 from smartvif.choose.allow_list import nova_conf
 from smartvif.choose.allow_list import report as allow_list
 from smartvif.choose.allow_list.address import address_spec, exactly
-from smartvif.choose.allow_list.match import judge, warnings
+from smartvif.choose.allow_list.match import match_all, warnings
 from smartvif.choose.allow_list.spec import DeviceSpec, parse
 from smartvif.context import settings
 from smartvif.host import pci_devices, sriov, vpd
@@ -68,12 +68,12 @@ def one(**entry: Any) -> DeviceSpec:
 
 def matched(*specs: DeviceSpec) -> tuple[Device, ...]:
     """The devices of the host that are allowed."""
-    return tuple(verdict.device for verdict in judge(specs, HOST) if verdict.first is not None)
+    return tuple(verdict.device for verdict in match_all(specs, HOST) if verdict.first is not None)
 
 
 def why_not(spec: DeviceSpec, device: Device) -> str | None:
     """Why the entry does not match one device of the host."""
-    (reason,) = (each.reasons[0] for each in judge([spec], HOST) if each.device == device)
+    (reason,) = (each.reasons[0] for each in match_all([spec], HOST) if each.device == device)
     return reason
 
 
@@ -139,7 +139,7 @@ def test_why_not(entry: dict[str, Any], device: Device, reason: str | None) -> N
 def test_the_first_decides() -> None:
     """Of several entries that match the first decides; for the others the reason stays unsaid."""
     specs = parse('[{"vendor_id": "10de"}, {"address": "03:"}, {"vendor_id": "15b3"}]', WHERE)
-    assert [verdict.first for verdict in judge(specs, HOST)] == [1, 1, 2, 2, 0]
+    assert [verdict.first for verdict in match_all(specs, HOST)] == [1, 1, 2, 2, 0]
     assert [spec.where for spec in specs] == [f"{WHERE}, number {number}" for number in (1, 2, 3)]
 
 
@@ -218,7 +218,7 @@ def test_placement() -> None:
 def test_what_another_host_cannot_manage(entry: dict[str, Any], what: str) -> None:
     """A PF that another host is to manage is refused with the entry's place; its VFs are not."""
     with pytest.raises(Invalid, match=what) as caught:
-        judge([one(**entry, remote_managed="true")], HOST)
+        match_all([one(**entry, remote_managed="true")], HOST)
     assert caught.value.where == WHERE
     assert caught.value.hint
     assert matched(one(address="0000:03:00.0", product_id="101e", remote_managed="true")) == (VF,)
@@ -237,7 +237,7 @@ def test_warnings() -> None:
         ),
         WHERE,
     )
-    assert warnings(specs, judge(specs, HOST)) == (
+    assert warnings(specs, match_all(specs, HOST)) == (
         f"{WHERE}, number 1: '0' for the bus also matches 00, which only begins like that;"
         " for all of it write '0$'",
         f"{WHERE}, number 1: '1|0' for the slot also matches 00, which only begins like that;"
@@ -256,7 +256,7 @@ def test_no_warnings() -> None:
         one(vendor_id="0x10de", physical_network="left"),
         one(address="*:0a:01.2"),
     )
-    assert warnings(specs, judge(specs, HOST)) == ()
+    assert warnings(specs, match_all(specs, HOST)) == ()
 
 
 def test_a_mended_expression_is_not_warned_of() -> None:
@@ -395,11 +395,11 @@ def test_what_is_written_allows_the_vfs_and_nothing_else(tmp_path: Path) -> None
     """The list written for a host allows each VF by its PF's entry, and no PF."""
     sysfs.write_sysfs(NicLayout(pfs=2, vfs=3), tmp_path)
     pfs = sriov.pfs(tmp_path)
-    entries = allow_list.written(pfs)
+    entries = allow_list.generate(pfs)
     assert [entry["address"] for entry in entries] == [str(pf.address) for pf in pfs]
     assert all(entry["physical_network"] is None for entry in entries)
     specs = parse(list(entries), WHERE)
-    verdicts = judge(specs, pci_devices.devices(tmp_path))
+    verdicts = match_all(specs, pci_devices.devices(tmp_path))
     assert {each.device.address: each.first for each in verdicts} == {
         **{pf.address: None for pf in pfs},
         **{vf.address: number for number, pf in enumerate(pfs) for vf in pf.vfs},
@@ -412,10 +412,10 @@ def test_nothing_to_write(tmp_path: Path) -> None:
     sysfs.write_sysfs(NicLayout(pfs=1, vfs=1), tmp_path)
     (tmp_path / "class/net/p0/phys_switch_id").write_text("\n")
     with pytest.raises(NotFound, match="no PF has VFs in switchdev mode") as caught:
-        allow_list.written(sriov.pfs(tmp_path))
+        allow_list.generate(sriov.pfs(tmp_path))
     assert caught.value.hint == "PFs: 0000:03:00.0 (legacy, 1 VFs)"
     with pytest.raises(NotFound) as caught:
-        allow_list.written(())
+        allow_list.generate(())
     assert caught.value.hint == "PFs: none"
 
 

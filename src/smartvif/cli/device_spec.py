@@ -35,7 +35,7 @@ def device_spec(output: str, check: Path | None) -> None:
     from smartvif.host import sriov
 
     if check is None:
-        entries = allow_list.written(sriov.pfs())
+        entries = allow_list.generate(sriov.pfs())
         if output == "json":
             print_json("device-spec", {"device_spec": list(entries)})
         else:

@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smartvif.choose.claims.mirrored import Together
-from smartvif.choose.claims.sqlite import Claims
-from smartvif.choose.claims.store import Engine as ClaimEngine
+from smartvif.choose.claims.mirrored import MirroredClaims
+from smartvif.choose.claims.sqlite import SqliteClaims
+from smartvif.choose.claims.store import ClaimStore as ClaimEngine
 from smartvif.context.settings import Settings
 from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.forwarder.engine import ForwarderEngine
@@ -25,7 +25,7 @@ from smartvif.model.errors import CannotTell
 from smartvif.plug.journal import Journal
 
 if TYPE_CHECKING:
-    from smartvif.choose.placement.claims import Placement
+    from smartvif.choose.placement.claims import PlacementClaims
 
 
 class Host:
@@ -55,25 +55,27 @@ class Host:
         return Journal(Path(self.settings.state.directory))
 
     @cached_property
-    def claims(self) -> Claims:
+    def claims(self) -> SqliteClaims:
         """Whose the VFs of this host are."""
-        return Claims(Path(self.settings.state.directory) / "claims.db")
+        return SqliteClaims(Path(self.settings.state.directory) / "claims.db")
 
     @cached_property
     def engine(self) -> ClaimEngine:
         """Where claims are made: here, and where it is configured in Placement as well."""
-        return self.claims if self.placement is None else Together(self.claims, self.placement)
+        return (
+            self.claims if self.placement is None else MirroredClaims(self.claims, self.placement)
+        )
 
     @cached_property
-    def placement(self) -> Placement | None:
+    def placement(self) -> PlacementClaims | None:
         """OpenStack's Placement; None where none is configured."""
         settings = self.settings.placement
         if not settings.endpoint:
             return None
-        from smartvif.choose.placement.claims import Placement
+        from smartvif.choose.placement.claims import PlacementClaims
         from smartvif.choose.placement.session import adapter
 
-        return Placement(
+        return PlacementClaims(
             adapter(
                 settings.endpoint,
                 auth_url=settings.auth_url,
@@ -89,7 +91,7 @@ class Host:
             timeout=settings.timeout,
         )
 
-    def need_placement(self) -> Placement:
+    def need_placement(self) -> PlacementClaims:
         """OpenStack's Placement.
 
         Raises: CannotTell, where none is configured.
@@ -97,7 +99,7 @@ class Host:
         if self.placement is None:
             raise CannotTell(
                 "none is configured",
-                where="Placement",
+                where="PlacementClaims",
                 hint="say its endpoint in [placement] of smartvif.toml",
             )
         return self.placement

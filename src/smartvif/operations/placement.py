@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from smartvif.choose.selection.pool import Choice, Pool, as_new
+from smartvif.choose.selection.pool import Choice, Pool, as_unclaimed
 from smartvif.choose.selection.request import DeviceRequest
 from smartvif.choose.selection.request import request as device_request
 from smartvif.choose.selection.schedule import Decision, HostOffer, schedule
@@ -27,7 +27,7 @@ from smartvif.operations.ports.inventory import publish
 from smartvif.plug.journal import PortStatus
 
 if TYPE_CHECKING:
-    from smartvif.choose.placement.claims import Placement
+    from smartvif.choose.placement.claims import PlacementClaims
 
 _VIF_TYPES = {Switch.OVS: VifType.OVS, Switch.VROUTER: VifType.VROUTER}
 
@@ -51,7 +51,7 @@ def publish_upstream(host: Host) -> tuple[str, ...]:
     placement = host.need_placement()
     placement.examine()
     ours = port_holders(host)
-    pools = [as_new(pool, ours) for pool in publish(host)]
+    pools = [as_unclaimed(pool, ours) for pool in publish(host)]
     found = {traits.datapath(switch) for switch in _switches(host)}
     if any(pool.total for pool in pools):
         found.add(traits.SMARTNIC)
@@ -59,7 +59,7 @@ def publish_upstream(host: Host) -> tuple[str, ...]:
     return (*notes, *_book(pools, placement, host))
 
 
-def _book(pools: Sequence[Pool], placement: Placement, host: Host) -> Iterator[str]:
+def _book(pools: Sequence[Pool], placement: PlacementClaims, host: Host) -> Iterator[str]:
     """Book what ports have here and not in Placement; tell of it. Nova's are Nova's to book."""
     ports = host.journal.ports()  # first: what is plugged is booked by then
     known = {claim.owner for claim in placement.claims(host.name)} | moving(host)

@@ -36,7 +36,7 @@ class _Target:
     pf: Device | None
 
 
-def judge(specs: Sequence[DeviceSpec], devices: Sequence[Device]) -> tuple[Verdict, ...]:
+def match_all(specs: Sequence[DeviceSpec], devices: Sequence[Device]) -> tuple[Verdict, ...]:
     """What the entries say of each device. ``devices`` are all that the host has.
 
     Raises: Invalid, for an entry that cannot be right on this host.

@@ -76,7 +76,7 @@ _RELEASE = "UPDATE functions SET owner = NULL, state = 'available', rate = 0 WHE
 _CHOOSE_AGAIN = "choose again"
 
 
-class Claims:
+class SqliteClaims:
     """The store in the file ``path``, made if need be; an ``engine.Engine``.
 
     Threads may share it. It and each method raise CannotTell where the file cannot be used.

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from smartvif.choose.claims.store import Claim, ClaimState
 from smartvif.choose.selection.explain import Candidate, explain, refusal
-from smartvif.choose.selection.pool import ANYWHERE, Guest, without
+from smartvif.choose.selection.pool import ANYWHERE, Guest, excluding
 from smartvif.choose.selection.request import DeviceRequest
 from smartvif.choose.selection.select import Policy, select
 from smartvif.context.host import Host
@@ -71,7 +71,7 @@ def would_get(wanted: DeviceRequest, host: Host, besides: Mapping[PciAddress, st
     Raises: NotFound and Refused, where there is none; CannotTell.
     """
     publish(host)
-    pools = [without(pool, besides) for pool in host.engine.pools((wanted,), host.name)]
+    pools = [excluding(pool, besides) for pool in host.engine.pools((wanted,), host.name)]
     selection = select(pools, (wanted,), policy=Policy(host.settings.pci.policy))
     if selection.problem is not None:
         raise refusal(selection, wanted)

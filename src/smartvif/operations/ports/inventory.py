@@ -6,8 +6,8 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from smartvif.choose.allow_list import report as allow_list
-from smartvif.choose.selection.build_pools import Card, build_pools
-from smartvif.choose.selection.pool import Guest, Pool, without
+from smartvif.choose.selection.build_pools import PfInventory, build_pools
+from smartvif.choose.selection.pool import Guest, Pool, excluding
 from smartvif.context.host import Host
 from smartvif.host import bond, netdev, numa, sriov, vdpa
 from smartvif.host.capabilities import capabilities
@@ -45,7 +45,7 @@ def look(host: Host) -> tuple[Pool, ...]:
         taken = switch_holders(pfs, host)
     claims = host.claims.claims(host.name)
     claimed = {each.address: f"port {each.owner}" for each in claims if each.address is not None}
-    return tuple(without(pool, claimed) for pool in _pools(pfs, taken, host))
+    return tuple(excluding(pool, claimed) for pool in _pools(pfs, taken, host))
 
 
 def guest(vm: str, host: Host) -> Guest:
@@ -67,14 +67,14 @@ def _pools(pfs: Sequence[Pf], taken: Mapping[PciAddress, str], host: Host) -> tu
     )
 
 
-def _cards(pfs: Sequence[Pf]) -> list[Card]:
+def _cards(pfs: Sequence[Pf]) -> list[PfInventory]:
     there = vdpa.functions()
     return [_card(pf, pfs, there) for pf in pfs]
 
 
-def _card(pf: Pf, pfs: Sequence[Pf], there: frozenset[PciAddress]) -> Card:
+def _card(pf: Pf, pfs: Sequence[Pf], there: frozenset[PciAddress]) -> PfInventory:
     found = capabilities(pf, pfs=pfs)
-    return Card(
+    return PfInventory(
         pf=pf,
         traits=found.traits,
         unknown=found.unknown,
