@@ -21,7 +21,7 @@ from smartvif.choose.allow_list.match import Rules, match_all
 from smartvif.choose.allow_list.spec import parse
 from smartvif.choose.selection.build_pools import PfInventory, build_pools
 from smartvif.choose.selection.pool import Guest, Pool
-from smartvif.host.pci_devices import Device
+from smartvif.host.pci_devices import PciDevice
 from smartvif.host.sriov import EswitchMode, Pf, Vf
 from smartvif.model import traits
 from smartvif.model.pci import PciAddress
@@ -62,9 +62,9 @@ class SmartNic:
         """One of its VFs'."""
         return PciAddress(0, 0x10 + self.number, 1 + index // 8, index % 8)
 
-    def devices(self) -> list[Device]:
+    def devices(self) -> list[PciDevice]:
         """The PF and the VFs."""
-        pf = Device(
+        pf = PciDevice(
             address=self.address,
             vendor=self.vendor,
             product="101d",
@@ -72,7 +72,7 @@ class SmartNic:
             vf_product=self.vf_product,
             serial=SERIAL,
         )
-        vf = Device(
+        vf = PciDevice(
             address=pf.address,
             vendor=self.vendor,
             product=self.vf_product,

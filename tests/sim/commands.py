@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from smartvif.context import settings
-from smartvif.context.host import Host
+from smartvif.context.host import HostContext
 from smartvif.sim.guest.console import Console
 from smartvif.sim.guest.guests import SimulatedGuests
 from smartvif.sim.host import BRIDGE, GUESTS
@@ -80,9 +80,9 @@ def join(vm: str, mode: str, network: str, *options: str) -> dict[str, Any]:
     return document("attach", "--vm", vm, "--mode", mode, *where, *options)
 
 
-def host() -> Host:
+def host() -> HostContext:
     """The host that the commands work on, opened anew."""
-    return Host(settings.load())
+    return HostContext(settings.load())
 
 
 def guests() -> SimulatedGuests:

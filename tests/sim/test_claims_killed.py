@@ -18,10 +18,10 @@ from commands import host
 from smartvif.choose.claims.sqlite import SqliteClaims
 from smartvif.choose.claims.store import ClaimState
 from smartvif.choose.selection.request import DeviceRequest, DeviceType
-from smartvif.context.host import Host
+from smartvif.context.host import HostContext
 from smartvif.host import sriov
 from smartvif.model.errors import NotFound
-from smartvif.operations.ports.claims import claim, following, unplug
+from smartvif.operations.ports.claims import claim, claim_synced_with_journal, unplug
 from smartvif.operations.reconcile import reconcile
 from smartvif.plug.executor import plug
 from smartvif.plug.journal import Journal
@@ -55,7 +55,7 @@ def slowed(rng: random.Random) -> None:
         setattr(kind, method, pausing(getattr(kind, method)))
 
 
-def work(of: Host, seed: int) -> None:
+def work(of: HostContext, seed: int) -> None:
     """Claim and give back for ever, as attach and detach do, with up to four ports at a time."""
     rng = random.Random(seed)  # noqa: S311
     slowed(rng)
@@ -65,7 +65,7 @@ def work(of: Host, seed: int) -> None:
             unplug(mine.pop(rng.randrange(len(mine))), of)
             continue
         port = str(uuid.UUID(int=seed << 32 | number))
-        with contextlib.suppress(NotFound), following(port, of):
+        with contextlib.suppress(NotFound), claim_synced_with_journal(port, of):
             address = claim(DeviceRequest(id=port, device=DeviceType.VF), of)
             about: dict[str, Any] = {"needs": None, "vm": "", "simulated": []}
             plug(port, (), of.journal, of.world, vf=str(address), facts=about)

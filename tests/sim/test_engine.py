@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from commands import host, refused, smartvif
 
-from smartvif.demo.demo import traces
+from smartvif.demo.demo import host_state
 from smartvif.drivers.forwarder.engine import EngineCapacity, RelaySpec
 from smartvif.drivers.forwarder.ovs_dpdk import RELAYS, OvsDpdkEngine
 from smartvif.drivers.kernel.links import Links
@@ -123,7 +123,7 @@ def test_a_database_that_nobody_set_up() -> None:
 @on_simulated_host(guests=1)
 def test_what_is_looked_at_before_a_port_is_attached() -> None:
     """No directory, none for relays: an error, and nothing is changed."""
-    before = traces(host())
+    before = host_state(host())
     words = ("attach", "--vm", "vm1", "--mode", "virtio-forwarder", "--bridge", BRIDGE)
     address = forwarder_switch(1).address
     ids = ["ovs-vsctl", f"--db={address}", "set", "Open_vSwitch", "."]
@@ -133,6 +133,6 @@ def test_what_is_looked_at_before_a_port_is_attached() -> None:
     extra = 'other_config:dpdk-extra="-m 192"'
     subprocess.run([*ids, extra], check=True)
     refused(smartvif(*words), 1, "from huge pages, and the host has none")
-    assert traces(host()) == before
+    assert host_state(host()) == before
     SOCKETS.rmdir()
     refused(smartvif(*words), 1, f"sockets is not there: {SOCKETS}")

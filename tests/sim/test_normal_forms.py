@@ -7,10 +7,10 @@ import uuid
 from pathlib import Path
 
 from smartvif.context import settings
-from smartvif.context.host import Host
+from smartvif.context.host import HostContext
 from smartvif.control.bind_ovs import HostSwitch, bind
 from smartvif.control.build_vif import build_vif
-from smartvif.demo.demo import traces
+from smartvif.demo.demo import host_state
 from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
@@ -53,8 +53,8 @@ def _netns(name: str, netdev: str, address: str) -> None:
 @on_simulated_host(guests=1)
 def test_a_hybrid_port_carries_packets_and_leaves_nothing() -> None:
     """What is in the Linux bridge reaches the switch through the veth; unplugged, all is gone."""
-    host = Host(settings.load())
-    before = traces(host)
+    host = HostContext(settings.load())
+    before = host_state(host)
     switch = HostSwitch(datapath_type="netdev", vhost_user_dir=str(SOCKETS), hybrid=True)
     vifs = []
     for number in (1, 2):
@@ -81,13 +81,13 @@ def test_a_hybrid_port_carries_packets_and_leaves_nothing() -> None:
         _ip("netns", "del", f"machine{number}")
         unplug(vif.id, host.journal, host.world)
         unplug(vif.id, host.journal, host.world)
-    assert traces(host) == before
+    assert host_state(host) == before
 
 
 @on_simulated_host(guests=2)
 def test_a_port_with_the_switchs_own_socket_carries_packets_and_leaves_nothing() -> None:
     """A switch with DPDK connects to the guests' sockets; unplugged, all is gone."""
-    host = Host(settings.load())
+    host = HostContext(settings.load())
     address = f"unix:{FORWARDER}/db.sock"
     subprocess.run(
         [
@@ -103,7 +103,7 @@ def test_a_port_with_the_switchs_own_socket_carries_packets_and_leaves_nothing()
         ],
         check=True,
     )
-    before = traces(host)
+    before = host_state(host)
     world = Drivers(links=Links(), ovs=OpenVSwitch(Ovsdb(address)), guests=host.domains)
     switch = HostSwitch(datapath_type="netdev", vhost_user_dir=str(SOCKETS), vhost_user=True)
     consoles, vifs = [], []
@@ -128,4 +128,4 @@ def test_a_port_with_the_switchs_own_socket_carries_packets_and_leaves_nothing()
         unplug(vif.id, host.journal, world)
         assert vif.path is not None
         assert not Path(vif.path).exists()
-    assert traces(host) == before
+    assert host_state(host) == before

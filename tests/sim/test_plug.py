@@ -14,14 +14,14 @@ import pytest
 from test_vrouter_datapath import look
 
 from smartvif.context import settings
-from smartvif.context.host import Host
-from smartvif.demo.demo import NETWORK, traces
+from smartvif.context.host import HostContext
+from smartvif.demo.demo import NETWORK, host_state
 from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.vrouter.files import PortFiles
 from smartvif.host import sriov
 from smartvif.model.errors import Failed, Refused, SmartvifError, StepFailed, TimedOut
-from smartvif.model.port_spec import Mode, Request
+from smartvif.model.port_spec import Mode, PortSpec
 from smartvif.model.switch import Switch
 from smartvif.operations.ports.attach import attach
 from smartvif.operations.ports.detach import detach
@@ -83,18 +83,18 @@ def _every_step(switch: Switch) -> list[tuple[Mode, type]]:
     return [(mode, kind) for (on, mode), kinds in _STEPS.items() if on is switch for kind in kinds]
 
 
-def _host() -> Host:
-    return Host(settings.load())
+def _host() -> HostContext:
+    return HostContext(settings.load())
 
 
-def _request(mode: Mode, switch: Switch = Switch.OVS, **asked: Any) -> Request:
-    return Request(vm="vm1", mode=mode, switch=switch, **_WHERE[switch], **asked)
+def _request(mode: Mode, switch: Switch = Switch.OVS, **asked: Any) -> PortSpec:
+    return PortSpec(vm="vm1", mode=mode, switch=switch, **_WHERE[switch], **asked)
 
 
-def everything(host: Host) -> set[str]:
+def everything(host: HostContext) -> set[str]:
     """All traces, and what the vRouter itself has, whatever its files say."""
     vifs = {f"vRouter: vif {vif['port']} with {vif['netdev']}" for vif in look("interfaces")}
-    return traces(host) | vifs
+    return host_state(host) | vifs
 
 
 @contextlib.contextmanager
@@ -220,7 +220,7 @@ def test_a_vf_that_vanished_is_no_hindrance_to_detaching() -> None:
     """The VF and its representor gone, and its sysfs entry: detach leaves nothing."""
     host = _host()
     for mode in (Mode.DIRECT, Mode.VIRTIO_FORWARDER):
-        before = traces(host)
+        before = host_state(host)
         record = attach(_request(mode), host)
         assert record.vf is not None
         number = int(record.facts["switch_port"].removeprefix("p0r"))
@@ -232,7 +232,7 @@ def test_a_vf_that_vanished_is_no_hindrance_to_detaching() -> None:
         detach(record.id, _host())
         gone = {trace for trace in before if f"p0r{number} " in trace or f"p0v{number} " in trace}
         assert len(gone) == 2
-        assert traces(_host()) == before - gone
+        assert host_state(_host()) == before - gone
 
 
 @on_simulated_host(guests=1)
@@ -241,12 +241,12 @@ def test_a_vf_is_given_once() -> None:
     host = _host()
     records = [attach(_request(Mode.DIRECT), host) for _ in range(8)]
     assert len({record.vf for record in records}) == 8
-    before = traces(host)
+    before = host_state(host)
     with pytest.raises(SmartvifError, match="none of 8 VFs would do"):
         attach(_request(Mode.DIRECT), host)
     with pytest.raises(Refused, match="in use by port"):
         attach(_request(Mode.DIRECT, vf=sriov.pfs()[0].vfs[3].address), host)
-    assert traces(host) == before
+    assert host_state(host) == before
 
 
 @on_simulated_host(guests=1)
@@ -280,7 +280,7 @@ def test_processes_that_attach_at_once_get_different_vfs() -> None:
 def test_a_stopped_vswitchd_undoes_the_plug_and_the_rest_waits_for_it() -> None:
     """With ovs-vswitchd stopped a plug fails at the deadline, with nothing left when it is back."""
     host = _host()
-    before = traces(host)
+    before = host_state(host)
     vswitchd = int((OPENVSWITCH / "ovs-vswitchd.pid").read_text())
     host.world.need_ovs().timeout = 1.0
     os.kill(vswitchd, signal.SIGSTOP)
@@ -288,7 +288,7 @@ def test_a_stopped_vswitchd_undoes_the_plug_and_the_rest_waits_for_it() -> None:
         attach(_request(Mode.NORMAL), host)
     assert isinstance(caught.value.cause, TimedOut)
     os.kill(vswitchd, signal.SIGCONT)
-    assert traces(host) == before
+    assert host_state(host) == before
 
 
 @on_simulated_host(guests=1)
@@ -296,12 +296,12 @@ def test_plugging_again_mends_what_was_broken_and_keeps_the_rest() -> None:
     """A switch port or tap taken away behind our back is made again by reconcile."""
     host = _host()
     record = attach(_request(Mode.NORMAL), host)
-    before = traces(host)
+    before = host_state(host)
     port = record.facts["switch_port"]
     subprocess.run(["ovs-vsctl", "del-port", port], check=True)
     assert reconcile(host, dry_run=True) == {
         record.id: f"do again: add port {port} to bridge {BRIDGE}"
     }
     reconcile(host)
-    assert traces(host) == before
+    assert host_state(host) == before
     assert reconcile(host) == {}

@@ -8,7 +8,7 @@ from typing import Any
 
 from smartvif.cli import port_control
 from smartvif.context import settings
-from smartvif.context.host import Host
+from smartvif.context.host import HostContext
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
@@ -65,9 +65,9 @@ def delete(vnic_type: str) -> int:
     return port_control.run(["--oper=delete", f"--uuid={PORTS[vnic_type]}"])
 
 
-def host() -> Host:
+def host() -> HostContext:
     """The host, opened anew."""
-    return Host(settings.load())
+    return HostContext(settings.load())
 
 
 def shown(vnic_type: str) -> dict[str, Any] | None:

@@ -15,11 +15,11 @@ from unittest import mock
 import pytest
 
 from smartvif.context import settings
-from smartvif.context.host import Host
+from smartvif.context.host import HostContext
 from smartvif.control import names
 from smartvif.control.bind_ovs import HostSwitch, bind
 from smartvif.control.build_vif import build_vif
-from smartvif.demo.demo import traces
+from smartvif.demo.demo import host_state
 from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
@@ -51,7 +51,7 @@ KINDS = (VnicType.NORMAL, VnicType.DIRECT, VnicType.VIRTIO_FORWARDER)
 _TUNSETIFF, _IFF_TAP, _IFF_NO_PI = 0x400454CA, 0x2, 0x1000
 
 
-def _plug(kind: VnicType, port: str, vf: int, host: Host, *, hybrid: bool = False) -> None:
+def _plug(kind: VnicType, port: str, vf: int, host: HostContext, *, hybrid: bool = False) -> None:
     asked = Port(
         id=port,
         mac=f"52:54:00:00:00:{vf:02x}",
@@ -68,8 +68,8 @@ def _plug(kind: VnicType, port: str, vf: int, host: Host, *, hybrid: bool = Fals
     plug(port, steps, host.journal, host.world, vf=asked.pci_slot)
 
 
-def _host() -> Host:
-    return Host(settings.load())
+def _host() -> HostContext:
+    return HostContext(settings.load())
 
 
 def _lost() -> Journal:
@@ -77,12 +77,12 @@ def _lost() -> Journal:
     return Journal(STATE.with_name("other"))
 
 
-def _there(host: Host) -> set[str]:
+def _there(host: HostContext) -> set[str]:
     """The names of all that is there, and each guest's socket.
 
     Nobody knows any more how the links of a swept port were; so here they are no more than names.
     """
-    found = {trace for trace in traces(host) if not trace.startswith("journal")}
+    found = {trace for trace in host_state(host) if not trace.startswith("journal")}
     return {" ".join(trace.split()[: 3 if ": link " in trace else None]) for trace in found}
 
 
@@ -119,11 +119,11 @@ def test_namesakes_keep_what_is_their_own() -> None:
     host = _host()
     _plug(VnicType.VIRTIO_FORWARDER, NAMESAKES[0], 1, host)
     _plug(VnicType.NORMAL, NAMESAKES[1], 2, host)
-    before = traces(host)
+    before = host_state(host)
     assert {f"forwarder: port fwd-{ONE[:11]}", "forwarder: port p0v1"} < before
     (warning,) = _warnings(ONE, host.world)
     assert warning.startswith(names.tap(ONE))
-    assert traces(host) == before
+    assert host_state(host) == before
 
 
 @on_simulated_host()
@@ -206,7 +206,7 @@ def test_switches_that_do_not_answer() -> None:
             f"http://127.0.0.1:{silent.getsockname()[1]}", PortFiles(Path("/run/p")), timeout=0.1
         )
         nowhere = OpenVSwitch(Ovsdb("unix:/nowhere"))
-        with mock.patch.object(Host, "_open_vswitch", return_value=nowhere):
+        with mock.patch.object(HostContext, "_open_vswitch", return_value=nowhere):
             forwarder = _host().world.forwarder
         assert forwarder is not None
         world = Drivers(links=Links(), ovs=nowhere, vrouter=agent, forwarder=forwarder)

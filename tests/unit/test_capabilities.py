@@ -14,7 +14,7 @@ from pyroute2.ethtool.ioctl import IoctlEthtool
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from smartvif.host import capabilities, devlink, ethtool, sriov, vf_settings
-from smartvif.host.capabilities import OFFLOADS, TUNNELS, Answers, Capabilities
+from smartvif.host.capabilities import OFFLOADS, TUNNELS, Capabilities, NetlinkReplies
 from smartvif.host.netdev import queues, speed
 from smartvif.host.sriov import EswitchMode, Pf
 from smartvif.host.vf_settings import VfSettings
@@ -59,17 +59,19 @@ def give_queues(root: Path, name: str, receive: int, send: int) -> None:
             (folder / f"{kind}-{number}").mkdir(parents=True)
 
 
-def answering(**said: object) -> Callable[[Pf, Sequence[str]], Answers]:
+def answering(**said: object) -> Callable[[Pf, Sequence[str]], NetlinkReplies]:
     """A kernel that says this of every PF."""
-    return lambda _pf, _netdevs: Answers(**said)  # type: ignore[arg-type]
+    return lambda _pf, _netdevs: NetlinkReplies(**said)  # type: ignore[arg-type]
 
 
-def features(**active: Iterable[str]) -> Callable[[Pf, Sequence[str]], Answers]:
+def features(**active: Iterable[str]) -> Callable[[Pf, Sequence[str]], NetlinkReplies]:
     """A kernel that says these features of these interfaces, and nothing else."""
     return answering(features={name: frozenset(names) for name, names in active.items()})
 
 
-def probe(root: Path, ask: Callable[[Pf, Sequence[str]], Answers] | None = None) -> Capabilities:
+def probe(
+    root: Path, ask: Callable[[Pf, Sequence[str]], NetlinkReplies] | None = None
+) -> Capabilities:
     """What the VFs of the first PF can do."""
     pf = sriov.pfs(root)[0]
     return capabilities.capabilities(pf, root, ask=ask)
@@ -111,7 +113,7 @@ def test_a_pf_without_interfaces(root: Path) -> None:
     """Where there is no interface, nobody is asked, and nobody can tell."""
     pf = dataclasses.replace(sriov.pfs(root)[0], netdev=None, eswitch=EswitchMode.UNKNOWN, vfs=())
 
-    def ask(_pf: Pf, _netdevs: Sequence[str]) -> Answers:
+    def ask(_pf: Pf, _netdevs: Sequence[str]) -> NetlinkReplies:
         raise AssertionError("nobody is there to answer")
 
     found = capabilities.capabilities(pf, root, ask=ask)
@@ -168,9 +170,9 @@ def test_one_vf_is_asked(root: Path) -> None:
     """The cost does not grow with the number of VFs: one of them is asked, and the PF."""
     asked: list[Sequence[str]] = []
 
-    def ask(_pf: Pf, netdevs: Sequence[str]) -> Answers:
+    def ask(_pf: Pf, netdevs: Sequence[str]) -> NetlinkReplies:
         asked.append(tuple(netdevs))
-        return Answers()
+        return NetlinkReplies()
 
     probe(root, ask)
     assert asked == [("p0v0", "p0")]

@@ -16,14 +16,14 @@ from smartvif.choose.allow_list.match import match_all, warnings
 from smartvif.choose.allow_list.spec import DeviceSpec, parse
 from smartvif.context import settings
 from smartvif.host import pci_devices, sriov, vpd
-from smartvif.host.pci_devices import Device
+from smartvif.host.pci_devices import PciDevice
 from smartvif.model.errors import Invalid, NotFound
 from smartvif.model.pci import PciAddress
 from smartvif.sim.nic import sysfs
 from smartvif.sim.nic.nic import NicLayout
 
 WHERE = "line 7"
-PF = Device(
+PF = PciDevice(
     address=PciAddress.parse("0000:03:00.0"),
     vendor="15b3",
     product="101d",
@@ -32,7 +32,7 @@ PF = Device(
     netdevs=("p0", "p0r0"),
     serial="MT2108X00001",
 )
-VF = Device(
+VF = PciDevice(
     address=PciAddress.parse("0000:03:01.2"),
     vendor="15b3",
     product="101e",
@@ -40,7 +40,7 @@ VF = Device(
     netdevs=("p0v0",),
     serial="MT2108X00001",
 )
-OTHER_PF = Device(
+OTHER_PF = PciDevice(
     address=PciAddress.parse("0000:0a:00.0"),
     vendor="15b3",
     product="101d",
@@ -48,13 +48,13 @@ OTHER_PF = Device(
     vf_product="101e",
     netdevs=("p1",),
 )
-OTHER_VF = Device(
+OTHER_VF = PciDevice(
     address=PciAddress.parse("0000:0a:01.2"),
     vendor="15b3",
     product="101e",
     parent=OTHER_PF.address,
 )
-GPU = Device(
+GPU = PciDevice(
     address=PciAddress.parse("0000:25:00.4"), vendor="10de", product="25b6", is_network=False
 )
 HOST = (PF, VF, OTHER_PF, OTHER_VF, GPU)
@@ -66,12 +66,12 @@ def one(**entry: Any) -> DeviceSpec:
     return spec
 
 
-def matched(*specs: DeviceSpec) -> tuple[Device, ...]:
+def matched(*specs: DeviceSpec) -> tuple[PciDevice, ...]:
     """The devices of the host that are allowed."""
     return tuple(verdict.device for verdict in match_all(specs, HOST) if verdict.first is not None)
 
 
-def why_not(spec: DeviceSpec, device: Device) -> str | None:
+def why_not(spec: DeviceSpec, device: PciDevice) -> str | None:
     """Why the entry does not match one device of the host."""
     (reason,) = (each.reasons[0] for each in match_all([spec], HOST) if each.device == device)
     return reason
@@ -107,7 +107,7 @@ def written(path: Path, text: str) -> Path:
         ({"product_id": "101e", "address": "*", "remote_managed": "true"}, (VF,)),
     ],
 )
-def test_what_an_entry_is(entry: dict[str, Any], devices: tuple[Device, ...]) -> None:
+def test_what_an_entry_is(entry: dict[str, Any], devices: tuple[PciDevice, ...]) -> None:
     """An entry is the devices that match all of its selectors; a PF's address its VFs too."""
     assert matched(one(**entry)) == devices
 
@@ -131,7 +131,7 @@ def test_what_an_entry_is(entry: dict[str, Any], devices: tuple[Device, ...]) ->
         ({"address": "0000:03:00.0"}, VF, None),
     ],
 )
-def test_why_not(entry: dict[str, Any], device: Device, reason: str | None) -> None:
+def test_why_not(entry: dict[str, Any], device: PciDevice, reason: str | None) -> None:
     """For each device it is said in what it differs from the entry."""
     assert why_not(one(**entry), device) == reason
 
@@ -352,7 +352,7 @@ def test_the_devices_of_a_host(tmp_path: Path) -> None:
     (buses / "0000:03:00.0" / "vpd").write_bytes(bytes.fromhex("90 0600") + b"SN\x03abc")
     (buses / "0000:03:00.0" / "sriov_vf_device").write_text("5b3\n")
     pf, first, second, other = pci_devices.devices(root, serials=True)
-    assert pf == Device(
+    assert pf == PciDevice(
         address=PciAddress.parse("0000:03:00.0"),
         vendor="fff0",
         product="5350",
@@ -363,7 +363,7 @@ def test_the_devices_of_a_host(tmp_path: Path) -> None:
     )
     assert (first.parent, first.product, first.netdevs) == (pf.address, "5356", ("p0v0",))
     assert (first.serial, second.serial, second.is_pf) == ("abc", "abc", False)
-    assert other == Device(
+    assert other == PciDevice(
         address=PciAddress.parse("10000:25:00.4"), vendor="10de", product="25b6", is_network=False
     )
     assert {device.serial for device in pci_devices.devices(root)} == {None}

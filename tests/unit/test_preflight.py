@@ -19,13 +19,13 @@ from smartvif.host.sriov import Vf
 from smartvif.model.errors import Failed, Refused, SmartvifError
 from smartvif.model.pci import PciAddress
 from smartvif.operations.ports import preflight
-from smartvif.operations.ports.preflight import Directory, Machine, Readiness
+from smartvif.operations.ports.preflight import Directory, MachineReadiness, Readiness
 
 QEMU = User(uid=64055, gid=109)
 GROUPS = frozenset({109, 36})
 SOCKETS = Directory(path=Path("/run/vhu"), mode=0o755, owner=64055, group=109)
 READY = Readiness(
-    machine=Machine(name="web", shares_memory=True, user=QEMU, groups=GROUPS),
+    machine=MachineReadiness(name="web", shares_memory=True, user=QEMU, groups=GROUPS),
     sockets=SOCKETS,
     room=EngineCapacity(relays=3, most=4, hugepages=True),
     huge_pages=HugePages(total=1 << 30, free=0),

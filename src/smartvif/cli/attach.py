@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from smartvif.cli import context
-from smartvif.cli.candidates import candidates_json, tell_candidates
+from smartvif.cli.candidates import candidates_json, print_candidates
 from smartvif.cli.output import print_json, with_format
 from smartvif.model import checks
 from smartvif.model.pci import PciAddress
@@ -53,7 +53,7 @@ def attach(
 ) -> None:
     """Attach a machine to a switch; prints the new port's identifier."""
     from smartvif.model.needs import Needs
-    from smartvif.model.port_spec import Mode, Request
+    from smartvif.model.port_spec import Mode, PortSpec
     from smartvif.model.switch import Switch
     from smartvif.operations.ports.attach import attach as chain_attach
 
@@ -61,7 +61,7 @@ def attach(
         address = None if vf is None else PciAddress.parse(vf)
     capabilities = tuple(asked.pop("capability"))
     needs = {key: asked.pop(key) for key in ("physical_network", "trusted", "min_rate", "numa")}
-    request = Request(
+    request = PortSpec(
         mode=Mode(mode),
         switch=Switch(switch),
         vf=address,
@@ -73,7 +73,7 @@ def attach(
         record = chain_attach(request, context.host(), told=candidates.extend)
     finally:
         if explain:
-            tell_candidates(candidates)
+            print_candidates(candidates)
     if output == "json":
         found = {"candidates": candidates_json(candidates)} if explain else {}
         print_json("attach", {"id": record.id, "vf": record.vf, **record.facts, **found})

@@ -12,7 +12,7 @@ from smartvif.cli import context
 from smartvif.cli.output import console, print_json, print_table, with_format
 
 if TYPE_CHECKING:
-    from smartvif.demo.demo import Result, Round
+    from smartvif.demo.demo import Result, SwitchRound
 
 
 @click.command()
@@ -55,7 +55,7 @@ def _print(result: Result) -> None:
         click.echo("\nnothing is left behind")
 
 
-def _print_round(shown: Round) -> None:
+def _print_round(shown: SwitchRound) -> None:
     from smartvif.cli.map_tree import tree
 
     guests = [port.facts for port in shown.attached]

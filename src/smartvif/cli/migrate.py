@@ -13,7 +13,7 @@ from smartvif.cli.output import print_json, print_table, with_format
 from smartvif.model.errors import Invalid
 
 if TYPE_CHECKING:
-    from smartvif.operations.migration.source import Outlook
+    from smartvif.operations.migration.source import MigrationCheck
 
 _VERBS = ["examine", "prepare", "finish", "abandon"]
 
@@ -42,7 +42,7 @@ def migrate(output: str, vm: str, to: str, check: bool) -> None:
         sys.exit(1)
 
 
-def _tell_outlook(found: Outlook, output: str) -> None:
+def _tell_outlook(found: MigrationCheck, output: str) -> None:
     if output == "json":
         ports = [
             {
@@ -72,13 +72,13 @@ def _tell_outlook(found: Outlook, output: str) -> None:
 def receive(act: str) -> None:
     """The other host's part of migrate, which calls it: JSON in, JSON out."""
     from smartvif.operations.migration import destination as chain
-    from smartvif.operations.migration.offer import Offer
+    from smartvif.operations.migration.offer import MachineOffer
 
     try:
         document: dict[str, Any] = json.load(sys.stdin)
     except ValueError as error:
         raise Invalid(f"it is no JSON: {error}", where="standard input") from error
-    offer, host = Offer.from_json(document), context.host()
+    offer, host = MachineOffer.from_json(document), context.host()
     answer: dict[str, Any] = {}
     match act:
         case "examine":

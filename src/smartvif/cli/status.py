@@ -13,7 +13,7 @@ from smartvif.cli.candidates import pool_json
 from smartvif.cli.output import console, print_json, print_table, with_format
 
 if TYPE_CHECKING:
-    from smartvif.context.host import Host
+    from smartvif.context.host import HostContext
     from smartvif.status.nics import PfView
     from smartvif.status.ports import PortView
 
@@ -67,7 +67,7 @@ def map_(output: str) -> None:
     from smartvif.status import ports
 
     host = context.host()
-    found = prove_map.draw(_nics(host), ports.views(host.journal, host.world))
+    found = prove_map.build_map(_nics(host), ports.views(host.journal, host.world))
     if output == "json":
         print_json("map", found.as_json())
     else:
@@ -132,7 +132,7 @@ def nic_capabilities(output: str) -> None:
     print_table(columns, rows, empty="no VFs")
 
 
-def _nics(host: Host) -> tuple[PfView, ...]:
+def _nics(host: HostContext) -> tuple[PfView, ...]:
     from smartvif.host import sriov
     from smartvif.status import nics
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from smartvif.choose.placement.claims import PlacementClaims
 
 
-class Host:
+class HostContext:
     """This host, as ``settings`` say where its parts are."""
 
     def __init__(self, settings: Settings) -> None:

@@ -15,7 +15,7 @@ _NETWORK_CLASS = "0x02"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
+class PciDevice:
     """One PCI function.
 
     ``vendor`` and ``product`` are four hexadecimal digits, and so is ``vf_product``, which the VFs
@@ -35,7 +35,7 @@ class Device:
     serial: str | None = None
 
 
-def devices(root: Path = SYSFS, *, serials: bool = False) -> tuple[Device, ...]:
+def devices(root: Path = SYSFS, *, serials: bool = False) -> tuple[PciDevice, ...]:
     """Every PCI function in the order of the addresses; what vanishes is left out.
 
     ``serials``: read serial numbers as well, which takes root, and some cards milliseconds.
@@ -46,7 +46,7 @@ def devices(root: Path = SYSFS, *, serials: bool = False) -> tuple[Device, ...]:
     return tuple(sorted(present, key=lambda device: device.address))
 
 
-def _device(devices: str, name: str, *, serials: bool) -> Device | None:
+def _device(devices: str, name: str, *, serials: bool) -> PciDevice | None:
     folder = f"{devices}/{name}"
     vendor, product = _identifier(folder, "vendor"), _identifier(folder, "device")
     if vendor is None or product is None:
@@ -60,7 +60,7 @@ def _device(devices: str, name: str, *, serials: bool) -> Device | None:
     serial = vpd.serial(f"{folder}/vpd") if serials else None
     if serials and serial is None and pf is not None:
         serial = vpd.serial(f"{devices}/{pf}/vpd")
-    return Device(
+    return PciDevice(
         address=address,
         vendor=vendor,
         product=product,

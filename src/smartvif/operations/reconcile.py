@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from smartvif.context.host import Host
-from smartvif.operations.migration.source import moving, settle
+from smartvif.context.host import HostContext
+from smartvif.operations.migration.source import finish_migrations, migrating_ports
 from smartvif.operations.ports.claims import reconcile_claims
 from smartvif.plug.recover import recover
 
 
-def reconcile(host: Host, *, dry_run: bool = False) -> dict[str, str]:
+def reconcile(host: HostContext, *, dry_run: bool = False) -> dict[str, str]:
     """Undo what dead processes left half done, and mend what does not hold any more.
 
     A machine's move comes to its end as well, and so do claims: see chain.migrate.settle and
@@ -18,8 +18,8 @@ def reconcile(host: Host, *, dry_run: bool = False) -> dict[str, str]:
     """
     settled: dict[str, str] = {}
     try:
-        settled = settle(host, dry_run=dry_run)
+        settled = finish_migrations(host, dry_run=dry_run)
     finally:  # a host that cannot be reached is no reason to leave the other ports
-        leave = moving(host)
+        leave = migrating_ports(host)
         mended = recover(host.journal, host.world, leave=leave, dry_run=dry_run)
     return reconcile_claims(host, leave=leave, dry_run=dry_run) | settled | mended

@@ -13,7 +13,7 @@ from smartvif.choose.allow_list import nova_conf
 from smartvif.choose.allow_list.match import Rules, Verdict, match_all, warnings
 from smartvif.choose.allow_list.spec import DeviceSpec, parse
 from smartvif.host import pci_devices
-from smartvif.host.pci_devices import Device
+from smartvif.host.pci_devices import PciDevice
 from smartvif.host.sriov import EswitchMode, Pf
 from smartvif.model.errors import Invalid, NotFound
 
@@ -154,5 +154,5 @@ def rules(specs: Sequence[DeviceSpec]) -> Rules | None:
     )
 
 
-def _devices(specs: Iterable[DeviceSpec]) -> tuple[Device, ...]:
+def _devices(specs: Iterable[DeviceSpec]) -> tuple[PciDevice, ...]:
     return pci_devices.devices(serials=any(spec.remote_managed for spec in specs))

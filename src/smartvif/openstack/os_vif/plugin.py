@@ -81,7 +81,7 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
         Raises: Invalid, NotFound, Ambiguous, Refused (the VF or the port is another's), StepFailed,
         CannotTell. os-vif makes a PlugException of each, with its text.
         """
-        value = _checked(from_osvif(vif))
+        value = _normalised(from_osvif(vif))
         found = self._devices(value)
         machine = Machine(
             uuid=instance_info.uuid, name=instance_info.name, project=instance_info.project_id
@@ -166,10 +166,10 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
             return VirtioForwarderEngine(client)
         if not (options.forwarder_database and options.forwarder_netns):
             return None
-        from smartvif.openstack.privileged_netns import ForwarderLinks
+        from smartvif.openstack.privileged_netns import PrivsepNamespaceLinks
 
         switch = OpenVSwitch(Ovsdb(options.forwarder_database), timeout=options.forwarder_timeout)
-        inside = partial(ForwarderLinks, self.GROUP)
+        inside = partial(PrivsepNamespaceLinks, self.GROUP)
         return OvsDpdkEngine(switch, netns=options.forwarder_netns, inside=inside)
 
     @property
@@ -178,7 +178,7 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
         return self.config
 
 
-def _checked(vif: Vif) -> Vif:
+def _normalised(vif: Vif) -> Vif:
     """The VIF with its VF in one place, where it has one: in the profile's offload.
 
     A VIFHostDevice has the VF's address itself, and its profile may be silent.

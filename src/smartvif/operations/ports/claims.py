@@ -16,7 +16,7 @@ from smartvif.choose.selection.explain import Candidate, explain, refusal
 from smartvif.choose.selection.pool import ANYWHERE, Guest, excluding
 from smartvif.choose.selection.request import DeviceRequest
 from smartvif.choose.selection.select import Policy, select
-from smartvif.context.host import Host
+from smartvif.context.host import HostContext
 from smartvif.host import sriov
 from smartvif.model.errors import Conflict, SmartvifError
 from smartvif.model.needs import Needs
@@ -31,12 +31,16 @@ _log = logging.getLogger(__name__)
 
 _TRIES = 64  # so many others may be quicker, one after another
 
-Told = Callable[[tuple[Candidate, ...]], None]
+OnCandidates = Callable[[tuple[Candidate, ...]], None]
 """Hears of every device that was looked at, and why it was not taken."""
 
 
 def claim(
-    wanted: DeviceRequest, host: Host, *, guest: Guest = ANYWHERE, told: Told = lambda _: None
+    wanted: DeviceRequest,
+    host: HostContext,
+    *,
+    guest: Guest = ANYWHERE,
+    told: OnCandidates = lambda _: None,
 ) -> PciAddress:
     """Make a port the owner of the device that suits it best.
 
@@ -65,7 +69,9 @@ def claim(
     raise Conflict(f"{_TRIES} times another was quicker", where="SmartNICs", hint="try again")
 
 
-def would_get(wanted: DeviceRequest, host: Host, besides: Mapping[PciAddress, str]) -> PciAddress:
+def preview_claim(
+    wanted: DeviceRequest, host: HostContext, besides: Mapping[PciAddress, str]
+) -> PciAddress:
     """The device that a port would get, were those ``besides`` taken as well, by whom it says.
 
     Raises: NotFound and Refused, where there is none; CannotTell.
@@ -79,26 +85,26 @@ def would_get(wanted: DeviceRequest, host: Host, besides: Mapping[PciAddress, st
 
 
 @contextmanager
-def following(port: str, host: Host) -> Iterator[None]:
+def claim_synced_with_journal(port: str, host: HostContext) -> Iterator[None]:
     """Hold the port alone; afterwards, or when it failed, its claim is as the journal has it."""
     with host.journal.locked(port):
         try:
             yield
         finally:
-            _follow(port, host)
+            _sync_claim(port, host)
 
 
-def unplug(port: str, host: Host) -> None:
+def unplug(port: str, host: HostContext) -> None:
     """Undo every step of a port, and give back what it had.
 
     Raises: as plug.apply.unplug does.
     """
-    with following(port, host):
+    with claim_synced_with_journal(port, host):
         executor.unplug(port, host.journal, host.world)
 
 
 def reconcile_claims(
-    host: Host, *, leave: Collection[str] = (), dry_run: bool = False
+    host: HostContext, *, leave: Collection[str] = (), dry_run: bool = False
 ) -> dict[str, str]:
     """Bring claims to an end whose process died, and write down those that were lost.
 
@@ -117,14 +123,14 @@ def reconcile_claims(
     )
 
 
-def _to_do(port: str, booked: Claim | None, host: Host) -> Action | None:
+def _to_do(port: str, booked: Claim | None, host: HostContext) -> Action | None:
     """What a port's claim needs that nobody is at work on; ``booked`` is what has none here."""
     record = host.journal.port(port)
     mine = [each for each in host.claims.claims(host.name) if each.owner == port]
     if record is None and mine:
-        return _give_back(port, mine, host)
+        return _release_orphan(port, mine, host)
     if record is None:
-        return None if booked is None else _give_up(booked, host)
+        return None if booked is None else _release_booking(booked, host)
     if record.status is not PortStatus.PLUGGED or record.vf is None:
         return None  # it is to be undone first
     vf = PciAddress.parse(record.vf)
@@ -140,7 +146,7 @@ def _to_do(port: str, booked: Claim | None, host: Host) -> Action | None:
     return None
 
 
-def _adopt(port: PortRecord, vf: PciAddress, host: Host) -> None:
+def _adopt(port: PortRecord, vf: PciAddress, host: HostContext) -> None:
     """Write down a claim that the store has lost, or, of a port of Nova's, never had."""
     publish(host)
     rate = Needs.from_json(port.facts.get("needs")).min_rate
@@ -148,7 +154,7 @@ def _adopt(port: PortRecord, vf: PciAddress, host: Host) -> None:
     host.claims.adopt(port.id, host.name, vf, rate=rate)
 
 
-def _give_back(port: str, mine: Sequence[Claim], host: Host) -> Action | None:
+def _release_orphan(port: str, mine: Sequence[Claim], host: HostContext) -> Action | None:
     """Give back what a port claimed that the journal does not know."""
     taken = holders(sriov.pfs(), host)
     for each in mine:
@@ -166,7 +172,7 @@ def _give_back(port: str, mine: Sequence[Claim], host: Host) -> Action | None:
     )
 
 
-def _give_up(booked: Claim, host: Host) -> Action:
+def _release_booking(booked: Claim, host: HostContext) -> Action:
     """Give back what a port has in Placement and not here."""
     return Action(
         words=f"give back a VF of {booked.pf}, which only Placement knows of",
@@ -174,7 +180,7 @@ def _give_up(booked: Claim, host: Host) -> Action:
     )
 
 
-def _follow(port: str, host: Host) -> None:
+def _sync_claim(port: str, host: HostContext) -> None:
     """Bring a port's claim to where the journal has the port.
 
     A port that is gone is gone, also where Placement does not answer: reconcile gives back later

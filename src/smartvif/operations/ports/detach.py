@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from smartvif.context.host import Host
+from smartvif.context.host import HostContext
 from smartvif.operations.ports.claims import unplug
 from smartvif.plug.journal import PortRecord
 
 
-def detach(name: str, host: Host) -> PortRecord:
+def detach(name: str, host: HostContext) -> PortRecord:
     """Undo the attachment whose identifier is or begins with ``name``; return what it was.
 
     Raises: NotFound, Ambiguous; Failed, where something cannot be undone: the rest stays, to be

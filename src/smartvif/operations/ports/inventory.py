@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from smartvif.choose.allow_list import report as allow_list
 from smartvif.choose.selection.build_pools import PfInventory, build_pools
 from smartvif.choose.selection.pool import Guest, Pool, excluding
-from smartvif.context.host import Host
+from smartvif.context.host import HostContext
 from smartvif.host import bond, netdev, numa, sriov, vdpa
 from smartvif.host.capabilities import capabilities
 from smartvif.host.passthrough import passed_through_siblings, shares_group
@@ -20,7 +20,7 @@ from smartvif.operations.ports.holders import holders, port_holders, switch_hold
 _log = logging.getLogger(__name__)
 
 
-def publish(host: Host) -> tuple[Pool, ...]:
+def publish(host: HostContext) -> tuple[Pool, ...]:
     """Have the claims know what this host has; return it.
 
     Raises: CannotTell, where libvirt does not answer; Invalid, for the allow-list.
@@ -31,7 +31,7 @@ def publish(host: Host) -> tuple[Pool, ...]:
     return found
 
 
-def look(host: Host) -> tuple[Pool, ...]:
+def look(host: HostContext) -> tuple[Pool, ...]:
     """What ports can have of this host now; nothing is written.
 
     Where libvirt does not answer, which VFs its machines have is not known, and that is told.
@@ -48,7 +48,7 @@ def look(host: Host) -> tuple[Pool, ...]:
     return tuple(excluding(pool, claimed) for pool in _pools(pfs, taken, host))
 
 
-def guest(vm: str, host: Host) -> Guest:
+def guest(vm: str, host: HostContext) -> Guest:
     """Where a machine of this host runs.
 
     Raises: NotFound; CannotTell, where libvirt does not answer.
@@ -56,7 +56,9 @@ def guest(vm: str, host: Host) -> Guest:
     return Guest(nodes=host.domains.nodes(vm), sockets=numa.sockets())
 
 
-def _pools(pfs: Sequence[Pf], taken: Mapping[PciAddress, str], host: Host) -> tuple[Pool, ...]:
+def _pools(
+    pfs: Sequence[Pf], taken: Mapping[PciAddress, str], host: HostContext
+) -> tuple[Pool, ...]:
     ports = {address: f"port {port}" for address, port in port_holders(host).items()}
     return build_pools(
         host.name,

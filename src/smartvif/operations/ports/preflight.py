@@ -13,7 +13,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from smartvif.context.host import Host
+from smartvif.context.host import HostContext
 from smartvif.drivers.forwarder.engine import EngineCapacity
 from smartvif.guest import affinity
 from smartvif.guest.affinity import User
@@ -45,7 +45,7 @@ class Directory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class MachineReadiness:
     """What counts of a machine. ``user`` is QEMU's, None where nobody can tell; ``groups`` are its.
 
     ``nodes`` are the NUMA nodes that it is bound to.
@@ -62,13 +62,13 @@ class Machine:
 class Readiness:
     """All that was found."""
 
-    machine: Machine
+    machine: MachineReadiness
     sockets: Directory
     room: EngineCapacity
     huge_pages: HugePages
 
 
-def look(vm: str, host: Host) -> Readiness:
+def look(vm: str, host: HostContext) -> Readiness:
     """Read what ``examine`` and ``distance`` decide by.
 
     Raises: NotFound (machine); CannotTell, where the forwarder or libvirt does not answer.
@@ -147,7 +147,7 @@ def _may_write(directory: Directory, user: User, groups: frozenset[int]) -> bool
     return directory.mode & wanted == wanted
 
 
-def _examine_directory(sockets: Directory, machine: Machine) -> None:
+def _examine_directory(sockets: Directory, machine: MachineReadiness) -> None:
     if sockets.mode is None:
         raise Failed(
             f"the directory for the guests' sockets is not there: {sockets.path}",
@@ -181,13 +181,13 @@ def directory(path: Path) -> Directory:
     )
 
 
-def _machine(name: str, host: Host) -> Machine:
+def _machine(name: str, host: HostContext) -> MachineReadiness:
     connection = Connection(host.settings.libvirt.uri)
     domain = connection.domain(name)
     with translated(f"virtual machine {name}"):
         text, capabilities = domain.XMLDesc(), connection.open().getCapabilities()
     user = affinity.qemu_user(capabilities)
-    return Machine(
+    return MachineReadiness(
         name=name,
         shares_memory=host.domains.shared_memory(name),
         user=user,

@@ -8,7 +8,7 @@ from typing import Any
 from smartvif.choose.selection.pool import ANYWHERE, Guest
 from smartvif.choose.selection.request import DeviceRequest
 from smartvif.choose.selection.request import request as device_request
-from smartvif.context.host import Host
+from smartvif.context.host import HostContext
 from smartvif.control import names
 from smartvif.control.bind_ovs import HostSwitch, bind
 from smartvif.control.bind_vrouter import VRouterHost, bind_vrouter
@@ -16,9 +16,9 @@ from smartvif.control.build_vif import build_vif
 from smartvif.guest.xml import interface_xml
 from smartvif.host import sriov
 from smartvif.model.port import Binding, Port
-from smartvif.model.port_spec import Mode, Request
+from smartvif.model.port_spec import Mode, PortSpec
 from smartvif.model.vif import Machine, PortProfile, ProfileKind, Vif, VifKind
-from smartvif.operations.ports.claims import Told, claim
+from smartvif.operations.ports.claims import OnCandidates, claim
 from smartvif.plug.plan import plan
 from smartvif.plug.plans.inputs import PortDevices, devices
 from smartvif.plug.prepare import port_facts
@@ -38,12 +38,12 @@ class Placement:
 
 def place(
     port: Port,
-    request: Request,
+    request: PortSpec,
     machine: Machine,
-    host: Host,
+    host: HostContext,
     *,
     guest: Guest = ANYWHERE,
-    told: Told = lambda _: None,
+    told: OnCandidates = lambda _: None,
 ) -> Placement:
     """Choose and claim a VF if one is needed, and plan the port; nothing else is changed.
 
@@ -74,12 +74,12 @@ def place(
     return placed
 
 
-def wanted(port: Port, binding: Binding, request: Request) -> DeviceRequest:
+def wanted(port: Port, binding: Binding, request: PortSpec) -> DeviceRequest:
     """What is to be claimed for the port, with what the person has chosen."""
     return replace(device_request(port, binding.vif_type), pf=request.pf, vf=request.vf)
 
 
-def examine_switch(request: Request, host: Host) -> None:
+def check_switch(request: PortSpec, host: HostContext) -> None:
     """See whether the switch, and the forwarder if one is needed, could take the port.
 
     Raises: NotFound, for the bridge; CannotTell, where one of them does not answer.
@@ -92,7 +92,7 @@ def examine_switch(request: Request, host: Host) -> None:
         host.world.need_forwarder().confirm()
 
 
-def bound(port: Port, request: Request, host: Host) -> Binding:
+def bound(port: Port, request: PortSpec, host: HostContext) -> Binding:
     """The controller's answer; here we are the controller."""
     sockets = host.settings.forwarder.sockets
     if request.bridge is None:

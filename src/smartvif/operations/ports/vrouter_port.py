@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from smartvif.context.host import Host
+from smartvif.context.host import HostContext
 from smartvif.control.build_vif import build_vif
 from smartvif.drivers.vrouter.agent import wait_for_datapath
 from smartvif.drivers.vrouter.files import PortFiles
@@ -34,7 +34,7 @@ _LINK_STATE = "link-state"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PortRequest:
+class AgentPortRequest:
     """One port. ``netdev`` is the tap's name, or that of a vhost-user port; a VF's port needs none.
 
     ``vhost_user`` is a port of the DPDK vRouter, or with a VF one behind a forwarder; QEMU is the
@@ -81,7 +81,7 @@ class PortRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waits:
+class Timeouts:
     """How long to wait for the DPDK vRouter, in seconds, and where its datapath listens."""
 
     agent: float = 120.0
@@ -90,10 +90,10 @@ class Waits:
     datapath_socket: Path = Path("/var/run/vrouter/dpdk_netlink")
 
 
-_WAITS = Waits()
+_WAITS = Timeouts()
 
 
-def add(request: PortRequest, host: Host, *, waits: Waits = _WAITS) -> None:
+def add(request: AgentPortRequest, host: HostContext, *, waits: Timeouts = _WAITS) -> None:
     """Give the vRouter a port, or change nothing; twice is once.
 
     A tap's port is done when its file is there, though no agent runs. Other ports need one: a port
@@ -122,7 +122,7 @@ def add(request: PortRequest, host: Host, *, waits: Waits = _WAITS) -> None:
     )
 
 
-def delete(port: str, host: Host) -> None:
+def delete(port: str, host: HostContext) -> None:
     """Undo what was done for a port; one that is not there is deleted already.
 
     Raises: Failed, where something cannot be undone: it stays, to be tried again.
@@ -135,7 +135,7 @@ def delete(port: str, host: Host) -> None:
             host.world.need_vrouter().remove(port)
 
 
-def set_link(port: str, host: Host, *, up: bool) -> None:
+def set_link(port: str, host: HostContext, *, up: bool) -> None:
     """Bring the link of an ESXi port up or down, now and when the agent starts; it runs or not.
 
     Raises: AgentFailed, for a port that the agent does not know, or of another type; Failed.
@@ -156,7 +156,7 @@ def _write_link(port: str, files: PortFiles, *, up: bool) -> None:
     files.write_text(port, json.dumps(document))
 
 
-def _vif(request: PortRequest) -> Vif:
+def _vif(request: AgentPortRequest) -> Vif:
     """The VIF that a controller would have bound."""
     details: dict[str, str | bool] = {}
     if request.vhost_user or request.mode is Mode.VIRTIO_FORWARDER:
@@ -185,7 +185,7 @@ def _vif(request: PortRequest) -> Vif:
     return vif if request.netdev is None else replace(vif, vif_name=request.netdev)
 
 
-def _examine(request: PortRequest, host: Host, waits: Waits) -> None:
+def _examine(request: AgentPortRequest, host: HostContext, waits: Timeouts) -> None:
     """Look at what may be down before anything is changed."""
     agent = host.world.need_vrouter()
     if request.mode is Mode.VIRTIO_FORWARDER:
@@ -197,7 +197,7 @@ def _examine(request: PortRequest, host: Host, waits: Waits) -> None:
         wait_for_datapath(waits.datapath_socket, waits.datapath)
 
 
-def _told(step: Step, request: PortRequest, waits: Waits) -> Step:
+def _told(step: Step, request: AgentPortRequest, waits: Timeouts) -> Step:
     """The step, if it is the agent's with what only the request says."""
     if not isinstance(step, AgentPort):
         return step
