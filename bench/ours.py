@@ -42,19 +42,19 @@ class Smartvif:
         self._vifs: dict[Case, Any] = {}
         self.representors = Representors()
         self.journal = Journal(state)
-        self.world = Drivers(
+        self.drivers = Drivers(
             links=Links(), ovs=OpenVSwitch(Ovsdb(f"unix:{OPENVSWITCH}/db.sock"), timeout=60)
         )
 
     def plug(self, case: Case) -> None:
         """Plug one port."""
         port = self._port_plan(case)
-        executor.plug(port.port, port.plan, self.journal, self.world, vf=port.vf)
+        executor.plug(port.port, port.plan, self.journal, self.drivers, vf=port.vf)
 
     def plug_all(self, wanted: Sequence[Case]) -> None:
         """Plug any number of ports by one call."""
         ports = [self._port_plan(case) for case in wanted]
-        for error in executor.plug_many(ports, self.journal, self.world).values():
+        for error in executor.plug_many(ports, self.journal, self.drivers).values():
             raise error
 
     def _port_plan(self, case: Case) -> PortPlan:
@@ -71,7 +71,7 @@ class Smartvif:
 
     def unplug(self, case: Case) -> None:
         """Take it away again."""
-        executor.unplug(case.id, self.journal, self.world)
+        executor.unplug(case.id, self.journal, self.drivers)
 
     def look_up(self, address: str) -> str:
         """The representor of a VF."""
@@ -100,8 +100,8 @@ class Watched(Smartvif):
         self._stack: list[str] = []
         self._mark = 0.0
         self.journal = self._watched(self.journal, "journal")
-        self.world.links = self._watched(self.world.links, "netlink")
-        switch = self.world.need_ovs()
+        self.drivers.links = self._watched(self.drivers.links, "netlink")
+        switch = self.drivers.need_ovs()
         switch.db = self._watched(switch.db, "OVSDB")
 
     def devices(self, address: str) -> PortDevices:

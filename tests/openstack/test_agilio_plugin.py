@@ -177,7 +177,7 @@ def assert_in_switch(netdev: str, port: str = ONE) -> None:
 def assert_healthy() -> None:
     """The command calls every port of the plugin healthy."""
     host = HostContext(load())
-    views = ports.views(host.journal, host.world)
+    views = ports.views(host.journal, host.drivers)
     assert [view.working for view in views] == [True], views
     assert views[0].facts["vm"] == INSTANCE.name
 
@@ -657,15 +657,15 @@ def test_vfs_by_the_daemon() -> None:
 
     vfs, host = privileged.PrivilegedVfio(), privileged.PrivilegedLinks()
     with pytest.raises(Refused, match="it is a PF") as refused:
-        vfs.take(nic.pf_address(0))
+        vfs.bind(nic.pf_address(0))
     assert refused.value.hint
     address = nic.vf_address(0, 1)
     Path(f"/sys/bus/pci/devices/{address}/net/p0v1/flags").write_text("0x1002\n")
     with pytest.raises(Failed, match=f"taking VF {address} from smartvif_sim_vf: No such file"):
-        vfs.take(address)
+        vfs.bind(address)
     Path(f"/sys/bus/pci/devices/{address}/driver").unlink()
     with pytest.raises(Refused, match="nvme is not loaded"):
-        vfs.give_back(address, "nvme")
+        vfs.restore(address, "nvme")
     for wanted in (
         VfAdmin(mac="01:00:00:00:00:01"),
         VfAdmin(mac=MAC, vlan=4095),

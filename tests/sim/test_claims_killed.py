@@ -68,7 +68,7 @@ def work(of: HostContext, seed: int) -> None:
         with contextlib.suppress(NotFound), claim_synced_with_journal(port, of):
             address = claim(DeviceRequest(id=port, device=DeviceType.VF), of)
             about: dict[str, Any] = {"needs": None, "vm": "", "simulated": []}
-            plug(port, (), of.journal, of.world, vf=str(address), facts=about)
+            plug(port, (), of.journal, of.drivers, vf=str(address), facts=about)
             mine.append(port)
 
 

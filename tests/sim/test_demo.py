@@ -74,7 +74,7 @@ def empty(directory: Path, keep: set[Path]) -> None:
 
 
 def traces() -> dict[str, set[str]]:
-    """Everything that a command may leave in a private world."""
+    """Everything that a command may leave in a private directory."""
     links = subprocess.run(["ip", "-br", "link"], check=True, capture_output=True, text=True)
     listed = {
         str(path)

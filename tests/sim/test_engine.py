@@ -37,13 +37,13 @@ def started() -> tuple[OvsDpdkEngine, Links]:
 def test_a_relay_comes_and_goes() -> None:
     """Added twice and removed twice; in between all that can be asked of it is answered."""
     engine, links = started()
-    assert engine.room() == EngineCapacity(relays=0, most=2, hugepages=False)
-    assert not engine.holds(SIMULATED)
+    assert engine.capacity() == EngineCapacity(relays=0, most=2, hugepages=False)
+    assert not engine.matches(SIMULATED)
     for _ in range(2):
         engine.add(SIMULATED, links)
-        assert engine.holds(SIMULATED)
-        assert engine.room().relays == 1
-    assert engine.relay_of(ONE) == SIMULATED
+        assert engine.matches(SIMULATED)
+        assert engine.capacity().relays == 1
+    assert engine.relay_spec(ONE) == SIMULATED
     assert list(engine.states()) == [ONE]
     state = engine.state(ONE)
     assert state == engine.states()[ONE]
@@ -52,10 +52,10 @@ def test_a_relay_comes_and_goes() -> None:
     counted = engine.statistics(ONE)
     assert counted is not None
     assert (counted.to_guest.packets, counted.from_guest.packets) == (0, 0)
-    assert (engine.statistics(TWO), engine.state(TWO), engine.relay_of(TWO)) == (None, None, None)
+    assert (engine.statistics(TWO), engine.state(TWO), engine.relay_spec(TWO)) == (None, None, None)
     for _ in range(2):
         engine.remove(SIMULATED)
-        assert not engine.holds(SIMULATED)
+        assert not engine.matches(SIMULATED)
         assert engine.state(ONE) is None
         assert links.get("p0v0") is not None
     assert engine.ovs.ports() == ()
@@ -67,11 +67,11 @@ def test_a_relay_that_is_to_be_another() -> None:
     engine, links = started()
     engine.add(SIMULATED, links)
     for changed in (replace(SIMULATED, mtu=9000), replace(SIMULATED, socket=f"{SOCKETS}/2.sock")):
-        assert not engine.holds(changed)
+        assert not engine.matches(changed)
         engine.add(changed, links)
-        assert engine.holds(changed)
-        assert engine.relay_of(ONE) == changed
-    assert engine.room().relays == 1
+        assert engine.matches(changed)
+        assert engine.relay_spec(ONE) == changed
+    assert engine.capacity().relays == 1
 
 
 @on_simulated_host("1x2")
@@ -81,8 +81,8 @@ def test_a_real_vf() -> None:
     with pytest.raises(Failed, match=r"did not take 'vf-0d9a1b2c-3e': .*0000:05:00\.7") as caught:
         engine.add(REAL, links)
     assert REAL.socket in caught.value.hint
-    assert engine.relay_of(TWO) == REAL
-    assert not engine.holds(REAL)
+    assert engine.relay_spec(TWO) == REAL
+    assert not engine.matches(REAL)
     engine.remove(REAL)
     assert engine.ovs.ports() == ()
 
@@ -95,8 +95,8 @@ def test_a_bridge_that_is_anothers() -> None:
     with pytest.raises(Failed, match="OVSDB refused"):
         engine.add(REAL, links)
     engine.remove(REAL)
-    assert engine.holds(SIMULATED)
-    assert engine.room().relays == 1
+    assert engine.matches(SIMULATED)
+    assert engine.capacity().relays == 1
 
 
 @on_simulated_host("1x2")
@@ -117,7 +117,7 @@ def test_a_database_that_nobody_set_up() -> None:
     forwarder_switch(1).start_database()
     switch = OpenVSwitch(Ovsdb(forwarder_switch(1).address))
     with pytest.raises(CannotTell, match="has not been initialized"):
-        OvsDpdkEngine(switch, netns=FORWARDER_NETNS).room()
+        OvsDpdkEngine(switch, netns=FORWARDER_NETNS).capacity()
 
 
 @on_simulated_host(guests=1)

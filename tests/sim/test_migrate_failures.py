@@ -125,11 +125,11 @@ def failing_step(number: int, *, early: bool) -> Iterator[list[str]]:
     taken: list[str] = []
 
     def failing(real: Callable[[Step, Drivers], None]) -> Callable[[Step, Drivers], None]:
-        def do(step: Step, world: Drivers) -> None:
+        def do(step: Step, drivers: Drivers) -> None:
             taken.append(type(step).__name__)
             fails = len(taken) == number
             if not (fails and early):
-                real(step, world)
+                real(step, drivers)
             if fails:
                 raise Failed("made to fail")
 

@@ -62,7 +62,7 @@ def test_a_hybrid_port_carries_packets_and_leaves_nothing() -> None:
         vif = build_vif(port, bind(port, switch))
         steps = plan(vif, machine=Machine(uuid=str(uuid.uuid4()), name="vm"))
         for _ in range(2):
-            plug(vif.id, steps, host.journal, host.world)
+            plug(vif.id, steps, host.journal, host.drivers)
         assert vif.bridge_name is not None
         links = Links()
         outer = links.get(f"qvo{vif.id[:11]}")
@@ -79,8 +79,8 @@ def test_a_hybrid_port_carries_packets_and_leaves_nothing() -> None:
     assert _ping("machine1", "10.1.0.2") == 0
     for number, vif in enumerate(vifs, start=1):
         _ip("netns", "del", f"machine{number}")
-        unplug(vif.id, host.journal, host.world)
-        unplug(vif.id, host.journal, host.world)
+        unplug(vif.id, host.journal, host.drivers)
+        unplug(vif.id, host.journal, host.drivers)
     assert host_state(host) == before
 
 
@@ -104,7 +104,7 @@ def test_a_port_with_the_switchs_own_socket_carries_packets_and_leaves_nothing()
         check=True,
     )
     before = host_state(host)
-    world = Drivers(links=Links(), ovs=OpenVSwitch(Ovsdb(address)), guests=host.domains)
+    drivers = Drivers(links=Links(), ovs=OpenVSwitch(Ovsdb(address)), guests=host.domains)
     switch = HostSwitch(datapath_type="netdev", vhost_user_dir=str(SOCKETS), vhost_user=True)
     consoles, vifs = [], []
     for number in (1, 2):
@@ -113,7 +113,7 @@ def test_a_port_with_the_switchs_own_socket_carries_packets_and_leaves_nothing()
         vif = build_vif(port, bind(port, switch))
         machine = Machine(uuid=host.domains.uuid(vm), name=vm)
         guest = AttachedInterface(domain=vm, mac=vif.address, xml=interface_xml(vif))
-        plug(vif.id, (*plan(vif, machine=machine), guest), host.journal, world)
+        plug(vif.id, (*plan(vif, machine=machine), guest), host.journal, drivers)
         console = Console(GUESTS / f"{vm}.agent")
         found = f"until grep -q {vif.address} /sys/class/net/eth0/address; do sleep 0.2; done"
         code, said = console.run(
@@ -125,7 +125,7 @@ def test_a_port_with_the_switchs_own_socket_carries_packets_and_leaves_nothing()
     code, said = consoles[0].run("ping -c 3 -i 0.2 -W 5 10.2.0.2")
     assert code == 0, said
     for vif in vifs:
-        unplug(vif.id, host.journal, world)
+        unplug(vif.id, host.journal, drivers)
         assert vif.path is not None
         assert not Path(vif.path).exists()
     assert host_state(host) == before

@@ -102,10 +102,10 @@ def _when(kind: type, act: Callable[[], None], *, before: bool) -> Iterator[None
     """Call ``act`` before or after each ``do`` of the steps of that kind."""
     real = kind.do  # type: ignore[attr-defined]
 
-    def do(step: Step, world: Drivers) -> None:
+    def do(step: Step, drivers: Drivers) -> None:
         if before:
             act()
-        real(step, world)
+        real(step, drivers)
         act()
 
     with mock.patch.object(kind, "do", do):
@@ -282,7 +282,7 @@ def test_a_stopped_vswitchd_undoes_the_plug_and_the_rest_waits_for_it() -> None:
     host = _host()
     before = host_state(host)
     vswitchd = int((OPENVSWITCH / "ovs-vswitchd.pid").read_text())
-    host.world.need_ovs().timeout = 1.0
+    host.drivers.need_ovs().timeout = 1.0
     os.kill(vswitchd, signal.SIGSTOP)
     with pytest.raises(StepFailed) as caught:
         attach(_request(Mode.NORMAL), host)

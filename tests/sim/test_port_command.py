@@ -72,7 +72,7 @@ def host() -> HostContext:
 
 def shown(vnic_type: str) -> dict[str, Any] | None:
     """What the agent says of a port."""
-    return host().world.need_vrouter().port(PORTS[vnic_type])
+    return host().drivers.need_vrouter().port(PORTS[vnic_type])
 
 
 def everything() -> set[str]:
@@ -84,7 +84,7 @@ def everything() -> set[str]:
     here = host()
     relays = OpenVSwitch(Ovsdb(forwarder_switch(1).address))
     found |= {f"forwarder: {port.name}" for port in relays.ports()}
-    found |= {f"file: {port}" for port in here.world.need_vrouter().files.netdevs().values()}
+    found |= {f"file: {port}" for port in here.drivers.need_vrouter().files.netdevs().values()}
     return found | {f"journal: {record.id}" for record in here.journal.ports()}
 
 
@@ -155,7 +155,7 @@ def test_an_agent_that_comes_and_goes() -> None:
     agent.start()
     for vnic_type in ("normal", "direct"):
         assert shown(vnic_type) is not None
-    assert recover(host().journal, host().world, dry_run=True) == {}
+    assert recover(host().journal, host().drivers, dry_run=True) == {}
     agent.kill()
     assert [delete(vnic_type) for vnic_type in ("normal", "direct")] == [0, 0]
     assert everything() == before
@@ -186,7 +186,7 @@ def test_the_command_as_nova_runs_it() -> None:
         timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-    files = host().world.need_vrouter().files
+    files = host().drivers.need_vrouter().files
     document = files.read(PORTS["normal"])
     assert document is not None
     assert (document["display-name"], document["system-name"]) == (name, "tap-0")

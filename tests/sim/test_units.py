@@ -75,7 +75,7 @@ def test_what_they_run() -> None:
     (address,) = re.findall(r'database = "(.*)"', SWITCH.read_text())
     assert address in command(SWITCH, "ExecStart")
     switch = OpenVSwitch(Ovsdb(address))
-    assert OvsDpdkEngine(switch, netns=Path(namespace).name).room() == EngineCapacity(
+    assert OvsDpdkEngine(switch, netns=Path(namespace).name).capacity() == EngineCapacity(
         relays=0, most=16, hugepages=True
     )
     reads = [select("Open_vSwitch", [], ["other_config"])]

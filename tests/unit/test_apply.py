@@ -81,25 +81,25 @@ class Toy:
     def describe(self) -> str:
         return f"make {self.name}"
 
-    def find(self, world: Drivers) -> Snapshot:
-        toys = cast(Toys, world)
+    def snapshot(self, drivers: Drivers) -> Snapshot:
+        toys = cast(Toys, drivers)
         toys.act("find", self.name)
         return {"existed": self.name in toys.there}
 
-    def do(self, world: Drivers) -> None:
-        toys = cast(Toys, world)
+    def do(self, drivers: Drivers) -> None:
+        toys = cast(Toys, drivers)
         toys.act("do", self.name)
         toys.there.add(self.name)
         toys.act("did", self.name)
 
-    def undo(self, world: Drivers, found: Snapshot) -> None:
-        toys = cast(Toys, world)
+    def undo(self, drivers: Drivers, found: Snapshot) -> None:
+        toys = cast(Toys, drivers)
         toys.act("undo", self.name)
         if not found.get("existed"):
             toys.there.discard(self.name)
 
-    def check(self, world: Drivers) -> bool:
-        toys = cast(Toys, world)
+    def check(self, drivers: Drivers) -> bool:
+        toys = cast(Toys, drivers)
         toys.act("check", self.name)
         return self.name in toys.there
 
@@ -332,7 +332,7 @@ def test_each_step_is_heard_of_when_it_is_taken(journal: Journal, toys: Toys) ->
     """Progress names every step in order, and on a second plug none."""
     heard: list[Step] = []
     for _ in range(2):
-        plug("p", plan("p", "abc"), journal, world(toys), progress=heard.append)
+        plug("p", plan("p", "abc"), journal, world(toys), on_step=heard.append)
         assert tuple(heard) == plan("p", "abc")
     assert toys.heard("do") == ["p.a", "p.b", "p.c"]
 
@@ -344,7 +344,7 @@ def test_an_interrupted_plug_is_undone(journal: Journal, toys: Toys) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        plug("p", plan("p", "ab"), journal, world(toys), progress=interrupt)
+        plug("p", plan("p", "ab"), journal, world(toys), on_step=interrupt)
     assert (toys.there, journal.ports()) == (set(), ())
 
 

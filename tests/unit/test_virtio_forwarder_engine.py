@@ -54,15 +54,15 @@ def spec(directory: Path, port: str = ONE, pci: str = "0000:0a:1f.3") -> RelaySp
 def test_a_relay_comes_and_goes(tmp_path: Path, engine: ForwarderEngine, relays: Relays) -> None:
     """Added twice and removed twice; in between all that can be asked of it is answered."""
     asked = spec(tmp_path)
-    engine.confirm()
-    assert engine.room() == EngineCapacity(relays=0, most=2, hugepages=False)
+    engine.check_alive()
+    assert engine.capacity() == EngineCapacity(relays=0, most=2, hugepages=False)
     for _ in range(2):
         engine.add(asked, LINKS)
-        assert engine.holds(asked)
-        assert engine.room().relays == 1
-    assert not engine.holds(replace(asked, pci="0000:0a:1f.4"))
-    assert not engine.holds(spec(tmp_path, TWO))
-    assert engine.relay_of(ONE) == replace(asked, mtu=0)
+        assert engine.matches(asked)
+        assert engine.capacity().relays == 1
+    assert not engine.matches(replace(asked, pci="0000:0a:1f.4"))
+    assert not engine.matches(spec(tmp_path, TWO))
+    assert engine.relay_spec(ONE) == replace(asked, mtu=0)
     state = engine.state(ONE)
     assert state == engine.states()[ONE]
     assert state is not None
@@ -72,14 +72,14 @@ def test_a_relay_comes_and_goes(tmp_path: Path, engine: ForwarderEngine, relays:
     assert connected is not None
     assert connected.link_up
     assert connected.says["device"] == asked.pci
-    assert (engine.relay_of(TWO), engine.state(TWO), engine.statistics(TWO)) == (None, None, None)
+    assert (engine.relay_spec(TWO), engine.state(TWO), engine.statistics(TWO)) == (None, None, None)
     relays.disconnect_vm(asked.socket)
     Path(asked.socket).touch()
     for _ in range(2):
         engine.remove(asked)
-        assert not engine.holds(asked)
+        assert not engine.matches(asked)
         assert not Path(asked.socket).exists()
-    assert engine.room().relays == 0
+    assert engine.capacity().relays == 0
 
 
 def test_statistics(tmp_path: Path, engine: ForwarderEngine, relays: Relays) -> None:
@@ -112,11 +112,11 @@ def test_a_daemon_that_was_restarted(tmp_path: Path) -> None:
     asked = spec(tmp_path)
     engine = VirtioForwarderEngine(VirtioForwarder(tmp_path, timeout=60.0))
     with pytest.raises(CannotTell):
-        engine.holds(asked)
+        engine.matches(asked)
     for _ in range(2):
         server = ZmqServer(tmp_path, Relays(number=2))
         server.start()
-        assert not engine.holds(asked)
+        assert not engine.matches(asked)
         engine.add(asked, LINKS)
-        assert engine.holds(asked)
+        assert engine.matches(asked)
         server.stop()

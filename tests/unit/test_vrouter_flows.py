@@ -247,7 +247,7 @@ def test_learned_addresses_are_bounded() -> None:
 
 
 class Card:
-    """An offload that takes all or, while ``fails``, refuses; ``told`` is what it took."""
+    """An offload that takes all or, while ``fails``, refuses; ``on_candidates`` is what it took."""
 
     def __init__(self) -> None:
         self.fails = False

@@ -70,7 +70,7 @@ def attach(
     )
     candidates: list[Candidate] = []
     try:
-        record = chain_attach(request, context.host(), told=candidates.extend)
+        record = chain_attach(request, context.host(), on_candidates=candidates.extend)
     finally:
         if explain:
             print_candidates(candidates)

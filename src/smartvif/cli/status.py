@@ -25,7 +25,7 @@ def ports(output: str) -> None:
     from smartvif.status import ports
 
     host = context.host()
-    found = ports.views(host.journal, host.world)
+    found = ports.views(host.journal, host.drivers)
     if output == "json":
         print_json("ports", {"ports": [port.as_json() for port in found]})
     else:
@@ -44,7 +44,7 @@ def show(output: str, port: str, rates: bool) -> None:
 
     host = context.host()
     record = host.journal.find(port)
-    found = ports.detail(record, host.journal, host.world, host.domains, rates=rates)
+    found = ports.detail(record, host.journal, host.drivers, host.domains, rates=rates)
     document = found.as_json()
     if output == "json":
         print_json("show", document)
@@ -67,7 +67,7 @@ def map_(output: str) -> None:
     from smartvif.status import ports
 
     host = context.host()
-    found = prove_map.build_map(_nics(host), ports.views(host.journal, host.world))
+    found = prove_map.build_map(_nics(host), ports.views(host.journal, host.drivers))
     if output == "json":
         print_json("map", found.as_json())
     else:

@@ -105,7 +105,7 @@ class HostContext:
         return self.placement
 
     @cached_property
-    def world(self) -> Drivers:
+    def drivers(self) -> Drivers:
         """What a plan's steps act on."""
         return Drivers(
             links=Links(),

@@ -118,7 +118,7 @@ def _round(switch: Switch, host: HostContext, tell: Callable[[str], None]) -> Sw
     for vm, mode in zip(HOST.guest_names, Mode, strict=True):
         request = PortSpec(vm=vm, mode=mode, switch=switch, **_WHERE[switch])
         attached.append(
-            attach(request, host, progress=lambda step, vm=vm: tell(f"{vm}: {step.describe()}"))  # type: ignore[misc]
+            attach(request, host, on_step=lambda step, vm=vm: tell(f"{vm}: {step.describe()}"))  # type: ignore[misc]
         )
     addresses = {}
     for number, record in enumerate(attached, start=1):
@@ -130,7 +130,7 @@ def _round(switch: Switch, host: HostContext, tell: Callable[[str], None]) -> Sw
         tell(f"{source} → {target}: {pings[-1].received} of {pings[-1].sent} answered")
     owners = {record.vf: record.id for record in attached if record.vf}
     drawn = prove_map.build_map(
-        nics.views(sriov.pfs(), host.representors, owners), ports.views(host.journal, host.world)
+        nics.views(sriov.pfs(), host.representors, owners), ports.views(host.journal, host.drivers)
     )
     for record in attached:
         detach(record.id, host)
@@ -148,13 +148,13 @@ def host_state(host: HostContext) -> set[str]:
                 state = "up" if link.up else "down"
                 found.add(f"{where}: link {name} {link.mac} mtu {link.mtu} {state}")
         links.close()
-    world = host.world
+    drivers = host.drivers
     found |= {
-        f"Open vSwitch: port {port.name} on {port.bridge}" for port in world.need_ovs().ports()
+        f"Open vSwitch: port {port.name} on {port.bridge}" for port in drivers.need_ovs().ports()
     }
     forwarder = OpenVSwitch(Ovsdb(host.settings.forwarder.database))
     found |= {f"forwarder: port {port.name}" for port in forwarder.ports()}
-    vrouter = world.need_vrouter().files.netdevs()
+    vrouter = drivers.need_vrouter().files.netdevs()
     found |= {f"vRouter: port {port} with {netdev}" for netdev, port in vrouter.items()}
     found |= {f"journal: port {record.id}" for record in host.journal.ports()}
     claims = host.claims.claims()

@@ -117,9 +117,9 @@ def _switches(host: HostContext) -> list[Switch]:
     """The switches that answer."""
     found = []
     with suppress(CannotTell):
-        host.world.need_ovs().confirm()
+        host.drivers.need_ovs().confirm()
         found.append(Switch.OVS)
     with suppress(CannotTell, Failed, TimedOut):
-        host.world.need_vrouter().examine()
+        host.drivers.need_vrouter().examine()
         found.append(Switch.VROUTER)
     return found

@@ -21,5 +21,5 @@ def reconcile(host: HostContext, *, dry_run: bool = False) -> dict[str, str]:
         settled = finish_migrations(host, dry_run=dry_run)
     finally:  # a host that cannot be reached is no reason to leave the other ports
         leave = migrating_ports(host)
-        mended = recover(host.journal, host.world, leave=leave, dry_run=dry_run)
+        mended = recover(host.journal, host.drivers, leave=leave, dry_run=dry_run)
     return reconcile_claims(host, leave=leave, dry_run=dry_run) | settled | mended

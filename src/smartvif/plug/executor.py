@@ -33,11 +33,11 @@ def plug(
     port: str,
     plan: Plan,
     journal: Journal,
-    world: Drivers,
+    drivers: Drivers,
     *,
     vf: str | None = None,
     facts: dict[str, Any] | None = None,
-    progress: Callable[[Step], None] = lambda _: None,
+    on_step: Callable[[Step], None] = lambda _: None,
 ) -> None:
     """Take every step of ``plan`` for ``port``, or none.
 
@@ -51,7 +51,7 @@ def plug(
         was_plugged = record is not None and record.status is PortStatus.PLUGGED
         if not (was_plugged and tuple(entry.step for entry in old) == plan):
             if old:
-                _undo(port, journal, world)
+                _undo(port, journal, drivers)
             was_plugged = False
             try:
                 journal.begin(port, vf=vf, facts=facts or {})
@@ -61,17 +61,17 @@ def plug(
         for number, step in enumerate(plan):
             try:
                 if was_plugged:
-                    if step.check(world):
+                    if step.check(drivers):
                         continue
                 else:
-                    journal.doing(port, number, step, step.find(world))
-                step.do(world)
+                    journal.doing(port, number, step, step.snapshot(drivers))
+                step.do(drivers)
                 journal.done(port, number)
-                progress(step)
+                on_step(step)
             except BaseException as error:
                 # A port that worked before is worth more than a clean slate.
                 if not was_plugged:
-                    _roll_back(port, journal, world)
+                    _roll_back(port, journal, drivers)
                 if isinstance(error, SmartvifError):
                     raise StepFailed(step.describe(), error) from error
                 raise
@@ -97,7 +97,7 @@ def adopt(port: str, step: Step, journal: Journal) -> None:
 
 
 def plug_many(
-    ports: Sequence[PortPlan], journal: Journal, world: Drivers
+    ports: Sequence[PortPlan], journal: Journal, drivers: Drivers
 ) -> dict[str, SmartvifError]:
     """Plug several ports at the same time, so that they share the switch's transactions.
 
@@ -107,7 +107,7 @@ def plug_many(
 
     def one(port: PortPlan) -> None:
         try:
-            plug(port.port, port.plan, journal, world, vf=port.vf, facts=port.facts)
+            plug(port.port, port.plan, journal, drivers, vf=port.vf, facts=port.facts)
         except SmartvifError as error:
             failed[port.port] = error
 
@@ -116,7 +116,7 @@ def plug_many(
     return failed
 
 
-def unplug(port: str, journal: Journal, world: Drivers) -> None:
+def unplug(port: str, journal: Journal, drivers: Drivers) -> None:
     """Undo every step that was taken for ``port``; a port that is not there is unplugged already.
 
     Of one that the journal does not know, what carries our ownership is taken away.
@@ -125,16 +125,16 @@ def unplug(port: str, journal: Journal, world: Drivers) -> None:
     """
     with journal.locked(port):
         if journal.port(port) is not None:
-            _undo(port, journal, world)
+            _undo(port, journal, drivers)
         else:
-            remove_orphans(port, world)
+            remove_orphans(port, drivers)
 
 
-def _undo(port: str, journal: Journal, world: Drivers) -> None:
+def _undo(port: str, journal: Journal, drivers: Drivers) -> None:
     journal.set_status(port, PortStatus.UNPLUGGING)
     for entry in reversed(journal.entries(port)):
         try:
-            entry.step.undo(world, entry.found)
+            entry.step.undo(drivers, entry.found)
         except SmartvifError as error:
             raise Failed(
                 f"cannot undo '{entry.step.describe()}': {error.what}",
@@ -145,11 +145,11 @@ def _undo(port: str, journal: Journal, world: Drivers) -> None:
     journal.forget(port)
 
 
-def _roll_back(port: str, journal: Journal, world: Drivers) -> None:
+def _roll_back(port: str, journal: Journal, drivers: Drivers) -> None:
     """Undo as much as can be undone; what cannot stays in the journal for ``recover``."""
     for entry in reversed(journal.entries(port)):
         try:
-            entry.step.undo(world, entry.found)
+            entry.step.undo(drivers, entry.found)
             journal.undone(port, entry.number)
         except SmartvifError as error:
             _log.error("cannot undo '%s' now: %s", entry.step.describe(), error)

@@ -15,7 +15,7 @@ from smartvif.plug.steps.vrouter import AgentPort
 
 
 def port_facts(
-    vif: Vif, machine: Machine, found: PortDevices | None, steps: Plan, world: Drivers
+    vif: Vif, machine: Machine, found: PortDevices | None, steps: Plan, drivers: Drivers
 ) -> dict[str, Any]:
     """The facts for the journal, with the keys of docs/reference/cli.md."""
     simulated = []
@@ -24,7 +24,7 @@ def port_facts(
         if vif.kind is VifKind.HOST_DEVICE:
             simulated.append("passthrough")
     on_vrouter = switch(vif) is Switch.VROUTER
-    if on_vrouter and world.need_vrouter().simulated():
+    if on_vrouter and drivers.need_vrouter().simulated():
         simulated.append("vrouter")
     return {
         "vif_type": vif.plugin,

@@ -13,7 +13,7 @@ from smartvif.plug.journal import Journal, PortStatus
 
 
 def recover(
-    journal: Journal, world: Drivers, *, leave: Collection[str] = (), dry_run: bool = False
+    journal: Journal, drivers: Drivers, *, leave: Collection[str] = (), dry_run: bool = False
 ) -> dict[str, str]:
     """Bring every port to an end: undo what is half done, take again the steps that hold no more.
 
@@ -27,7 +27,7 @@ def recover(
     ports = [record.id for record in journal.ports() if record.id not in leave]
     return for_each_port(
         ports,
-        lambda port: _to_do(port, journal, world),
+        lambda port: _to_do(port, journal, drivers),
         journal,
         dry_run=dry_run,
         threads=_MOST_THREADS,
@@ -76,19 +76,21 @@ def for_each_port(
     return concerned
 
 
-def _to_do(port: str, journal: Journal, world: Drivers) -> Action | None:
+def _to_do(port: str, journal: Journal, drivers: Drivers) -> Action | None:
     """What a port needs that nobody is at work on."""
     record = journal.port(port)
     if record is None:
         return None
     if record.status is not PortStatus.PLUGGED:
-        return Action(words=f"undo: it was {record.status}", do=lambda: _undo(port, journal, world))
-    wrong = [entry.step for entry in journal.entries(port) if not entry.step.check(world)]
+        return Action(
+            words=f"undo: it was {record.status}", do=lambda: _undo(port, journal, drivers)
+        )
+    wrong = [entry.step for entry in journal.entries(port) if not entry.step.check(drivers)]
     if not wrong:
         return None
 
     def again() -> None:
         for step in wrong:
-            step.do(world)
+            step.do(drivers)
 
     return Action(words=f"do again: {', '.join(step.describe() for step in wrong)}", do=again)

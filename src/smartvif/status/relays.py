@@ -52,14 +52,14 @@ class RelayView:
     traffic: dict[str, Any] | None
 
 
-def look(record: PortRecord, world: Drivers, *, rates: bool) -> RelayView | None:
+def look(record: PortRecord, drivers: Drivers, *, rates: bool) -> RelayView | None:
     """The relay of a port, or None where there is none.
 
     Raises: CannotTell, where the forwarder does not answer.
     """
     if record.facts["mode"] != "virtio-forwarder":
         return None
-    engine = world.need_forwarder()
+    engine = drivers.need_forwarder()
     state = engine.state(record.id)
     if state is None:
         return None

@@ -32,11 +32,11 @@ class SwitchView:
 Look = Callable[[PortRecord], SwitchView]
 
 
-def open_vswitch(world: Drivers) -> Look:
+def open_vswitch(drivers: Drivers) -> Look:
     """Look at any number of ports with Open vSwitch asked once."""
     try:
-        world.need_ovs().confirm()
-        ports = {port.name: port for port in world.need_ovs().ports()}
+        drivers.need_ovs().confirm()
+        ports = {port.name: port for port in drivers.need_ovs().ports()}
     except CannotTell as error:
         unknown = SwitchView(unknown=error.what)
         return lambda record: unknown
@@ -52,20 +52,20 @@ def _ovs_view(record: PortRecord, port: OvsPortState | None) -> SwitchView:
     return SwitchView(wrong=wrong, link_up=port.link_up, says=port.as_json())
 
 
-def vrouter(world: Drivers, journal: Journal) -> Look:
+def vrouter(drivers: Drivers, journal: Journal) -> Look:
     """Look at ports of the vRouter, with its agent asked for each."""
-    return lambda record: _vrouter_view(record, world, journal)
+    return lambda record: _vrouter_view(record, drivers, journal)
 
 
-def _vrouter_view(record: PortRecord, world: Drivers, journal: Journal) -> SwitchView:
+def _vrouter_view(record: PortRecord, drivers: Drivers, journal: Journal) -> SwitchView:
     steps = [entry.step for entry in journal.entries(record.id)]
     told = [step.port for step in steps if isinstance(step, AgentPort)]
     if not told:
         return SwitchView(wrong="the vRouter was not told of it yet")
-    link = world.links.get(told[0].netdev)
+    link = drivers.links.get(told[0].netdev)
     link_up = link.up if link is not None else None
     try:
-        agent = world.need_vrouter()
+        agent = drivers.need_vrouter()
         shown = agent.port(record.id)
         if shown is None and agent.files.read(record.id) is None:
             return SwitchView(wrong="the vRouter agent was told to forget it", link_up=link_up)

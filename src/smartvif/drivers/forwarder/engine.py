@@ -87,10 +87,10 @@ class ForwarderEngine(Protocol):
     Where they are lost all the same, ``holds`` says so and ``add`` makes them anew.
     """
 
-    def confirm(self) -> None:
+    def check_alive(self) -> None:
         """See that the engine is at work."""
 
-    def room(self) -> EngineCapacity:
+    def capacity(self) -> EngineCapacity:
         """What it has and what it can have."""
 
     def add(self, spec: RelaySpec, links: Links, /) -> None:
@@ -105,10 +105,10 @@ class ForwarderEngine(Protocol):
         Raises: Failed.
         """
 
-    def holds(self, spec: RelaySpec, /) -> bool:
+    def matches(self, spec: RelaySpec, /) -> bool:
         """Whether the engine has the relay as ``spec`` says, and the VF, without an error."""
 
-    def relay_of(self, port_id: str, /) -> RelaySpec | None:
+    def relay_spec(self, port_id: str, /) -> RelaySpec | None:
         """What the engine has been told of a port's relay, or None."""
 
     def state(self, port_id: str, /) -> RelayState | None:

@@ -75,14 +75,14 @@ class OvsDpdkEngine:
         self.netns = netns
         self._inside: Callable[[], NamespaceLinks] = inside or partial(Links, netns)
 
-    def confirm(self) -> None:
+    def check_alive(self) -> None:
         """See that ovsdb-server answers: a relay is made when ovs-vswitchd comes back, too.
 
         Raises: CannotTell.
         """
         self.ovs.bridges()
 
-    def room(self) -> EngineCapacity:
+    def capacity(self) -> EngineCapacity:
         """How many relays there are and can be, as the instance's database has it.
 
         Raises: CannotTell.
@@ -118,7 +118,7 @@ class OvsDpdkEngine:
         """
         came = self._take(spec, links)
         # ovs-vswitchd may still hold a netdev that has gone and come again: it gets a new port.
-        if came or self.relay_of(spec.port_id) != spec:
+        if came or self.relay_spec(spec.port_id) != spec:
             self._delete_bridge(spec.port_id)
             self.ovs.db.commit(rows.insert_ops(spec), self.ovs.deadline())
         failure = self._failure(spec)
@@ -142,7 +142,7 @@ class OvsDpdkEngine:
                     inside.move(spec.netdev, None)
         remove_socket(spec.socket)
 
-    def holds(self, spec: RelaySpec) -> bool:
+    def matches(self, spec: RelaySpec) -> bool:
         """Whether the VF is there and the relay in the database, and OVS has no error with it.
 
         Raises: CannotTell.
@@ -151,9 +151,9 @@ class OvsDpdkEngine:
             with closing(self._inside()) as inside:
                 if inside.get(spec.netdev) is None:
                     return False
-        return self.relay_of(spec.port_id) == spec and self._failure(spec) is None
+        return self.relay_spec(spec.port_id) == spec and self._failure(spec) is None
 
-    def relay_of(self, port_id: str) -> RelaySpec | None:
+    def relay_spec(self, port_id: str) -> RelaySpec | None:
         """The relay that is there for a port, as the forwarder's database has it, or None.
 
         Raises: CannotTell.
@@ -203,7 +203,7 @@ class OvsDpdkEngine:
 
         Raises: CannotTell.
         """
-        spec = self.relay_of(port_id)
+        spec = self.relay_spec(port_id)
         if spec is None:
             return None
         guest, vf = (self.ovs.port(name) for name in (rows.vhost_name(port_id), rows.vf_name(spec)))

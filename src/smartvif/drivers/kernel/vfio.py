@@ -37,14 +37,14 @@ class Vfio:
         self._drivers = f"{root}/bus/pci/drivers"
         self._patience = patience
 
-    def look(self, address: PciAddress) -> Vf:
+    def read(self, address: PciAddress) -> Vf:
         """A VF as it is now.
 
         Raises: NotFound.
         """
         return sriov.vf(address, self._root)
 
-    def take(self, address: PciAddress) -> None:
+    def bind(self, address: PciAddress) -> None:
         """Bind a VF to vfio-pci; one that is so already is left alone.
 
         When an error comes between two writes, the VF may be without a driver; ``give_back``
@@ -68,7 +68,7 @@ class Vfio:
         finally:
             _tell(override, _CLEAR, f"ending the reservation of VF {address}")
 
-    def give_back(self, address: PciAddress, driver: str | None) -> None:
+    def restore(self, address: PciAddress, driver: str | None) -> None:
         """Give a VF that ``take`` took, wholly or in part, back to the driver it had, or to none.
 
         One that had vfio-pci before, is gone, or has got another driver since, is left alone. The
@@ -78,7 +78,7 @@ class Vfio:
         open; Failed, with the kernel's words.
         """
         try:
-            found = self.look(address)
+            found = self.read(address)
         except NotFound:
             return
         if driver == DRIVER or found.driver not in {DRIVER, None, driver}:
@@ -106,7 +106,7 @@ class Vfio:
                 raise Refused("it is a PF", where=where, hint="give the address of one of its VFs")
             if sysfs.target(f"{folder}/physfn") is None:
                 raise Refused("it is not a VF", where=where, hint="give the address of a VF")
-        return self.look(address)
+        return self.read(address)
 
     def _refuse_unusable(self, found: Vf) -> None:
         """Raises: Refused, where no program could get the VF."""

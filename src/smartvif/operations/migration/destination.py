@@ -104,7 +104,7 @@ def _plug(port: OfferedPort, offer: MachineOffer, host: HostContext) -> Placemen
     check_switch(request, host)
     with claim_synced_with_journal(port.id, host):
         placed = place(port_from(request), request, offer.machine, host)
-        plug(port.id, placed.steps, host.journal, host.world, vf=placed.vf, facts=placed.facts)
+        plug(port.id, placed.steps, host.journal, host.drivers, vf=placed.vf, facts=placed.facts)
     return placed
 
 

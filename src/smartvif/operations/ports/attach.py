@@ -29,13 +29,12 @@ def attach(
     request: PortSpec,
     host: HostContext,
     *,
-    progress: Callable[[Step], None] = lambda _: None,
-    told: OnCandidates = lambda _: None,
+    on_step: Callable[[Step], None] = lambda _: None,
+    on_candidates: OnCandidates = lambda _: None,
 ) -> PortRecord:
     """Attach a machine as ``request`` says, or change nothing.
 
-    ``progress`` hears of each step when it has been taken, ``told`` of every device that was
-    looked at.
+    ``on_step`` is called after each step, ``on_candidates`` with every device that was considered.
     Raises: Invalid, NotFound and Refused before anything is changed; StepFailed after what was
     done has been undone; CannotTell, where OVS or libvirt does not answer.
     """
@@ -47,7 +46,7 @@ def attach(
     machine = Machine(uuid=host.domains.uuid(request.vm), name=request.vm)
     near = guest(request.vm, host) if request.mode.needs_vf else ANYWHERE
     with claim_synced_with_journal(port.id, host):
-        placed = place(port, request, machine, host, guest=near, told=told)
+        placed = place(port, request, machine, host, guest=near, on_candidates=on_candidates)
         if ready is not None and placed.vf is not None:
             preflight.warn_of_distance(ready, placed.vf)
         interface = AttachedInterface(
@@ -57,10 +56,10 @@ def attach(
             port.id,
             (*placed.steps, interface),
             host.journal,
-            host.world,
+            host.drivers,
             vf=placed.vf,
             facts=placed.facts,
-            progress=progress,
+            on_step=on_step,
         )
     record = host.journal.port(port.id)
     assert record is not None

@@ -40,7 +40,7 @@ def claim(
     host: HostContext,
     *,
     guest: Guest = ANYWHERE,
-    told: OnCandidates = lambda _: None,
+    on_candidates: OnCandidates = lambda _: None,
 ) -> PciAddress:
     """Make a port the owner of the device that suits it best.
 
@@ -56,13 +56,15 @@ def claim(
             guest=guest,
         )
         if selection.problem is not None:
-            told(explain(selection))
+            on_candidates(explain(selection))
             raise refusal(selection, wanted)
         try:
             claims = host.engine.claim(selection.choices)
         except Conflict:
             continue
-        told(explain(selection, {each.address: each.owner for each in claims if each.address}))
+        on_candidates(
+            explain(selection, {each.address: each.owner for each in claims if each.address})
+        )
         address = claims[0].address
         assert address is not None
         return address
@@ -100,7 +102,7 @@ def unplug(port: str, host: HostContext) -> None:
     Raises: as plug.apply.unplug does.
     """
     with claim_synced_with_journal(port, host):
-        executor.unplug(port, host.journal, host.world)
+        executor.unplug(port, host.journal, host.drivers)
 
 
 def reconcile_claims(

@@ -46,6 +46,6 @@ def _switches(host: HostContext) -> dict[str | None, str]:
     """Where each netdev is that is in a switch."""
     found: dict[str | None, str] = {}
     with suppress(CannotTell):  # a host of the vRouter's may have no Open vSwitch
-        found = {port.name: f"bridge {port.bridge}" for port in host.world.need_ovs().ports()}
-    vrouter = host.world.need_vrouter().files.netdevs()
+        found = {port.name: f"bridge {port.bridge}" for port in host.drivers.need_ovs().ports()}
+    vrouter = host.drivers.need_vrouter().files.netdevs()
     return found | {netdev: f"the vRouter's port {port}" for netdev, port in vrouter.items()}

@@ -65,7 +65,7 @@ def _pools(
         _cards(pfs),
         {**taken, **ports},
         allow_list.rules(host.settings.pci.device_spec),
-        forwarder=host.world.forwarder is not None,
+        forwarder=host.drivers.forwarder is not None,
     )
 
 

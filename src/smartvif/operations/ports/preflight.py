@@ -73,11 +73,11 @@ def look(vm: str, host: HostContext) -> Readiness:
 
     Raises: NotFound (machine); CannotTell, where the forwarder or libvirt does not answer.
     """
-    engine = host.world.need_forwarder()
+    engine = host.drivers.need_forwarder()
     return Readiness(
         machine=_machine(vm, host),
         sockets=directory(Path(host.settings.forwarder.sockets)),
-        room=engine.room(),
+        room=engine.capacity(),
         huge_pages=numa.huge_pages(),
     )
 

@@ -43,7 +43,7 @@ def place(
     host: HostContext,
     *,
     guest: Guest = ANYWHERE,
-    told: OnCandidates = lambda _: None,
+    on_candidates: OnCandidates = lambda _: None,
 ) -> Placement:
     """Choose and claim a VF if one is needed, and plan the port; nothing else is changed.
 
@@ -54,7 +54,9 @@ def place(
     binding = bound(port, request, host)
     found = None
     if request.mode.needs_vf:
-        address = claim(wanted(port, binding, request), host, guest=guest, told=told)
+        address = claim(
+            wanted(port, binding, request), host, guest=guest, on_candidates=on_candidates
+        )
         port = replace(port, pci_slot=str(address))
         relayed = request.mode is Mode.VIRTIO_FORWARDER
         found = devices(sriov.vf(address), host.representors, relayed=relayed)
@@ -66,7 +68,7 @@ def place(
         steps=steps,
         guest_xml=_guest_xml(vif, found),
         facts={
-            **port_facts(vif, machine, found, steps, host.world),
+            **port_facts(vif, machine, found, steps, host.drivers),
             "needs": asdict(request.needs),
         },
     )
@@ -85,11 +87,11 @@ def check_switch(request: PortSpec, host: HostContext) -> None:
     Raises: NotFound, for the bridge; CannotTell, where one of them does not answer.
     """
     if request.bridge is not None:
-        host.world.need_ovs().bridge(request.bridge)
+        host.drivers.need_ovs().bridge(request.bridge)
     elif request.mode.needs_vf:
-        host.world.need_vrouter().examine()
+        host.drivers.need_vrouter().examine()
     if request.mode is Mode.VIRTIO_FORWARDER:
-        host.world.need_forwarder().confirm()
+        host.drivers.need_forwarder().check_alive()
 
 
 def bound(port: Port, request: PortSpec, host: HostContext) -> Binding:
@@ -97,7 +99,7 @@ def bound(port: Port, request: PortSpec, host: HostContext) -> Binding:
     sockets = host.settings.forwarder.sockets
     if request.bridge is None:
         return bind_vrouter(port, VRouterHost(name="", dpdk=False, vhost_user_dir=sockets))
-    bridge = host.world.need_ovs().bridge(request.bridge)
+    bridge = host.drivers.need_ovs().bridge(request.bridge)
     switch = HostSwitch(
         datapath_type="netdev" if bridge.datapath_type == "netdev" else "system",
         vhost_user_dir=sockets,

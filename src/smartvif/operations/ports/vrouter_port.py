@@ -116,9 +116,9 @@ def add(request: AgentPortRequest, host: HostContext, *, waits: Timeouts = _WAIT
         request.id,
         steps,
         host.journal,
-        host.world,
+        host.drivers,
         vf=str(found.vf.address) if found is not None else None,
-        facts=port_facts(vif, machine, found, steps, host.world),
+        facts=port_facts(vif, machine, found, steps, host.drivers),
     )
 
 
@@ -128,11 +128,11 @@ def delete(port: str, host: HostContext) -> None:
     Raises: Failed, where something cannot be undone: it stays, to be tried again.
     """
     if host.journal.port(port) is not None:
-        unplug(port, host.journal, host.world)
+        unplug(port, host.journal, host.drivers)
     with host.journal.locked(port):
         # The agent may have it from somebody who keeps no journal. No other switch is asked.
         if host.journal.port(port) is None:
-            host.world.need_vrouter().remove(port)
+            host.drivers.need_vrouter().remove(port)
 
 
 def set_link(port: str, host: HostContext, *, up: bool) -> None:
@@ -140,7 +140,7 @@ def set_link(port: str, host: HostContext, *, up: bool) -> None:
 
     Raises: AgentFailed, for a port that the agent does not know, or of another type; Failed.
     """
-    agent = host.world.need_vrouter()
+    agent = host.drivers.need_vrouter()
     with host.journal.locked(port):
         _write_link(port, agent.files, up=up)
         agent.set_link(port, up=up)
@@ -187,9 +187,9 @@ def _vif(request: AgentPortRequest) -> Vif:
 
 def _examine(request: AgentPortRequest, host: HostContext, waits: Timeouts) -> None:
     """Look at what may be down before anything is changed."""
-    agent = host.world.need_vrouter()
+    agent = host.drivers.need_vrouter()
     if request.mode is Mode.VIRTIO_FORWARDER:
-        host.world.need_forwarder()
+        host.drivers.need_forwarder()
     if request.mode.needs_vf:
         agent.examine()
     elif request.vhost_user:

@@ -22,18 +22,18 @@ class ForwarderRelay:
         """Name the VF and the socket."""
         return f"relay {self.spec.vf} to {self.spec.socket}"
 
-    def find(self, world: Drivers) -> Snapshot:
+    def snapshot(self, drivers: Drivers) -> Snapshot:
         """Nothing to put back."""
         return {}
 
-    def do(self, world: Drivers) -> None:
+    def do(self, drivers: Drivers) -> None:
         """Make the relay."""
-        world.need_forwarder().add(self.spec, world.links)
+        drivers.need_forwarder().add(self.spec, drivers.links)
 
-    def undo(self, world: Drivers, found: Snapshot) -> None:
+    def undo(self, drivers: Drivers, found: Snapshot) -> None:
         """Take it away; the VF comes back."""
-        world.need_forwarder().remove(self.spec)
+        drivers.need_forwarder().remove(self.spec)
 
-    def check(self, world: Drivers) -> bool:
+    def check(self, drivers: Drivers) -> bool:
         """Whether the forwarder has it as it should be, and the VF, without an error."""
-        return world.need_forwarder().holds(self.spec)
+        return drivers.need_forwarder().matches(self.spec)

@@ -24,16 +24,16 @@ class Step(Protocol):
     def describe(self) -> str:
         """What it does, as a clause for people."""
 
-    def find(self, world: Drivers) -> Snapshot:
+    def snapshot(self, drivers: Drivers) -> Snapshot:
         """What ``undo`` will have to put back. Reads only."""
 
-    def do(self, world: Drivers) -> None:
+    def do(self, drivers: Drivers) -> None:
         """Act; twice is once."""
 
-    def undo(self, world: Drivers, found: Snapshot) -> None:
+    def undo(self, drivers: Drivers, found: Snapshot) -> None:
         """Put back what was found."""
 
-    def check(self, world: Drivers) -> bool:
+    def check(self, drivers: Drivers) -> bool:
         """Whether what ``do`` makes is there. Reads only."""
 
 

@@ -36,14 +36,14 @@ class VirtioForwarderEngine:
     def __init__(self, client: VirtioForwarder) -> None:
         self._client = client
 
-    def confirm(self) -> None:
+    def check_alive(self) -> None:
         """See that the daemon answers.
 
         Raises: CannotTell, TimedOut.
         """
         self._client.eal_cores()
 
-    def room(self) -> EngineCapacity:
+    def capacity(self) -> EngineCapacity:
         """The relays that the daemon has numbers for; its memory is there for all of them."""
         relays = self._client.statistics()
         return EngineCapacity(
@@ -65,12 +65,12 @@ class VirtioForwarderEngine:
         self._client.remove_sock(spec.socket, _address(spec))
         remove_socket(spec.socket)
 
-    def holds(self, spec: RelaySpec) -> bool:
+    def matches(self, spec: RelaySpec) -> bool:
         """Whether the daemon has a relay of this socket and this VF."""
         wanted = (spec.socket, _address(spec))
         return any((relay.socket, relay.device) == wanted for relay in self._client.statistics())
 
-    def relay_of(self, port_id: str) -> RelaySpec | None:
+    def relay_spec(self, port_id: str) -> RelaySpec | None:
         """The relay with a socket of the port's name and one VF, or None."""
         relay = self._find(port_id)
         if relay is None or relay.socket is None or not isinstance(relay.device, PciAddress):
