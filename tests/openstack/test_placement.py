@@ -635,7 +635,7 @@ def test_nobody_there() -> None:
         url = stand.url
     with pytest.raises(CannotTell, match="no answer to GET") as caught:
         client(url).hosts()
-    assert caught.value.where == "PlacementClaims"
+    assert caught.value.where == "Placement"
 
 
 @pytest.mark.parametrize(

@@ -392,7 +392,7 @@ def test_the_journal_knows_every_step() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "values"),
-    [("Novelty", {}), ("Tap", {"name": "t"}), ("ForwarderRelay", {"spec": {"speed": 1}})],
+    [("Novelty", {}), ("Tap", {"name": "t"}), ("Relay", {"spec": {"speed": 1}})],
 )
 def test_a_step_of_another_version(kind: str, values: dict[str, Any]) -> None:
     """A step that this version cannot read is said so, with what to do."""

@@ -164,7 +164,7 @@ def test_every_route(
     assert (response.status, text.decode()) == answer
     assert (response.reason, response.version) == ("OK", 11)
     assert response.headers["Content-Type"] == "application/json; charset=UTF-8"
-    assert response.headers["AgentServer"] == "smartvif-simulated-vrouter-agent"
+    assert response.headers["Server"] == "smartvif-simulated-vrouter-agent"
     if method != "HEAD":
         assert int(response.headers["Content-Length"]) == len(text)
 

@@ -99,7 +99,7 @@ class HostContext:
         if self.placement is None:
             raise CannotTell(
                 "none is configured",
-                where="PlacementClaims",
+                where="Placement",
                 hint="say its endpoint in [placement] of smartvif.toml",
             )
         return self.placement

@@ -72,7 +72,7 @@ class OpenVSwitch:
         Raises: CannotTell.
         """
         columns = ["name", "datapath_type"]
-        (found,) = self.db.transact([select("OvsBridge", [], columns)], self.deadline())
+        (found,) = self.db.transact([select("Bridge", [], columns)], self.deadline())
         return tuple(sorted(map(bridge_value, found["rows"]), key=lambda bridge: bridge.name))
 
     def bridge(self, name: str) -> OvsBridge:
@@ -92,7 +92,7 @@ class OpenVSwitch:
         Raises: CannotTell.
         """
         reads = [
-            select("OvsBridge", [], ["name", "ports"]),
+            select("Bridge", [], ["name", "ports"]),
             select("Port", [], ["_uuid", "name", "tag"]),
             select("Interface", [], INTERFACE_COLUMNS),
         ]
@@ -206,7 +206,7 @@ class OpenVSwitch:
 
     def _bridge_of(self, port: Row, deadline: Deadline) -> str | None:
         (found,) = self.db.transact(
-            [select("OvsBridge", [["ports", "includes", port["_uuid"]]], ["name"])], deadline
+            [select("Bridge", [["ports", "includes", port["_uuid"]]], ["name"])], deadline
         )
         return found["rows"][0]["name"] if found["rows"] else None
 

@@ -38,7 +38,7 @@ _KINDS: dict[str, Any] = {
 _VALUES: dict[str, tuple[str, Any]] = {
     "AgentPort": ("port", VRouterPort),
     "SwitchPort": ("spec", OvsPortSpec),
-    "ForwarderRelay": ("spec", RelaySpec),
+    "Relay": ("spec", RelaySpec),
     "VfAdminSettings": ("wanted", VfAdmin),
 }
 """Which field of a step is a value itself."""
