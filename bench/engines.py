@@ -17,7 +17,7 @@ from smartvif.choose.placement_session import adapter
 from smartvif.choose.pool import Pool
 
 # Not imported here: the processes that claim need nothing of it.
-sys.path.append(str(Path(__file__).parents[1] / "tests" / "openstack"))
+sys.path.append(str(Path(__file__).parents[1]))
 
 PATIENCE = 120.0
 """Seconds for one call, and for a whole race."""
@@ -40,7 +40,7 @@ def store(directory: Path) -> Side:
 @contextmanager
 def placement(database: str) -> Iterator[Side]:
     """OpenStack's Placement as the tests start it, on a ``mariadb`` or ``postgresql``."""
-    import placement_service
+    from tests.support import placement_service
 
     with placement_service.store(database) as where, placement_service.service(where) as running:
         opened = partial(_client, running.url)

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from databases import POSTGRESQL
+
+from tests.support.databases import POSTGRESQL
 
 BENCH = Path(__file__).parents[2] / "bench"
 CHOSEN = {"host for 4 ports, hosts: 1", "host for 4 ports, hosts: 10"}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import test_request_nova as requests
-import test_selection_nova as selections
+from tests.support.nova import requests, selection
 
 DOC = Path(__file__).parents[2] / "docs/reference/choosing.md"
 
@@ -16,4 +15,4 @@ def test_the_pages_differences_are_these() -> None:
     rows = DOC.read_text().split("## Deliberate differences from Nova 34\n")[1]
     told = re.findall(r"^\| `([a-z-]+)` \|", rows, re.MULTILINE)
     asked = {each.id for each in (*requests.DIFFERENCES, *requests.BLIND)}
-    assert sorted(told) == sorted(asked | selections.DIFFERENCES.keys())
+    assert sorted(told) == sorted(asked | selection.DIFFERENCES.keys())

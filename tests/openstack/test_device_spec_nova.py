@@ -21,7 +21,6 @@ from nova import exception
 from nova.compute import pci_placement_translator
 from nova.conf import CONF
 from nova.conf import pci as pci_options
-from nova.pci import devspec
 from nova.pci import utils as pci_utils
 from nova.pci.whitelist import Whitelist
 from oslo_config import cfg
@@ -35,46 +34,11 @@ from smartvif.host.pci_devices import Device
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.sim.testing import on_simulated_host
+from tests.support.nova.devices import as_nova, stand_in
 
 DOC = Path(__file__).parents[2] / "docs" / "reference" / "device-spec.md"
 EXAMPLES = 1000
 WHERE = "line 1"
-
-
-def as_nova(device: Device) -> dict[str, Any]:
-    """The device as Nova's libvirt driver describes it."""
-    described: dict[str, Any] = {
-        "vendor_id": device.vendor,
-        "product_id": device.product,
-        "address": str(device.address),
-        "capabilities": {"vpd": {"card_serial_number": device.serial}} if device.serial else {},
-    }
-    return described if device.parent is None else {**described, "parent_addr": str(device.parent)}
-
-
-def stand_in(patch: pytest.MonkeyPatch, devices: Sequence[Device]) -> None:
-    """Have Nova find these devices where it reads sysfs."""
-    at = {str(device.address): device for device in devices}
-
-    def by_ifname(name: str) -> tuple[str | None, bool]:
-        for address, device in at.items():
-            if name in device.netdevs:
-                return address, device.is_pf
-        return None, False
-
-    def is_pf(*fields: str) -> bool:
-        device = at.get("{}:{}:{}.{}".format(*fields))
-        return device is not None and device.is_pf
-
-    # Nova has the text of an address for an interface's PF alone, and not for one that is given.
-    for kind in (devspec.PciAddressGlobSpec, devspec.PciAddressRegexSpec):
-        patch.setattr(kind, "__str__", devspec.PhysicalPciAddress.__str__)
-    patch.setattr(pci_utils, "get_function_by_ifname", by_ifname)
-    patch.setattr(pci_utils, "is_physical_function", is_pf)
-    patch.setattr(pci_utils, "get_vf_product_id_by_pf_addr", lambda name: at[name].vf_product)
-    patch.setattr(
-        pci_utils, "get_pci_ids_by_pci_addr", lambda name: (at[name].vendor, at[name].product)
-    )
 
 
 def nova_specs(texts: Sequence[str], *, placement: bool = False) -> Any:

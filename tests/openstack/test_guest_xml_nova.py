@@ -11,11 +11,9 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from differences import Case
 from nova import conf, objects
 from nova.network import os_vif_util
 from nova.virt.libvirt.vif import LibvirtGenericVIFDriver
-from test_nova_differential import VF_NETDEV, nova, nova_model  # noqa: F401
 
 from smartvif.control.build_vif import build_vif
 from smartvif.guest.element import LIBVIRTS_QUEUES, Queues
@@ -23,6 +21,8 @@ from smartvif.guest.xml import interface_xml
 from smartvif.model.port import VifType, VnicType
 from smartvif.model.vif import Vif, VifKind
 from smartvif.openstack.convert import from_osvif
+from tests.support.nova.conversion import VF_NETDEV, nova, nova_model  # noqa: F401
+from tests.support.nova.differences import Case
 
 DOC = Path(__file__).parents[2] / "docs" / "reference" / "guest-xml.md"
 SOCKET = {"vhostuser_socket": "/run/vhu/guest.sock"}

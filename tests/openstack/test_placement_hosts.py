@@ -13,19 +13,6 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from commands import Answer, attach, document, host, refused, smartvif
-from placement_service import RIGHT, Service, Store, service, store
-from test_choosing import (
-    ASK,
-    FIRST,
-    OF_SECOND_PF,
-    SECOND,
-    attach_one,
-    claims,
-    dies,
-    smartvif_in_process,
-)
-from test_placement import children, client, has_traits, pool, raw
 
 from smartvif.chain.demo import traces
 from smartvif.chain.detach import reconcile
@@ -38,6 +25,19 @@ from smartvif.plug.steps.guest import GuestInterface
 from smartvif.sim import libvirtd
 from smartvif.sim.host import BRIDGE, CONFIG, LIBVIRT
 from smartvif.sim.testing import on_simulated_host
+from tests.support.claims import (
+    ASK,
+    FIRST,
+    OF_SECOND_PF,
+    SECOND,
+    attach_one,
+    claims,
+    dies,
+    smartvif_in_process,
+)
+from tests.support.commands import Answer, attach, document, host, refused, smartvif
+from tests.support.placement import children, client, has_traits, pool, raw
+from tests.support.placement_service import RIGHT, Service, Store, service, store
 
 HERE = "compute-1"
 SWITCHES = {traits.datapath("ovs"), traits.datapath("vrouter")}

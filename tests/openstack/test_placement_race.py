@@ -13,11 +13,9 @@ from multiprocessing.synchronize import Barrier
 from typing import Any
 
 import pytest
-from databases import DATABASES
 from keystoneauth1.adapter import Adapter
 from keystoneauth1.session import Session
 from keystoneauth1.token_endpoint import Token
-from placement_service import service, store
 
 from smartvif.choose import traits
 from smartvif.choose.placement import Placement
@@ -26,6 +24,8 @@ from smartvif.choose.request import DeviceRequest, DeviceType
 from smartvif.choose.select import select
 from smartvif.model.errors import Conflict
 from smartvif.model.pci import PciAddress
+from tests.support.databases import DATABASES
+from tests.support.placement_service import service, store
 
 CLIENTS, ROUNDS = 16, 3
 HOST = "host"

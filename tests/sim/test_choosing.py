@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from unittest import mock
 
 import pytest
-from commands import attach, document, host, refused, smartvif
 
-from smartvif.chain import attach as chain_attach
 from smartvif.chain import settings
 from smartvif.chain.demo import traces
 from smartvif.chain.detach import reconcile
-from smartvif.chain.host import Host
-from smartvif.chain.request import Mode, Request
 from smartvif.choose.claims import Claims
 from smartvif.choose.engine import ClaimState
 from smartvif.model.errors import SmartvifError
 from smartvif.plug.journal import Journal
 from smartvif.sim.host import BRIDGE, CONFIG
 from smartvif.sim.testing import on_simulated_host
-
-ASK = ("attach", "--vm", "vm1", "--mode", "direct", "--bridge", BRIDGE)
-FIRST, SECOND = "0000:04:00.0", "0000:04:00.1"
-OF_SECOND_PF = "0000:05:00.0"
+from tests.support.claims import (
+    ASK,
+    FIRST,
+    OF_SECOND_PF,
+    SECOND,
+    attach_one,
+    claims,
+    dies,
+    smartvif_in_process,
+)
+from tests.support.commands import attach, document, host, refused, smartvif
 
 
 def configure(pci: str) -> None:
@@ -36,11 +35,6 @@ def configure(pci: str) -> None:
     path = Path(f"{CONFIG}.choosing")
     path.write_text(f"{CONFIG.read_text()}\n[pci]\n{pci}\n")
     os.environ["SMARTVIF_CONFIG"] = str(path)
-
-
-def claims(of: Host) -> dict[str, tuple[str, str]]:
-    """Each claimed device with its owner and state."""
-    return {str(each.address): (each.owner, each.state) for each in of.claims.claims()}
 
 
 @on_simulated_host("2x2", guests=1)
@@ -152,30 +146,6 @@ def test_claims_follow_ports() -> None:
     assert claims(here) == {}
 
 
-def attach_one(of: Host) -> None:
-    request = Request(vm="vm1", mode=Mode.DIRECT, bridge=BRIDGE)
-    chain_attach.attach(request, of)
-
-
-def dies(at: tuple[type, str], *, before: bool, work: Callable[[], None]) -> None:
-    """Have a process do the work and be killed before or after it calls that method."""
-    kind, method = at
-    real = getattr(kind, method)
-
-    def fatal(*args: object, **kwargs: object) -> None:
-        if not before:
-            real(*args, **kwargs)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    child = os.fork()
-    if child == 0:
-        with mock.patch.object(kind, method, fatal), contextlib.suppress(BaseException):
-            work()
-        os._exit(1)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status), (kind, method, before)
-
-
 @on_simulated_host("1x2", guests=1)
 def test_a_process_that_dies_with_a_claim() -> None:
     """Wherever it dies, reconcile brings claims and ports to agree, and no VF is lost."""
@@ -207,16 +177,6 @@ def test_a_process_that_dies_with_a_claim() -> None:
                 document("detach", each)
             assert traces(host()) == start, (at, before)
             assert reconcile(host()) == {}
-
-
-def smartvif_in_process(port: str | None) -> None:
-    """Attach a port, or detach the one given, in this process."""
-    if port is None:
-        attach_one(host())
-    else:
-        from smartvif.chain.detach import detach
-
-        detach(port, host())
 
 
 @on_simulated_host("1x2", guests=1)

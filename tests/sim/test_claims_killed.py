@@ -13,8 +13,6 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from commands import host
-
 from smartvif.chain.claim import claim, following, unplug
 from smartvif.chain.detach import reconcile
 from smartvif.chain.host import Host
@@ -26,6 +24,7 @@ from smartvif.model.errors import NotFound
 from smartvif.plug.apply import plug
 from smartvif.plug.journal import Journal
 from smartvif.sim.testing import on_simulated_host
+from tests.support.commands import host
 
 KILLS = 200
 LONGEST = 0.12  # seconds; a claim and its release take some hundredths

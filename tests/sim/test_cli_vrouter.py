@@ -6,8 +6,14 @@ import re
 from typing import Any
 
 import pytest
-from commands import MODES, document, guests, host, join, refused, smartvif
-from test_cli import (
+
+from smartvif.chain.demo import NETWORK
+from smartvif.sim import image
+from smartvif.sim.host import BRIDGE, CONFIG, host_vrouter
+from smartvif.sim.testing import on_simulated_host
+from smartvif.sim.vrouter import api
+from tests.support.commands import MODES, document, guests, host, join, refused, smartvif
+from tests.support.documents import (
     GUEST_KEYS,
     OVS_KEYS,
     PORT_KEYS,
@@ -19,14 +25,8 @@ from test_cli import (
     check_ports,
     check_tables,
 )
-from test_plug import everything
-from test_vrouter_datapath import request, set_faults
-
-from smartvif.chain.demo import NETWORK
-from smartvif.sim import image
-from smartvif.sim.host import BRIDGE, CONFIG, host_vrouter
-from smartvif.sim.testing import on_simulated_host
-from smartvif.sim.vrouter import api
+from tests.support.leftovers import everything
+from tests.support.vrouter import request, set_faults
 
 
 def ask(**changed: str | None) -> list[str]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from commands import attach, document, guests, refused, smartvif
-
 from smartvif.choose import nova_conf
 from smartvif.sim.host import BRIDGE, CONFIG
 from smartvif.sim.testing import on_simulated_host
+from tests.support.commands import attach, document, guests, refused, smartvif
 
 ASK = ("attach", "--vm", "vm1", "--mode", "direct", "--bridge", BRIDGE)
 FIRST_PF = '{"vendor_id": "fff0", "product_id": "5356", "address": "0000:03:00.0"}'

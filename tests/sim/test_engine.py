@@ -6,7 +6,6 @@ import subprocess
 from dataclasses import replace
 
 import pytest
-from commands import host, refused, smartvif
 
 from smartvif.chain.demo import traces
 from smartvif.drivers.engine import RelaySpec, Room
@@ -17,6 +16,7 @@ from smartvif.drivers.ovsdb import Ovsdb
 from smartvif.model.errors import CannotTell, Failed
 from smartvif.sim.host import BRIDGE, FORWARDER, FORWARDER_NETNS, SOCKETS, forwarder_switch
 from smartvif.sim.testing import on_simulated_host
+from tests.support.commands import host, refused, smartvif
 
 ONE = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
 # Its name begins as the other one's.

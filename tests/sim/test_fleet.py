@@ -14,8 +14,6 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from commands import attach, document, guest, host
-from test_demo import in_private_world, same_soon, traces
 
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
@@ -28,6 +26,8 @@ from smartvif.sim.host import BRIDGE, SimulatedHost, Underlay, host_switch
 from smartvif.sim.image import GuestImage
 from smartvif.sim.nic import NicLayout
 from smartvif.sim.testing import on_simulated_hosts
+from tests.support.commands import attach, document, guest, host
+from tests.support.leftovers import in_private_world, same_soon, traces
 
 SMALL = SimulatedHost(nic=NicLayout.parse("1x1"))
 HEADERS = 20 + 8  # bytes of IPv4 and UDP

@@ -7,8 +7,14 @@ import signal
 import subprocess
 from typing import Any
 
-from commands import attach, document, guest, guests, join, refused, smartvif
-from moving import (
+from smartvif.chain.demo import NETWORK
+from smartvif.sim.fleet import Fleet
+from smartvif.sim.host import BRIDGE, CONFIG, FORWARDER
+from smartvif.sim.nic import representor
+from smartvif.sim.ping import Pinging, Replies
+from smartvif.sim.testing import on_simulated_hosts
+from tests.support.commands import attach, document, guest, guests, join, refused, smartvif
+from tests.support.migration import (
     HERE,
     TRANSPARENT,
     answered,
@@ -21,13 +27,6 @@ from moving import (
     set_up_vm2,
     settled,
 )
-
-from smartvif.chain.demo import NETWORK
-from smartvif.sim.fleet import Fleet
-from smartvif.sim.host import BRIDGE, CONFIG, FORWARDER
-from smartvif.sim.nic import representor
-from smartvif.sim.ping import Pinging, Replies
-from smartvif.sim.testing import on_simulated_hosts
 
 _CHECK = ("migrate", "--vm", "vm1", "--to", "host2", "--check")
 

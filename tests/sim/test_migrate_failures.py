@@ -11,20 +11,6 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from commands import attach, document, host
-from moving import (
-    HERE,
-    TRANSPARENT,
-    answered,
-    everything,
-    give_address,
-    healthy,
-    in_vm1,
-    links,
-    set_up_vm1,
-    set_up_vm2,
-    settled,
-)
 
 from smartvif.chain import migrate as chain
 from smartvif.chain import receive
@@ -37,6 +23,20 @@ from smartvif.sim import libvirtd
 from smartvif.sim.fleet import Fleet, Member
 from smartvif.sim.host import FORWARDER, LIBVIRT
 from smartvif.sim.testing import on_simulated_hosts
+from tests.support.commands import attach, document, host
+from tests.support.migration import (
+    HERE,
+    TRANSPARENT,
+    answered,
+    everything,
+    give_address,
+    healthy,
+    in_vm1,
+    links,
+    set_up_vm1,
+    set_up_vm2,
+    settled,
+)
 
 Act = Callable[[], None]
 

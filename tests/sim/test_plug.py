@@ -11,7 +11,6 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from test_vrouter_datapath import look
 
 from smartvif.chain import settings
 from smartvif.chain.attach import attach
@@ -33,6 +32,7 @@ from smartvif.plug.steps.vrouter import AgentPort
 from smartvif.sim.host import BRIDGE, OPENVSWITCH, SIMULATION
 from smartvif.sim.nic import NETNS, representor, vf_netdev
 from smartvif.sim.testing import on_simulated_host
+from tests.support.leftovers import everything
 
 _STEPS: dict[tuple[Switch, Mode], tuple[type, ...]] = {
     (Switch.OVS, Mode.NORMAL): (Tap, SwitchPort, GuestInterface),
@@ -62,12 +62,10 @@ _STEPS: dict[tuple[Switch, Mode], tuple[type, ...]] = {
     ),
 }
 """Each switch's and mode's steps, in their order; no plan has two of one kind."""
-
 _WHERE: dict[Switch, dict[str, Any]] = {
     Switch.OVS: {"bridge": BRIDGE},
     Switch.VROUTER: {"network": NETWORK},
 }
-
 _on_each_switch = pytest.mark.parametrize("switch", list(_WHERE))
 
 
@@ -81,12 +79,6 @@ def _host() -> Host:
 
 def _request(mode: Mode, switch: Switch = Switch.OVS, **asked: Any) -> Request:
     return Request(vm="vm1", mode=mode, switch=switch, **_WHERE[switch], **asked)
-
-
-def everything(host: Host) -> set[str]:
-    """All traces, and what the vRouter itself has, whatever its files say."""
-    vifs = {f"vRouter: vif {vif['port']} with {vif['netdev']}" for vif in look("interfaces")}
-    return traces(host) | vifs
 
 
 @contextlib.contextmanager

@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import (
+
+from smartvif.chain.demo import traces
+from smartvif.drivers.netlink import Links
+from smartvif.sim.host import FORWARDER, FORWARDER_NETNS, forwarder_switch
+from smartvif.sim.ping import Pinging
+from smartvif.sim.testing import on_simulated_host
+from tests.support.commands import (
     attach,
     configure,
     document,
@@ -22,12 +28,6 @@ from commands import (
     host,
     pings,
 )
-
-from smartvif.chain.demo import traces
-from smartvif.drivers.netlink import Links
-from smartvif.sim.host import FORWARDER, FORWARDER_NETNS, forwarder_switch
-from smartvif.sim.ping import Pinging
-from smartvif.sim.testing import on_simulated_host
 
 ONE, TWO = "10.0.0.1", "10.0.0.2"
 

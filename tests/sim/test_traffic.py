@@ -8,19 +8,6 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from commands import (
-    MODES,
-    attach,
-    configure,
-    document,
-    eventually_pings,
-    guest,
-    guests,
-    host,
-    netdev,
-    pings,
-)
-
 from smartvif.chain.demo import traces
 from smartvif.drivers.netlink import Links
 from smartvif.sim import libvirtd
@@ -33,6 +20,18 @@ from smartvif.sim.host import (
     host_switch,
 )
 from smartvif.sim.testing import on_simulated_host
+from tests.support.commands import (
+    MODES,
+    attach,
+    configure,
+    document,
+    eventually_pings,
+    guest,
+    guests,
+    host,
+    netdev,
+    pings,
+)
 
 JUMBO = 9000
 MACS = {f"vm{number}": f"52:54:00:00:00:0{number}" for number in (1, 2, 3)}

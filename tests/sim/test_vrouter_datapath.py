@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,53 +21,16 @@ from smartvif.sim import nic
 from smartvif.sim.fleet import Fleet
 from smartvif.sim.host import host_vrouter
 from smartvif.sim.testing import on_simulated_host, on_simulated_hosts
-from smartvif.sim.vrouter import api, introspect
+from smartvif.sim.vrouter import api
 from smartvif.sim.vrouter.daemon import VRouter
+from tests.support.vrouter import SECONDS, eventually, look, nobody_listens, request, set_faults
 
 PACKET_IGNORE_OUTGOING = 23  # include/uapi/linux/if_packet.h
-SECONDS = 10.0
 EVERYBODY = b"\xff" * 6
 RED = "00000000-0000-0000-0000-000000000001"
 BLUE = "00000000-0000-0000-0000-000000000002"
 OF_REDS_VNI = "ffffffff-0000-0000-0000-000000000001"
 MANY = 1000
-
-
-def request(port: int, method: str, path: str, body: object = None) -> Any:
-    """Ask the port API or the introspect, which must agree."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
-    connection.request(method, path, None if body is None else json.dumps(body))
-    answer = connection.getresponse()
-    text = answer.read()
-    assert answer.status == 200, (answer.status, text)
-    return json.loads(text)
-
-
-def look(what: str) -> Any:
-    """A document of the introspect, which says that it is of a simulation."""
-    document = request(introspect.PORT, "GET", f"/{what}")
-    assert document["simulated"] is True
-    return document if what in {"totals", "faults"} else document[what]
-
-
-def set_faults(**faults: object) -> None:
-    """Put faults into the card or the port API."""
-    document = request(introspect.PORT, "PUT", "/faults", faults)
-    assert faults.items() <= document.items()
-
-
-def eventually(holds: Callable[[], bool], what: object = None) -> None:
-    """Wait until it holds."""
-    end = time.monotonic() + SECONDS
-    while not holds():
-        assert time.monotonic() < end, what() if callable(what) else what
-        time.sleep(0.01)
-
-
-def nobody_listens() -> bool:
-    """Whether no vRouter takes requests."""
-    with socket.socket(socket.AF_INET) as client:
-        return client.connect_ex(("127.0.0.1", api.PORT)) != 0
 
 
 def port_id(number: int) -> str:

@@ -6,13 +6,21 @@ import itertools
 import re
 from typing import Any
 
-from commands import MODES, configure, document, eventually_pings, guest, host, join, pings
-from test_vrouter_datapath import eventually, look, nobody_listens, set_faults
-
 from smartvif.chain.demo import traces
 from smartvif.sim.fleet import Fleet, Member
 from smartvif.sim.host import host_vrouter
 from smartvif.sim.testing import on_simulated_host, on_simulated_hosts
+from tests.support.commands import (
+    MODES,
+    configure,
+    document,
+    eventually_pings,
+    guest,
+    host,
+    join,
+    pings,
+)
+from tests.support.vrouter import eventually, look, nobody_listens, set_faults
 
 RED = "5c0b7a52-2f0e-4c1d-9a3b-000000000001"
 BLUE = "5c0b7a52-2f0e-4c1d-9a3b-000000000002"

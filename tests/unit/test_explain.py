@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from choosing import FIT, GUEST, hosts, machines, need, pf, pool, vf, whole
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from smartvif.choose.request import DeviceRequest, DeviceType
 from smartvif.choose.select import Policy, Selection, select
 from smartvif.model.errors import NotFound, Refused, SmartvifError
 from smartvif.model.pci import PciAddress
+from tests.support.pools import FIT, GUEST, hosts, machines, need, pf, pool, vf, whole
 
 HOST = (
     pool(0, 2, 2),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from choosing import FIT, need, pool, whole
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from smartvif.choose.request import DeviceRequest, DeviceType, request
 from smartvif.choose.schedule import Decision, HostOffer, schedule
 from smartvif.choose.select import Policy, select
 from smartvif.model.port import Network, Port, VifType, VnicType
+from tests.support.pools import FIT, need, pool, whole
 
 OVS, VROUTER = traits.datapath("ovs"), traits.datapath("vrouter")
 DIRECT = need(host_traits=frozenset({OVS}))

@@ -8,7 +8,15 @@ from dataclasses import replace
 from itertools import permutations, product
 
 import pytest
-from choosing import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smartvif.choose import traits
+from smartvif.choose.pool import ANYWHERE, Guest, Pool, unfit
+from smartvif.choose.request import DeviceRequest, DeviceType, NumaPolicy
+from smartvif.choose.select import Policy, Selection, select
+from smartvif.model.pci import PciAddress
+from tests.support.pools import (
     FAR,
     FIT,
     GUEST,
@@ -24,14 +32,6 @@ from choosing import (
     vf,
     whole,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from smartvif.choose import traits
-from smartvif.choose.pool import ANYWHERE, Guest, Pool, unfit
-from smartvif.choose.request import DeviceRequest, DeviceType, NumaPolicy
-from smartvif.choose.select import Policy, Selection, select
-from smartvif.model.pci import PciAddress
 
 
 def pfs(selection: Selection) -> list[PciAddress]:

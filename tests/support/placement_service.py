@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-from databases import DATABASES, LONGEST, daemon
+from tests.support.databases import DATABASES, LONGEST, daemon
 
 WORKERS, THREADS = 2, 8
 RIGHT = 1  # allocation_conflict_retry_count without which Placement over-allocates

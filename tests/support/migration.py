@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from commands import configure, document, eventually_pings, guest, host
-from test_vrouter_datapath import eventually
-
 from smartvif.chain.demo import traces
 from smartvif.sim.console import Console
 from smartvif.sim.host import GUESTS
+from tests.support.commands import configure, document, eventually_pings, guest, host
+from tests.support.vrouter import eventually
 
 HERE = {"normal": "10.0.0.1", "virtio-forwarder": "10.0.1.1", "direct": "10.0.2.1"}
 """The address of each of vm1's ports, in a network of its own."""

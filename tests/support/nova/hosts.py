@@ -15,7 +15,6 @@ import pytest
 from nova import context, objects
 from nova.conf import CONF
 from nova.pci import manager
-from test_device_spec_nova import as_nova, stand_in
 
 from smartvif.choose import traits
 from smartvif.choose.build_pools import Card, Rules, build_pools
@@ -25,6 +24,7 @@ from smartvif.choose.pool import Guest, Pool
 from smartvif.host.facts import EswitchMode, Pf, Vf
 from smartvif.host.pci_devices import Device
 from smartvif.model.pci import PciAddress
+from tests.support.nova.devices import as_nova, stand_in
 
 HOLDER = "9a5b1c52-2f0e-4a5e-9d5f-6c1a5b2f7e01"
 SERIAL = "MT2108X00001"
