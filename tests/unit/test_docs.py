@@ -15,8 +15,8 @@ import smartvif
 from smartvif.chain.settings import Settings
 from smartvif.cli.main import cli
 from smartvif.model import errors
+from tests.support.checkout import CHECKOUT
 
-CHECKOUT = Path(__file__).parents[2]
 REFERENCE = CHECKOUT / "docs/reference/cli.md"
 PAGES = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md")])
 
