@@ -2,212 +2,57 @@
 
 from __future__ import annotations
 
-import functools
 import http.client
 import json
-import os
 import re
 import socket
 import subprocess
-import sys
-import time
-import urllib.request
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import os_vif
 import pytest
-from nova.network import model, os_vif_util
 from os_vif.exception import PlugException, UnplugException
 from os_vif.objects import vif as osv
 from os_vif.objects.instance_info import InstanceInfo
-from os_vif.objects.network import Network
-from oslo_config import cfg
 
 from smartvif.chain.host import Host
 from smartvif.chain.settings import load
-from smartvif.control import names
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovsdb import Ovsdb
-from smartvif.model.errors import CannotTell, Invalid, NotFound
-from smartvif.openstack.options import VROUTER
-from smartvif.openstack.vrouter import ContrailVRouterPlugin, VRouterPlugin
-from smartvif.prove import ports
-from smartvif.sim import nic
-from smartvif.sim.host import (
-    FORWARDER,
-    FORWARDER_NETNS,
-    SOCKETS,
-    STATE,
-    forwarder_switch,
-    host_vrouter,
-)
-from smartvif.sim.testing import on_simulated_host
+from smartvif.model.errors import Invalid
+from smartvif.sim.host import FORWARDER_NETNS, forwarder_switch, host_vrouter
 from smartvif.sim.vrouter import introspect
 from tests.support.checkout import CHECKOUT
+from tests.support.vrouter_plugin import (
+    MAC,
+    NETWORK,
+    ONE,
+    OTHER,
+    PROJECT,
+    TAP,
+    VM,
+    assert_active,
+    assert_healthy,
+    assert_up,
+    configure,
+    dpdk,
+    files,
+    forwarder,
+    interfaces,
+    links,
+    normal,
+    on_host,
+    plug,
+    state,
+    told,
+    unplug,
+    vif,
+)
 
 DOC = CHECKOUT / "docs" / "reference" / "os-vif.md"
-CONFIG = Path("/run/os-vif.conf")
-VM = "9a5b1c52-2f0e-4a5e-9d5f-6c1a5b2f7e01"
-PROJECT = "11111111222243338444555555555555"
-INSTANCE = InstanceInfo(uuid=VM, name="instance-00000001", project_id=PROJECT)
-NETWORK = "7c1d2e3f-4a5b-4c6d-8e7f-90a1b2c3d4e5"
-ONE = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
-OTHER = "1e9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
-TAP = names.tap(ONE)
-MAC = "fa:16:3e:12:34:56"
-MTU = 1450
-
-
-@pytest.fixture(autouse=True, scope="module")
-def initialized() -> None:
-    """os-vif as nova-compute starts it."""
-    os_vif.initialize()
-
-
-def on_host(test: Callable[[], None]) -> Callable[[], None]:
-    """Run the test on a simulated host whose nova.conf names its parts."""
-
-    @functools.wraps(test)
-    def configured() -> None:
-        configure()
-        test()
-
-    return on_simulated_host()(configured)
-
-
-def configure(**changes: str) -> None:
-    """Write and read nova.conf; ``changes`` are options of the plugin."""
-    options = {
-        "agent_timeout": "2",
-        "ports_directory": str(host_vrouter().ports),
-        "state_path": str(STATE),
-        "forwarder_database": f"unix:{FORWARDER}/db.sock",
-        "forwarder_netns": FORWARDER_NETNS,
-    } | changes
-    lines = [f"{key} = {value}" for key, value in options.items()]
-    helper = Path(sys.executable).parent / "privsep-helper"
-    sections = ("smartvif_privileged", "smartvif_privileged_netns")
-    CONFIG.write_text(
-        "\n".join(["[os_vif_vrouter]", *lines])
-        + "".join(
-            f"\n[{section}]\nhelper_command = {helper} --config-file {CONFIG}\n"
-            for section in sections
-        )
-    )
-    cfg.CONF(["--config-file", str(CONFIG)])
-
-
-def vif(
-    vnic_type: str,
-    port: str = ONE,
-    vf: int | None = 1,
-    vif_type: str = "vrouter",
-    ips: tuple[str, ...] = ("10.0.0.5",),
-    **details: Any,
-) -> Any:
-    """The object that Nova's converter makes of a bound port."""
-    subnet = model.Subnet(
-        cidr="10.0.0.0/24", version=4, ips=[model.FixedIP(address=ip, version=4) for ip in ips]
-    )
-    return os_vif_util.nova_to_osvif_vif(
-        model.VIF(
-            id=port,
-            address=MAC if port == ONE else "fa:16:3e:12:34:57",
-            network=model.Network(id=NETWORK, label="net", mtu=MTU, subnets=[subnet]),
-            type=vif_type,
-            vnic_type=vnic_type,
-            details=details,
-            profile={} if vf is None else {"pci_slot": str(nic.vf_address(0, vf))},
-            delegate_create=True,
-            devname=names.tap(port),
-        )
-    )
-
-
-def normal(port: str = ONE) -> Any:
-    return vif("normal", port, vf=None)
-
-
-def forwarder(port: str = ONE, vf: int = 1) -> Any:
-    socket = f"{SOCKETS}/{port}.sock"
-    return vif("virtio-forwarder", port, vf, vhostuser_socket=socket, vhostuser_mode="server")
-
-
-def dpdk(path: str, mode: str = "server") -> Any:
-    return vif(
-        "normal",
-        vf=None,
-        vif_type="vhostuser",
-        vhostuser_vrouter_plug=True,
-        vhostuser_socket=path,
-        vhostuser_mode=mode,
-    )
-
-
-def plug(obj: Any) -> None:
-    os_vif.plug(obj, INSTANCE)
-
-
-def unplug(obj: Any) -> None:
-    os_vif.unplug(obj, INSTANCE)
-
-
-def told(port: str = ONE) -> dict[str, Any] | None:
-    """What the agent says of a port."""
-    document = Host(load()).world.need_vrouter().port(port)
-    assert document is None or (host_vrouter().ports / port).is_file()
-    return document
-
-
-def interfaces() -> dict[str, dict[str, Any]]:
-    """The vRouter's own interfaces, by their netdevs."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{introspect.PORT}/interfaces") as answer:
-        found = json.load(answer)
-    assert found["simulated"] is True
-    return {each["netdev"]: each for each in found["interfaces"]}
-
-
-def files() -> set[str]:
-    return set(os.listdir(host_vrouter().ports))
-
-
-def links() -> dict[str, Any]:
-    """Every link and its state."""
-    host = Links()
-    return {name: host.get(name) for name in host.names()}
-
-
-def state() -> Any:
-    """All that plugging may leave: links, files, what the vRouter has."""
-    return links(), files(), set(interfaces())
-
-
-def assert_up(netdev: str) -> None:
-    link = Links().get(netdev)
-    assert link is not None
-    assert link.up
-    assert link.mtu == MTU
-
-
-def assert_active(netdev: str) -> None:
-    """The vRouter forwards for it, as soon as it has noticed that it is up."""
-    end = time.monotonic() + 10
-    while not interfaces()[netdev]["active"]:
-        assert time.monotonic() < end, interfaces()[netdev]
-
-
-def assert_healthy() -> None:
-    """The command calls every port of the plugin healthy, and says what is simulated."""
-    host = Host(load())
-    views = ports.views(host.journal, host.world)
-    assert [view.working for view in views] == [True], views
-    assert views[0].facts["vm"] == INSTANCE.name
-    assert views[0].facts["switch"] == "vrouter"
-    assert "vrouter" in views[0].facts["simulated"]
 
 
 @on_host
@@ -547,91 +392,6 @@ def fault(**faults: Any) -> None:
     connection.request("PUT", "/faults", json.dumps(faults))
     assert connection.getresponse().status == 200
     connection.close()
-
-
-@pytest.mark.parametrize("name", ["vrouter", "contrail_vrouter"])
-def test_description(name: str) -> None:
-    """os-vif agrees on a version of every class and profile, in what it loaded by that name."""
-    info = os_vif.host_info().get_plugin(name)
-    kinds = {each.vif_object_name for each in info.vif_info}
-    assert kinds == {"VIFGeneric", "VIFHostDevice", "VIFVHostUser"}
-    for each in info.vif_info:
-        version = getattr(osv, each.vif_object_name).VERSION
-        assert each.get_common_version() == each.max_version == version
-        for profile in each.supported_port_profiles:
-            version = getattr(osv, profile.profile_object_name).VERSION
-            assert profile.get_common_version() == profile.max_version == version
-
-
-FIELDS: dict[str, dict[str, Any]] = {
-    "VIFGeneric": {"vif_name": TAP},
-    "VIFHostDevice": {"dev_type": "ethernet", "dev_address": "0000:ff:00.1"},
-    "VIFVHostUser": {"vif_name": TAP, "path": "/run/s", "mode": "server"},
-}
-
-
-@pytest.mark.parametrize(
-    ("kind", "profile", "offloaded"),
-    [
-        (str(kind), profile, offloaded)
-        for kind, (_, profiles) in VRouterPlugin.SUPPORTED.items()
-        for profile in (None, *map(str, profiles))
-        for offloaded in (False, True)
-        if not offloaded or (kind != "VIFGeneric" and profile is not None)
-    ],
-)
-def test_the_description_is_true(kind: str, profile: str | None, offloaded: bool) -> None:
-    """Each class is taken with each profile described for it, up to where the host is needed."""
-    more: dict[str, Any] = {}
-    if profile is not None:
-        more["port_profile"] = getattr(osv, profile)()
-    if offloaded:
-        address = "0000:ff:00.1"
-        offload = osv.DatapathOffloadRepresentor(representor_address=address)
-        more["port_profile"].datapath_offload = offload
-    obj = getattr(osv, kind)(
-        id=ONE, address=MAC, plugin="vrouter", network=Network(id=NETWORK), **FIELDS[kind], **more
-    )
-    wanted = "cannot use the journal"
-    if kind == "VIFHostDevice":
-        wanted = "no such PCI device"
-    elif offloaded:
-        wanted = "no forwarder is configured"
-    with pytest.raises((NotFound, CannotTell), match=wanted):
-        VRouterPlugin(Nowhere()).plug(obj, INSTANCE)
-
-
-class Nowhere:
-    """A configuration under which nothing can be reached."""
-
-    agent = "http://127.0.0.1:1"
-    agent_timeout = 1.0
-    ports_directory = state_path = "/proc/nowhere"
-    forwarder_database = forwarder_netns = forwarder_daemon = ""
-
-
-@pytest.mark.parametrize("plugin", [VRouterPlugin, ContrailVRouterPlugin])
-def test_the_constructor_looks_at_nothing(plugin: Any) -> None:
-    """No configuration keeps a plugin from being made, nor os-vif from describing it."""
-    assert plugin(None).describe().plugin_name == plugin.NAME
-
-
-def test_the_pages_options_are_these() -> None:
-    """The page lists each option with its default and its help, and no other."""
-    section = DOC.read_text().split("### `[os_vif_vrouter]`\n")[1].split("\n### ")[0]
-    listed = re.findall(r"^\| `(\w+)` \| `([^`]*)` \| (.*) \|$", section, re.MULTILINE)
-    assert listed == [(opt.name, str(opt.default) or "''", opt.help) for opt in VROUTER]
-
-
-def test_the_sample_configuration() -> None:
-    """oslo-config-generator writes every option of ours."""
-    generator = Path(sys.executable).parent / "oslo-config-generator"
-    run = subprocess.run(
-        [generator, "--namespace", "smartvif"], capture_output=True, text=True, check=True
-    )
-    assert "[os_vif_agilio_ovs]" in run.stdout
-    assert "[os_vif_vrouter]" in run.stdout
-    assert "#ports_directory = /var/lib/contrail/ports" in run.stdout
 
 
 def test_the_pages_outcomes_are_tested() -> None:

@@ -10,10 +10,7 @@ from nova import objects
 from nova.network import model, neutron
 from nova.pci import utils as pci_utils
 
-from tests.support.nova.differences import (
-    NETWORK_ID,
-    Case,
-)
+from tests.support.nova.differences import NETWORK_ID, Case
 
 VF_NETDEV = "enp3s0f0v1"
 

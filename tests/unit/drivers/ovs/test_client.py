@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import itertools
 import json
-import os
 import socket
-import struct
-import tempfile
-import termios
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,138 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smartvif.drivers.ovsdb import Deadline, Op, Ovsdb
-from smartvif.model.errors import CannotTell, Conflict, Failed, Invalid, SmartvifError, TimedOut
-
-Message = dict[str, Any]
-
-SELECT: Op = {"op": "select", "table": "Bridge", "where": [], "columns": ["name"]}
-SHORT = 0.3  # seconds that a test waits in vain
-LONG = 10.0  # seconds that no test should need
-
-
-class Client:
-    """One connection as the server has it."""
-
-    def __init__(self, end: socket.socket) -> None:
-        self.end = end
-        self._text = ""
-
-    def receive(self) -> Message | None:
-        """The next message, or None when the client has gone."""
-        while True:
-            with contextlib.suppress(json.JSONDecodeError):
-                message, length = json.JSONDecoder().raw_decode(self._text)
-                self._text = self._text[length:]
-                return dict(message)
-            try:
-                data = self.end.recv(1 << 16)
-            except OSError:
-                return None
-            if not data:
-                return None
-            self._text += data.decode()
-
-    def request(self, method: str) -> Message:
-        """The next message, which must call that method."""
-        message = self.receive()
-        assert message is not None
-        assert message["method"] == method
-        return message
-
-    def send(self, *parts: bytes) -> None:
-        """Send each part when the client has read the one before."""
-        for part in parts:
-            self.end.sendall(part)
-            unread = 1
-            while unread:
-                (unread,) = struct.unpack("i", fcntl.ioctl(self.end, termios.TIOCOUTQ, b"\0" * 4))
-                time.sleep(0.0001)
-
-    def answer(self, request: Message, result: Any) -> None:
-        self.end.sendall(reply(request, result))
-
-    def start(self, cur_cfg: int = 0) -> None:
-        """Let the client in."""
-        self.answer(self.request("monitor"), configuration(cur_cfg))
-
-    def serve(self) -> None:
-        """Let it in, then answer every transaction with its own operations, until it goes."""
-        self.start()
-        while (request := self.receive()) is not None:
-            self.answer(request, request["params"][1:])
-
-
-def reply(request: Message, result: Any) -> bytes:
-    # As it is, not in ASCII: ovsdb-server writes UTF-8.
-    message = {"id": request["id"], "result": result, "error": None}
-    return json.dumps(message, ensure_ascii=False).encode()
-
-
-def configuration(cur_cfg: int) -> Message:
-    """An update of the row that the client watches."""
-    return {"Open_vSwitch": {"row": {"new": {"cur_cfg": cur_cfg}}}}
-
-
-class Server:
-    """A server on a socket of its own; ``talk`` is called with each connection."""
-
-    def __init__(self, talk: Callable[[Client], None]) -> None:
-        self._talk = talk
-        self._folder = tempfile.TemporaryDirectory()
-        self.path = Path(self._folder.name) / "db.sock"
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(self.path))
-        self._listener.listen()
-        self._ends: list[socket.socket] = []
-        self._failures: list[BaseException] = []
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-
-    @property
-    def connections(self) -> int:
-        """How many there have been."""
-        return len(self._ends)
-
-    def close(self) -> None:
-        """End every connection and say what went wrong in the threads."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        for end in self._ends:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join()
-        for end in self._ends:
-            end.close()
-        self._listener.close()
-        self._folder.cleanup()
-        assert self._failures == []
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                end, _ = self._listener.accept()
-                self._ends.append(end)
-                self._threads.append(threading.Thread(target=self._guarded, args=(end,)))
-                self._threads[-1].start()
-
-    def _guarded(self, end: socket.socket) -> None:
-        try:
-            self._talk(Client(end))
-        except BrokenPipeError:
-            pass
-        except BaseException as error:
-            self._failures.append(error)
-            end.shutdown(socket.SHUT_RDWR)
-
-
-@contextlib.contextmanager
-def serving(talk: Callable[[Client], None]) -> Iterator[tuple[Server, Ovsdb]]:
-    """A server and a client of it."""
-    with (
-        contextlib.closing(Server(talk)) as server,
-        contextlib.closing(Ovsdb(f"unix:{server.path}")) as database,
-    ):
-        yield server, database
+from smartvif.model.errors import CannotTell, SmartvifError, TimedOut
+from tests.support.ovsdb_server import (
+    LONG,
+    SELECT,
+    SHORT,
+    Client,
+    Message,
+    configuration,
+    reply,
+    serving,
+)
 
 
 def test_each_operation_has_its_result() -> None:
@@ -440,64 +312,6 @@ def test_a_closed_client_works_again() -> None:
             database.close()
 
 
-@pytest.mark.parametrize(
-    "garbage",
-    [
-        b"HTTP/1.1 400 Bad Request\r\n\r\n",
-        b"\xff\xfe\xff",
-        b"\x00" * 5000,
-        b"{]}",
-        b"}",
-        b"[]}",
-        b'{"id": {}}',
-        b"[" * 100_000 + b"}",
-    ],
-)
-@pytest.mark.parametrize("early", [True, False])
-def test_garbage(garbage: bytes, early: bool) -> None:
-    """From something that is no OVSDB server nothing can be told, by the deadline at the latest."""
-
-    def talk(client: Client) -> None:
-        if not early:
-            client.start()
-        client.receive()
-        client.end.sendall(garbage)
-        while client.receive() is not None:
-            pass
-
-    with serving(talk) as (server, database):
-        with pytest.raises(CannotTell) as caught:
-            database.transact([SELECT], Deadline(SHORT))
-        assert caught.value.where == f"unix:{server.path}"
-
-
-@pytest.mark.parametrize("answer", [{}, {"result": None}, {"result": 5}])
-def test_answers_that_make_no_sense(answer: Message) -> None:
-    """An answer of another form than OVSDB's tells nothing."""
-
-    def talk(client: Client) -> None:
-        client.start()
-        client.end.sendall(json.dumps({"id": client.request("transact")["id"], **answer}).encode())
-        client.receive()
-
-    with serving(talk) as (_, database), pytest.raises(CannotTell):
-        database.transact([SELECT], Deadline(LONG))
-
-
-def test_a_database_without_its_row() -> None:
-    """A database that was never initialized cannot be changed, and the hint says how to mend it."""
-
-    def talk(client: Client) -> None:
-        client.answer(client.request("monitor"), {})
-        request = client.request("transact")
-        client.answer(request, [{}, {"count": 0}, {"rows": []}])
-        client.receive()
-
-    with serving(talk) as (_, database), pytest.raises(Failed) as caught:
-        database.commit([SELECT], Deadline(LONG))
-    assert "ovs-vsctl init" in caught.value.hint
-
-
 def committing(next_cfg: int, *updates: int, early: bool) -> Callable[[Client], None]:
     """A server that gives a change a number, and tells how far ovs-vswitchd is."""
 
@@ -560,103 +374,6 @@ def test_a_commit_whose_connection_is_lost() -> None:
     with serving(talk) as (_, database), pytest.raises(CannotTell, match="connection lost"):
         database.commit([SELECT], Deadline(LONG))
     assert time.monotonic() - began < LONG / 2
-
-
-WAIT: Op = {"op": "wait", "table": "Port", "where": [], "rows": [], "until": "==", "timeout": 0}
-
-
-@pytest.mark.parametrize(
-    ("ops", "results", "error", "words"),
-    [
-        (
-            [SELECT],
-            [{"error": "unknown column", "details": "no x"}],
-            Failed,
-            "unknown column: no x",
-        ),
-        ([SELECT], [{"error": "I/O error"}], Failed, "OVSDB refused: I/O error"),
-        ([SELECT, SELECT], [{"error": "e"}, None], Failed, "OVSDB refused: e"),
-        (
-            [SELECT],
-            [{"rows": []}, {"error": "constraint violation"}],
-            Failed,
-            "constraint violation",
-        ),
-        ([WAIT, SELECT], [{"error": "timed out"}, None], Conflict, "the Port table has changed"),
-    ],
-)
-def test_what_the_server_refuses(
-    ops: list[Op], results: list[Any], error: type[SmartvifError], words: str
-) -> None:
-    """A refused operation, or the whole that is refused at its end, is told in OVSDB's words."""
-
-    def talk(client: Client) -> None:
-        client.start()
-        client.answer(client.request("transact"), results)
-        client.receive()
-
-    with serving(talk) as (_, database), pytest.raises(error, match=words):
-        database.transact(ops, Deadline(LONG))
-
-
-def test_a_request_that_the_server_refuses() -> None:
-    """An error to the whole request is told in OVSDB's words."""
-
-    def talk(client: Client) -> None:
-        client.start()
-        number = client.request("transact")["id"]
-        message = {"id": number, "result": None, "error": {"error": "unknown database"}}
-        client.end.sendall(json.dumps(message).encode())
-        client.receive()
-
-    with serving(talk) as (_, database), pytest.raises(Failed, match="unknown database"):
-        database.transact([SELECT], Deadline(LONG))
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["", "db.sock", "/run/db.sock", "ssl:127.0.0.1:6640", "ptcp:6640", "unix", "UNIX:/db.sock"],
-)
-def test_other_schemes(address: str) -> None:
-    """An address of another form is refused, with the forms that there are as the hint."""
-    with pytest.raises((Invalid, CannotTell)) as caught:
-        Ovsdb(address).transact([SELECT], Deadline(SHORT))
-    assert caught.value.hint
-
-
-def test_a_connection_that_could_not_be_made_is_closed() -> None:
-    """A server that cannot be reached costs no open file."""
-    database = Ovsdb("unix:/nonexistent/db.sock")
-    before = os.listdir("/proc/self/fd")
-    with pytest.raises(CannotTell) as caught:
-        database.transact([SELECT], Deadline(SHORT))
-    assert os.listdir("/proc/self/fd") == before
-    assert caught.value.hint
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "unix:/nonexistent/db.sock",
-        "unix:",
-        "unix:/" + "x" * 200,
-        "unix:/etc/passwd",
-        "tcp:127.0.0.1",
-        "tcp:127.0.0.1:",
-        "tcp:127.0.0.1:x",
-        "tcp:127.0.0.1:-1",
-        "tcp:127.0.0.1:65536",
-        "tcp:127.0.0.1:1",
-        "tcp:[::1]:1",
-        "tcp:..:6640",
-    ],
-)
-def test_addresses_where_no_server_is(address: str) -> None:
-    """Where nobody listens, or nobody can, nothing can be told; the address is named."""
-    with pytest.raises((Invalid, CannotTell)) as caught:
-        Ovsdb(address).transact([SELECT], Deadline(2.0))
-    assert address in str(caught.value)
-    assert caught.value.hint
 
 
 def test_a_server_by_tcp() -> None:
