@@ -11,7 +11,6 @@ import pytest
 from tests.support.checkout import CHECKOUT
 from tests.support.databases import POSTGRESQL
 
-BENCH = CHECKOUT / "bench"
 CHOSEN = {"host for 4 ports, hosts: 1", "host for 4 ports, hosts: 10"}
 RACED = {"processes: 1", "processes: 2"}
 BOTH = {f"choose and claim, {each}" for each in RACED} | {
@@ -27,7 +26,8 @@ NUMBER = r"([0-9.]+)"
 def test_claims_bench() -> None:
     """Every time of ours is beside the peer's, ratios are theirs, targets are met or missed."""
     run = subprocess.run(
-        [sys.executable, BENCH / "claims.py", "--quick"],
+        [sys.executable, "-m", "bench.claims", "--quick"],
+        cwd=CHECKOUT,
         capture_output=True,
         text=True,
         check=False,

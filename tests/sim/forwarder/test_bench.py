@@ -11,7 +11,6 @@ import pytest
 
 from tests.support.checkout import CHECKOUT
 
-BENCH = CHECKOUT / "bench"
 PATHS = ("relay alone", "relay and switch", "tap alone", "tap and switch")
 SIZES = (64, 1500)
 
@@ -19,7 +18,8 @@ SIZES = (64, 1500)
 def test_forwarder_bench() -> None:
     """Every path carries packets of both sizes, ratios are theirs, a killed forwarder is back."""
     run = subprocess.run(
-        [sys.executable, BENCH / "forwarder.py", "--quick"],
+        [sys.executable, "-m", "bench.forwarder", "--quick"],
+        cwd=CHECKOUT,
         capture_output=True,
         text=True,
         check=False,

@@ -11,7 +11,6 @@ import pytest
 
 from tests.support.checkout import CHECKOUT
 
-BENCH = CHECKOUT / "bench"
 MEASURED = {
     "vRouter normal plug",
     "vRouter normal unplug",
@@ -39,7 +38,8 @@ def test_plug_bench() -> None:
     if importlib.util.find_spec("vif_plug_ovs") is None:
         pytest.skip("os-vif is not installed")
     run = subprocess.run(
-        [sys.executable, BENCH / "plug.py", "--quick"],
+        [sys.executable, "-m", "bench.plug", "--quick"],
+        cwd=CHECKOUT,
         capture_output=True,
         text=True,
         check=False,

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from bench.forwarder.virtio_guest import Sender
 from smartvif.drivers.engine import RelaySpec
 from smartvif.drivers.forwarder import Forwarder
 from smartvif.drivers.netlink import Links
@@ -23,7 +24,6 @@ from smartvif.drivers.ovs_rows import PortSpec
 from smartvif.drivers.ovsdb import Ovsdb
 from smartvif.sim.host import BRIDGE, FORWARDER_NETNS, SOCKETS, forwarder_switch, host_switch
 from smartvif.sim.nic import mac, representor, vf_netdev
-from virtio_guest import Sender
 
 _SINK = 7  # the VF where packets come out of the switch
 _TAP = "tapbench"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import click
 
-import throughput
+from bench.forwarder import throughput
 from smartvif.chain import settings
 from smartvif.chain.attach import attach
 from smartvif.chain.host import Host

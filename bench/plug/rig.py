@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from cases import Case, Kind
-from floor import Floor
-from osvif_peer import OsVif
-from ours import Smartvif, Watched
-from side import Worker
+from bench.plug.cases import Case, Kind
+from bench.plug.floor import Floor
+from bench.plug.osvif_peer import OsVif
+from bench.plug.ours import Smartvif, Watched
+from bench.plug.side import Worker
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovs_rows import select

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import cases
-from cases import Case
+from bench.plug import cases
+from bench.plug.cases import Case
 from smartvif.sim.host import OPENVSWITCH
 
 _CONFIG = Path("/run/bench-os-vif.conf")

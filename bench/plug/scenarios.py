@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from cases import Case, Kind
-from rig import Rig
+from bench.plug.cases import Case, Kind
+from bench.plug.rig import Rig
+from bench.plug.vrouter_rig import VRouterRig
 from smartvif.sim import namespaces, nic
 from smartvif.sim.sysfs import write_sysfs
-from vrouter_rig import VRouterRig
 
 PLUG, BURST, LOOK_UP, VROUTER_PLUG = 0.35, 0.10, 0.01, 0.05
 """The targets: our time as a part of the peer's."""

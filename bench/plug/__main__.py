@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import click
 
-import scenarios
-from cases import Kind
-from rig import Rig
-from scenarios import Row
+from bench.plug import scenarios
+from bench.plug.cases import Kind
+from bench.plug.rig import Rig
+from bench.plug.scenarios import Row
+from bench.plug.vrouter_rig import VRouterRig
 from smartvif.sim import host
 from smartvif.sim.nic import NicLayout
-from vrouter_rig import VRouterRig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,12 +8,12 @@ import urllib.request
 from functools import partial
 from pathlib import Path
 
-from cases import Case, Kind
-from side import Worker
+from bench.plug.cases import Case, Kind
+from bench.plug.side import Worker
+from bench.plug.vrouter_sides import PORTS, Plugin, Request, Script, port
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.vrouter_port import PortFiles
 from smartvif.sim.vrouter import introspect
-from vrouter_sides import PORTS, Plugin, Request, Script, port
 
 _JOURNAL = Path("/run/bench/vrouter")
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from oslo_config import cfg
 
-import cases
-from cases import Case
+from bench.plug import cases
+from bench.plug.cases import Case
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.vrouter_agent import VRouterAgent
 from smartvif.drivers.vrouter_port import PortFiles, VRouterPort

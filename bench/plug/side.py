@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
-from cases import Case
+from bench.plug.cases import Case
 
 _FORK = multiprocessing.get_context("fork")
 

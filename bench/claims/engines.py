@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from offers import OVS
+from bench.claims.offers import OVS
 from smartvif.choose.claims import Claims
 from smartvif.choose.engine import Engine
 from smartvif.choose.placement import Placement
 from smartvif.choose.placement_session import adapter
 from smartvif.choose.pool import Pool
-
-# Not imported here: the processes that claim need nothing of it.
-sys.path.append(str(Path(__file__).parents[1]))
 
 PATIENCE = 120.0
 """Seconds for one call, and for a whole race."""
@@ -40,6 +36,7 @@ def store(directory: Path) -> Side:
 @contextmanager
 def placement(database: str) -> Iterator[Side]:
     """OpenStack's Placement as the tests start it, on a ``mariadb`` or ``postgresql``."""
+    # Not at the top: the processes that claim need nothing of it.
     from tests.support import placement_service
 
     with placement_service.store(database) as where, placement_service.service(where) as running:

@@ -14,11 +14,10 @@ from pathlib import Path
 
 import click
 
-import claiming
-import engines
-from claiming import Latency, Rate
-from offers import PFS, VFS
-from spread import Spread
+from bench.claims import claiming, engines
+from bench.claims.claiming import Latency, Rate
+from bench.claims.offers import PFS, VFS
+from bench.spread import Spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +58,7 @@ QUICK = Size(
 
 def chosen(size: Size) -> list[str]:
     """The table of choices beside Nova's; what is to be said of the targets."""
-    import host_choice  # not at the top: the processes that claim need no Nova
+    from bench.claims import host_choice  # not at the top: the processes that claim need no Nova
 
     print("Medians in ms, and ratios to the peer.")
     print(f"{'':<36}{'smartvif':>9}{'nova':>9}{'ratio':>8}")

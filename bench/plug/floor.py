@@ -14,7 +14,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from cases import MTU, Case, Kind
+from bench.plug.cases import MTU, Case, Kind
 from smartvif.sim.host import BRIDGE, OPENVSWITCH
 
 # include/uapi/linux/rtnetlink.h, if_link.h, netlink.h, if.h, if_tun.h

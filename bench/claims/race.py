@@ -9,8 +9,8 @@ from multiprocessing import get_context
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 
-from engines import PATIENCE, Side
-from offers import port
+from bench.claims.engines import PATIENCE, Side
+from bench.claims.offers import port
 from smartvif.choose.engine import Engine
 from smartvif.choose.select import select
 from smartvif.model.errors import Conflict

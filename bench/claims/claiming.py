@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from engines import Side
-from offers import PFS, card, port
-from race import race
+from bench.claims.engines import Side
+from bench.claims.offers import PFS, card, port
+from bench.claims.race import race
+from bench.spread import Spread, spread, timed
 from smartvif.choose.engine import Engine
 from smartvif.choose.select import select
-from spread import Spread, spread, timed
 
 TARGET = 20.0
 """Our claims a second, as a multiple of Placement's."""

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import cases
-from cases import Case
+from bench.plug import cases
+from bench.plug.cases import Case
 from smartvif.drivers.netlink import Links
 from smartvif.drivers.ovs import OpenVSwitch
 from smartvif.drivers.ovsdb import Ovsdb

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Any
 
-from nova_host import NovaScheduler
-from nova_host import pools as nova_pools
-from offers import OVS, PFS, VFS, card, port
-from scenarios import Row
+from bench.claims.nova_host import NovaScheduler
+from bench.claims.nova_host import pools as nova_pools
+from bench.claims.offers import OVS, PFS, VFS, card, port
+from bench.plug.scenarios import Row
+from bench.spread import timed
 from smartvif.choose.pool import Pool
 from smartvif.choose.schedule import HostOffer, schedule
-from spread import timed
 
 PORTS = 4
 TARGET = 0.5
