@@ -15,8 +15,8 @@ import smartvif
 from smartvif.cli.main import cli
 from smartvif.context.settings import Settings
 from smartvif.model import errors
+from tests.support.checkout import CHECKOUT
 
-CHECKOUT = Path(__file__).parents[2]
 REFERENCE = CHECKOUT / "docs/reference/cli.md"
 PAGES = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md")])
 
