@@ -62,7 +62,7 @@ def killed(times: int) -> int:
     modes = {"vm1": Mode.NORMAL, "vm2": Mode.VIRTIO_FORWARDER}
     for vm, mode in modes.items():
         record = attach(PortSpec(vm=vm, mode=mode, bridge=host.BRIDGE), here)
-        _configure(guests.wait_ready(vm), record.facts["mac"], ADDRESSES[vm])
+        _configure(guests.wait_ready(vm), record.facts.mac, ADDRESSES[vm])
     console = guests.wait_ready("vm2")
     _print_outages([_outage(console, ADDRESSES["vm1"]) for _ in range(times)])
     return 0

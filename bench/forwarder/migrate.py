@@ -56,7 +56,7 @@ def machines() -> None:
 def plugged(vm: str, mode: Mode) -> str:
     """Attach a machine to the bridge; the MAC address."""
     record = attach(PortSpec(vm=vm, mode=mode, bridge=BRIDGE), HostContext(settings.load()))
-    mac: str = record.facts["mac"]
+    mac: str = record.facts.mac
     return mac
 
 

@@ -154,4 +154,4 @@ def assert_healthy() -> None:
     host = HostContext(load())
     views = ports.views(host.journal, host.drivers)
     assert [view.working for view in views] == [True], views
-    assert views[0].facts["vm"] == INSTANCE.name
+    assert views[0].facts.vm == INSTANCE.name

@@ -176,6 +176,6 @@ def assert_healthy() -> None:
     host = HostContext(load())
     views = ports.views(host.journal, host.drivers)
     assert [view.working for view in views] == [True], views
-    assert views[0].facts["vm"] == INSTANCE.name
-    assert views[0].facts["switch"] == "vrouter"
-    assert "vrouter" in views[0].facts["simulated"]
+    assert views[0].facts.vm == INSTANCE.name
+    assert views[0].facts.switch == "vrouter"
+    assert "vrouter" in views[0].facts.simulated

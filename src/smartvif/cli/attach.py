@@ -14,6 +14,7 @@ from smartvif.model.pci import PciAddress
 
 if TYPE_CHECKING:
     from smartvif.choose.selection.explain import Candidate
+    from smartvif.plug.journal import PortRecord
 
 _MODES = ["normal", "direct", "virtio-forwarder"]
 _SWITCHES = ["ovs", "vrouter"]
@@ -59,7 +60,7 @@ def attach(
 
     with checks.about("--vf"):
         address = None if vf is None else PciAddress.parse(vf)
-    capabilities = tuple(asked.pop("capability"))
+    capabilities = frozenset(asked.pop("capability"))
     needs = {key: asked.pop(key) for key in ("physical_network", "trusted", "min_rate", "numa")}
     request = PortSpec(
         mode=Mode(mode),
@@ -76,10 +77,10 @@ def attach(
             print_candidates(candidates)
     if output == "json":
         found = {"candidates": candidates_json(candidates)} if explain else {}
-        print_json("attach", {"id": record.id, "vf": record.vf, **record.facts, **found})
+        print_json("attach", {**port_json(record), **found})
     else:
         click.echo(record.id)
-        for part in record.facts["simulated"]:
+        for part in record.facts.simulated:
             click.echo(f"note: the {part} of this port is simulated", err=True)
 
 
@@ -90,9 +91,15 @@ def detach(output: str, port: str) -> None:
     """Detach PORT, given by its identifier or the beginning of it."""
     from smartvif.operations.ports.detach import detach as chain_detach
 
-    record = chain_detach(port, context.host())
+    name, record = chain_detach(port, context.host())
     if output == "json":
-        print_json("detach", {"id": record.id, "vf": record.vf, **record.facts})
+        print_json("detach", {"id": name} if record is None else port_json(record))
+
+
+def port_json(record: PortRecord) -> dict[str, object]:
+    """A port as attach and detach print it; docs/reference/cli.md has the keys."""
+    vf = None if record.vf is None else str(record.vf)
+    return {"id": record.id, "vf": vf, **record.facts.as_json()}
 
 
 @click.command()

@@ -60,10 +60,10 @@ def _print_round(shown: SwitchRound) -> None:
 
     guests = [port.facts for port in shown.attached]
     columns = ["machine", "mode", "switch", "simulated"]
-    rows = [(f["vm"], f["mode"], f["switch"], ", ".join(f["simulated"]) or None) for f in guests]
+    rows = [(f.vm, f.mode, f.switch, ", ".join(f.simulated) or None) for f in guests]
     print_table(columns, rows, empty="")
     answered = {(ping.source, ping.target): f"{ping.received}/{ping.sent}" for ping in shown.pings}
-    names = [f["vm"] for f in guests]
+    names = [f.vm for f in guests]
     print_table(
         ["ping from", *(f"to {name}" for name in names)],
         [(source, *(answered.get((source, target)) for target in names)) for source in names],

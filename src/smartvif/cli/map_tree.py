@@ -20,7 +20,7 @@ def tree(found: HostMap) -> Tree:
             f" {free_vfs(view)} of {len(view.vfs)} VFs free)"
         )
         for way in found.ways:
-            if way.pf == str(pf.address):
+            if way.pf == pf.address:
                 branch.add(
                     f"VF {way.vf} {way.netdev or ''} → representor {way.switch_port} → {_end(way)}"
                 )
@@ -34,8 +34,8 @@ def tree(found: HostMap) -> Tree:
 
 def _end(way: PortPath) -> str:
     facts = way.port.facts
-    vlan = "" if facts["vlan"] is None else f" vlan {facts['vlan']}"
-    simulated = ", ".join(facts["simulated"])
+    vlan = "" if facts.vlan is None else f" vlan {facts.vlan}"
+    simulated = ", ".join(facts.simulated)
     note = f"; simulated: {simulated}" if simulated else ""
     health = "" if way.port.working else f" ✗ {way.port.health}"
-    return f"{way.switch}{vlan} → {way.vm} ({facts['mode']}{note}){health}"
+    return f"{way.switch}{vlan} → {way.vm} ({facts.mode}{note}){health}"

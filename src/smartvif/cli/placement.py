@@ -92,7 +92,7 @@ def _wish(text: str) -> PortRequirements:
                     found["trusted"] = True
                 case _:
                     raise ValueError(f"unknown key '{key}'")
-        needs = Needs(capabilities=tuple(capabilities), **found)
+        needs = Needs(capabilities=frozenset(capabilities), **found)
         return PortRequirements(mode=Mode(mode), switch=switch, needs=needs)
     except ValueError as error:
         raise Invalid(

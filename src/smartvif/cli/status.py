@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +13,7 @@ from smartvif.cli.output import console, print_json, print_table, with_format
 
 if TYPE_CHECKING:
     from smartvif.context.host import HostContext
+    from smartvif.model.port_facts import PortFacts
     from smartvif.status.nics import PfView
     from smartvif.status.ports import PortView
 
@@ -43,7 +43,8 @@ def show(output: str, port: str, rates: bool) -> None:
     from smartvif.status import ports
 
     host = context.host()
-    record = host.journal.find(port)
+    record = host.journal.port(host.journal.find(port))
+    assert record is not None
     found = ports.detail(record, host.journal, host.drivers, host.domains, rates=rates)
     document = found.as_json()
     if output == "json":
@@ -142,24 +143,24 @@ def _nics(host: HostContext) -> tuple[PfView, ...]:
 
 def _port_row(port: PortView) -> tuple[object, ...]:
     facts = port.facts
-    simulated = " (simulated)" if facts["simulated"] else ""
+    simulated = " (simulated)" if facts.simulated else ""
     return (
         port.id[:8],
-        facts["vm"],
-        f"{facts['mode']}{simulated}",
+        facts.vm,
+        f"{facts.mode}{simulated}",
         _switch(facts),
-        facts["switch_port"],
+        facts.switch_port,
         port.vf,
-        facts["mac"],
+        facts.mac,
         f"{port.health}, link down" if port.link_up is False else port.health,
     )
 
 
-def _switch(facts: Mapping[str, Any]) -> str:
-    if facts["bridge"] is None:
-        return f"vRouter {facts['network'][:8]}"
-    vlan = "" if facts["vlan"] is None else f" vlan {facts['vlan']}"
-    return f"{facts['bridge']}{vlan}"
+def _switch(facts: PortFacts) -> str:
+    if facts.bridge is None:
+        return f"vRouter {(facts.network or '')[:8]}"
+    vlan = "" if facts.vlan is None else f" vlan {facts.vlan}"
+    return f"{facts.bridge}{vlan}"
 
 
 def _plain(value: object) -> object:

@@ -80,10 +80,14 @@ class Result:
 
     def as_json(self) -> dict[str, Any]:
         """Stable keys; documented in docs/reference/cli.md."""
-        keys = ("mode", "switch", "simulated")
         return {
             "guests": [
-                {"name": port.facts["vm"], **{key: port.facts[key] for key in keys}}
+                {
+                    "name": port.facts.vm,
+                    "mode": str(port.facts.mode),
+                    "switch": str(port.facts.switch),
+                    "simulated": list(port.facts.simulated),
+                }
                 for shown in self.rounds
                 for port in shown.attached
             ],
@@ -122,8 +126,8 @@ def _round(switch: Switch, host: HostContext, tell: Callable[[str], None]) -> Sw
         )
     addresses = {}
     for number, record in enumerate(attached, start=1):
-        addresses[record.facts["vm"]] = _configure(host, record, f"10.0.0.{number}")
-        tell(f"{record.facts['vm']}: has address 10.0.0.{number}")
+        addresses[record.facts.vm] = _configure(host, record, f"10.0.0.{number}")
+        tell(f"{record.facts.vm}: has address 10.0.0.{number}")
     pings = []
     for source, target in itertools.permutations(addresses, 2):
         pings.append(_ping(host, source, target, addresses[target]))
@@ -134,7 +138,7 @@ def _round(switch: Switch, host: HostContext, tell: Callable[[str], None]) -> Sw
     )
     for record in attached:
         detach(record.id, host)
-        tell(f"{record.facts['vm']}: detached")
+        tell(f"{record.facts.vm}: detached")
     return SwitchRound(switch=switch, attached=tuple(attached), pings=tuple(pings), map=drawn)
 
 
@@ -167,20 +171,20 @@ def host_state(host: HostContext) -> set[str]:
 
 def _configure(host: HostContext, record: PortRecord, address: str) -> str:
     """Give the guest's new interface an address; it takes a moment to appear."""
-    console = _console(host, record.facts["vm"])
-    mac = record.facts["mac"]
+    console = _console(host, record.facts.vm)
+    mac = record.facts.mac
     end = time.monotonic() + _HOTPLUG
     while True:
         code, name = console.run(f"grep -l {mac} /sys/class/net/*/address | cut -d/ -f5")
         if code == 0 and name.strip():
             break
         if time.monotonic() > end:
-            raise TimedOut(f"no interface {mac} within {_HOTPLUG:g} s", where=record.facts["vm"])
+            raise TimedOut(f"no interface {mac} within {_HOTPLUG:g} s", where=record.facts.vm)
         time.sleep(0.2)
     netdev = name.decode().strip()
     code, said = console.run(f"ip addr add {address}/24 dev {netdev} && ip link set {netdev} up")
     if code != 0:
-        raise Failed(f"cannot configure {netdev}: {said.decode()}", where=record.facts["vm"])
+        raise Failed(f"cannot configure {netdev}: {said.decode()}", where=record.facts.vm)
     return address
 
 

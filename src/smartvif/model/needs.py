@@ -1,13 +1,15 @@
-"""What a port needs of its device, on whichever host."""
+"""What a port needs of its device, on whichever host: the only place that lists it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from smartvif.model import checks, traits
 from smartvif.model.errors import Invalid
+
+_HIGHEST_RATE = 2**31 - 1  # what Placement can hold (placement/db/constants.py, MAX_INT)
 
 
 class NumaPolicy(StrEnum):
@@ -21,17 +23,19 @@ class NumaPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What a port's VF must be like, on whichever host. ``min_rate`` in kbit/s.
+    """What a port's device must be like.
 
-    ``physical_network`` None: the network is a tunnelled one.
+    ``capabilities`` are traits. ``physical_network`` None: the network is a tunnelled one.
+    ``trusted`` lets the guest change its VF's MAC address and receive what is not for it.
+    ``min_rate`` is guaranteed bandwidth in kbit/s.
     Raises: Invalid.
     """
 
-    capabilities: tuple[str, ...] = ()
+    capabilities: frozenset[str] = frozenset()
     physical_network: str | None = None
     trusted: bool = False
     min_rate: int = 0
-    numa: str = NumaPolicy.PREFERRED
+    numa: NumaPolicy = NumaPolicy.PREFERRED
 
     def __post_init__(self) -> None:
         with checks.about("--capability"):
@@ -44,18 +48,33 @@ class Needs:
                 hint=f"it goes from 1 to {_HIGHEST_RATE}",
             )
 
+    def as_json(self) -> dict[str, object]:
+        """Stable keys; documented in docs/reference/cli.md."""
+        return {
+            "capabilities": sorted(self.capabilities),
+            "physical_network": self.physical_network,
+            "trusted": self.trusted,
+            "min_rate": self.min_rate,
+            "numa": str(self.numa),
+        }
+
     @classmethod
-    def from_json(cls, document: dict[str, Any] | None) -> Needs:
-        """From the facts of a port; None: nothing special.
+    def from_json(cls, document: Mapping[str, object]) -> Needs:
+        """What ``as_json`` gave.
 
         Raises: Invalid.
         """
-        if document is None:
-            return cls()
-        return cls(**{**document, "capabilities": tuple(document["capabilities"])})
+        try:
+            found = {**document, "capabilities": frozenset(_texts(document["capabilities"]))}
+            return cls(**{**found, "numa": NumaPolicy(str(document["numa"]))})  # type: ignore[arg-type]
+        except (KeyError, TypeError, ValueError) as error:
+            raise Invalid(f"these are no needs of a port: {error}") from error
 
 
-_HIGHEST_RATE = 2**31 - 1  # what Placement can hold (placement/db/constants.py, MAX_INT)
+def _texts(value: object) -> list[str]:
+    if not isinstance(value, list):
+        raise TypeError("a list is needed")
+    return [str(each) for each in value]
 
 
 NOTHING_SPECIAL = Needs()

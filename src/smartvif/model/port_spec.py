@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -51,7 +51,7 @@ _ABOUT = {Switch.OVS: ("bridge", ("network",)), Switch.VROUTER: ("network", ("br
 class PortSpec:
     """One attachment. ``mtu`` in bytes; ``pf`` an address or a netdev. None: choose.
 
-    ``id`` is the port's, where it has one already, on another host.
+    ``id`` is the port's, where it has one already, on another host; empty: a new one.
 
     Open vSwitch attaches to a ``bridge``, the vRouter to a virtual ``network``, a UUID.
     Raises: Invalid, for a value that can never be right.
@@ -68,12 +68,12 @@ class PortSpec:
     pf: str | None = None
     vf: PciAddress | None = None
     needs: Needs = NOTHING_SPECIAL
-    id: str | None = None
+    id: str = ""
 
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
             value = getattr(self, name)
-            if value is not None:
+            if value not in (None, ""):
                 with checks.about(f"--{name}"):
                     check(value)
         needed, foreign = _ABOUT[self.switch]
@@ -85,3 +85,36 @@ class PortSpec:
         for name in foreign:
             if getattr(self, name) is not None:
                 raise Invalid(f"it means nothing to {self.switch}", where=f"--{name}", hint=hint)
+
+    @property
+    def transparent(self) -> bool:
+        """Whether it can move without the guest's noticing; a passed-through VF stays behind."""
+        return self.mode is not Mode.DIRECT
+
+    def as_json(self) -> dict[str, object]:
+        """For another host, which chooses a VF of its own; the machine is not in it."""
+        return {
+            "id": self.id,
+            "mac": self.mac,
+            "mode": str(self.mode),
+            "switch": str(self.switch),
+            "bridge": self.bridge,
+            "network": self.network,
+            "vlan": self.vlan,
+            "mtu": self.mtu,
+            "needs": self.needs.as_json(),
+        }
+
+    @classmethod
+    def from_json(cls, vm: str, document: Mapping[str, object]) -> PortSpec:
+        """What ``as_json`` gave, for the machine ``vm``; ``needs`` may be missing or None.
+
+        Raises: Invalid.
+        """
+        try:
+            needs, mode = document.get("needs"), Mode(str(document["mode"]))
+            found = {**document, "mode": mode, "switch": Switch(str(document["switch"]))}
+            found["needs"] = NOTHING_SPECIAL if needs is None else Needs.from_json(needs)  # type: ignore[arg-type]
+            return cls(vm=vm, **found)  # type: ignore[arg-type]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise Invalid(f"it is not the description of a port: {error}") from error

@@ -7,9 +7,12 @@ A name that os-traits does not have begins with CUSTOM_, as Placement demands
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from smartvif.model.errors import Invalid
-from smartvif.model.port import VnicType
+
+if TYPE_CHECKING:
+    from smartvif.model.port import VnicType
 
 SRIOV = "HW_NIC_SRIOV"
 SWITCHDEV = "HW_NIC_OFFLOAD_SWITCHDEV"

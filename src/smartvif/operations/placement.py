@@ -17,7 +17,6 @@ from smartvif.context.host import HostContext
 from smartvif.model import traits
 from smartvif.model.errors import CannotTell, Conflict, Failed, TimedOut
 from smartvif.model.needs import NOTHING_SPECIAL, Needs
-from smartvif.model.pci import PciAddress
 from smartvif.model.port import Network, Port, VifType
 from smartvif.model.port_spec import Mode
 from smartvif.model.switch import Switch
@@ -64,16 +63,15 @@ def _book(pools: Sequence[Pool], placement: PlacementClaims, host: HostContext) 
     ports = host.journal.ports()  # first: what is plugged is booked by then
     known = {claim.owner for claim in placement.claims(host.name)} | migrating_ports(host)
     for port in ports:
-        needs = port.facts.get("needs")
+        needs = port.facts.needs
         if port.vf is None or port.status is not PortStatus.PLUGGED or needs is None:
             continue
-        vf = PciAddress.parse(port.vf)
+        vf = port.vf
         pool = next((each for each in pools if vf in each.functions), None)
         with host.journal.locked(port.id, wait=False) as alone:
             if not alone or host.journal.port(port.id) != port or pool is None or port.id in known:
                 continue
-            rate = Needs.from_json(needs).min_rate
-            request = DeviceRequest(id=port.id, device=pool.device, min_rate=rate)
+            request = DeviceRequest(id=port.id, device=pool.device, min_rate=needs.min_rate)
             try:
                 placement.claim((Choice(request=request, pool=pool),))
                 yield f"port {port.id} has VF {vf}, which is booked now"
@@ -105,10 +103,7 @@ def _request(name: str, port: PortRequirements) -> DeviceRequest:
         mac="",
         vnic_type=port.mode.vnic_type,
         network=Network(id="", physical_network=port.needs.physical_network),
-        trusted=port.needs.trusted,
-        capabilities=frozenset(port.needs.capabilities),
-        min_rate=port.needs.min_rate,
-        numa_policy=port.needs.numa,
+        needs=port.needs,
     )
     return device_request(wish, _VIF_TYPES[port.switch])
 

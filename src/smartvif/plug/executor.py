@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from smartvif.drivers.drivers import Drivers
 from smartvif.model.errors import Failed, NotFound, Refused, SmartvifError, StepFailed
+from smartvif.model.port_facts import PortFacts
 from smartvif.plug.journal import Journal, PortStatus
 from smartvif.plug.orphans import remove_orphans
 from smartvif.plug.steps.step import Plan, Step
@@ -25,8 +25,7 @@ class PortPlan:
 
     port: str
     plan: Plan
-    vf: str | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: PortFacts
 
 
 def plug(
@@ -35,8 +34,7 @@ def plug(
     journal: Journal,
     drivers: Drivers,
     *,
-    vf: str | None = None,
-    facts: dict[str, Any] | None = None,
+    facts: PortFacts,
     on_step: Callable[[Step], None] = lambda _: None,
 ) -> None:
     """Take every step of ``plan`` for ``port``, or none.
@@ -54,7 +52,7 @@ def plug(
                 _undo(port, journal, drivers)
             was_plugged = False
             try:
-                journal.begin(port, vf=vf, facts=facts or {})
+                journal.begin(port, facts)
             except Refused:
                 journal.forget(port)  # an earlier claim, of which nothing came
                 raise
@@ -86,7 +84,7 @@ def adopt(port: str, step: Step, journal: Journal) -> None:
     Raises: NotFound, where there is no such port.
     """
     with journal.locked(port):
-        if journal.port(port) is None:
+        if port not in journal:
             raise NotFound("it is not plugged", where=f"port {port}")
         entries = journal.entries(port)
         if any(entry.step == step for entry in entries):
@@ -107,7 +105,7 @@ def plug_many(
 
     def one(port: PortPlan) -> None:
         try:
-            plug(port.port, port.plan, journal, drivers, vf=port.vf, facts=port.facts)
+            plug(port.port, port.plan, journal, drivers, facts=port.facts)
         except SmartvifError as error:
             failed[port.port] = error
 
@@ -124,7 +122,7 @@ def unplug(port: str, journal: Journal, drivers: Drivers) -> None:
     as ``sweep``.
     """
     with journal.locked(port):
-        if journal.port(port) is not None:
+        if port in journal:
             _undo(port, journal, drivers)
         else:
             remove_orphans(port, drivers)

@@ -1,10 +1,11 @@
-"""What people will ask of a port: the same, whether os-vif plugged it or the command."""
+"""What will be known of a port, from its VIF and its plan: the same for os-vif and the command."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from smartvif.drivers.drivers import Drivers
+from smartvif.model.needs import Needs
+from smartvif.model.port_facts import PortFacts, VfIdentity
+from smartvif.model.port_spec import Mode
 from smartvif.model.switch import Switch
 from smartvif.model.vif import Machine, Vif, VifKind
 from smartvif.plug.plan import switch
@@ -15,9 +16,15 @@ from smartvif.plug.steps.vrouter import AgentPort
 
 
 def port_facts(
-    vif: Vif, machine: Machine, found: PortDevices | None, steps: Plan, drivers: Drivers
-) -> dict[str, Any]:
-    """The facts for the journal, with the keys of docs/reference/cli.md."""
+    vif: Vif,
+    machine: Machine,
+    found: PortDevices | None,
+    steps: Plan,
+    drivers: Drivers,
+    *,
+    needs: Needs | None = None,
+) -> PortFacts:
+    """The facts of a port that is about to be plugged. ``needs`` None: Nova chose its device."""
     simulated = []
     if found is not None and found.vf.simulated:
         simulated = ["vf", "eswitch"]
@@ -26,22 +33,27 @@ def port_facts(
     on_vrouter = switch(vif) is Switch.VROUTER
     if on_vrouter and drivers.need_vrouter().simulated():
         simulated.append("vrouter")
-    return {
-        "vif_type": vif.plugin,
-        "vm": machine.name,
-        "mode": _mode(vif, found),
-        "switch": str(switch(vif)),
-        "bridge": None if on_vrouter else vif.network.bridge or vif.bridge_name,
-        "network": vif.network.id if on_vrouter else None,
-        "mac": vif.address,
-        "vlan": vif.network.vlan,
-        "mtu": vif.network.mtu,
-        "pf": str(found.vf.pf) if found is not None else None,
-        "switch_port": _switch_port(steps),
-        "socket": vif.path,
-        "simulated": simulated,
-        "needs": None,
-    }
+    return PortFacts(
+        vif_type=vif.plugin,
+        vm=machine.name,
+        vm_uuid=machine.uuid,
+        vf=None if found is None else _identity(found),
+        mode=_mode(vif, found),
+        switch=switch(vif),
+        bridge=None if on_vrouter else vif.network.bridge or vif.bridge_name,
+        network=vif.network.id if on_vrouter else None,
+        mac=vif.address,
+        vlan=vif.network.vlan,
+        mtu=vif.network.mtu,
+        switch_port=_switch_port(steps),
+        socket=vif.path,
+        simulated=tuple(simulated),
+        needs=needs,
+    )
+
+
+def _identity(found: PortDevices) -> VfIdentity:
+    return VfIdentity(pf=found.vf.pf, number=found.vf.number, address=found.vf.address)
 
 
 def _switch_port(steps: Plan) -> str | None:
@@ -53,7 +65,7 @@ def _switch_port(steps: Plan) -> str | None:
     return None
 
 
-def _mode(vif: Vif, found: PortDevices | None) -> str:
+def _mode(vif: Vif, found: PortDevices | None) -> Mode:
     if found is None:
-        return "normal"
-    return "direct" if vif.kind is VifKind.HOST_DEVICE else "virtio-forwarder"
+        return Mode.NORMAL
+    return Mode.DIRECT if vif.kind is VifKind.HOST_DEVICE else Mode.VIRTIO_FORWARDER

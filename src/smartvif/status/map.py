@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from smartvif.model.pci import PciAddress
 from smartvif.status.nics import PfView
 from smartvif.status.ports import PortView
 
@@ -17,10 +18,10 @@ class PortPath:
     A port of Open vSwitch is on a ``bridge``, a port of the vRouter in a ``network``.
     """
 
-    pf: str | None
-    vf: str | None
+    pf: PciAddress | None
+    vf: PciAddress | None
     netdev: str | None
-    switch_port: str
+    switch_port: str | None
     bridge: str | None
     network: str | None
     vm: str
@@ -54,17 +55,17 @@ class HostMap:
             ],
             "ways": [
                 {
-                    "pf": way.pf,
-                    "vf": way.vf,
+                    "pf": None if way.pf is None else str(way.pf),
+                    "vf": None if way.vf is None else str(way.vf),
                     "netdev": way.netdev,
                     "switch_port": way.switch_port,
                     "bridge": way.bridge,
                     "network": way.network,
                     "vm": way.vm,
-                    "mode": way.port.facts["mode"],
+                    "mode": str(way.port.facts.mode),
                     "port": way.port.id,
                     "working": way.port.working,
-                    "simulated": way.port.facts["simulated"],
+                    "simulated": list(way.port.facts.simulated),
                 }
                 for way in self.ways
             ],
@@ -73,16 +74,16 @@ class HostMap:
 
 def build_map(pfs: Sequence[PfView], ports: Sequence[PortView]) -> HostMap:
     """Put the two together."""
-    netdevs = {str(view.vf.address): view.vf.netdev for pf in pfs for view in pf.vfs}
+    netdevs = {view.vf.address: view.vf.netdev for pf in pfs for view in pf.vfs}
     ways = tuple(
         PortPath(
-            pf=port.facts["pf"],
+            pf=None if port.facts.vf is None else port.facts.vf.pf,
             vf=port.vf,
             netdev=netdevs.get(port.vf) if port.vf else None,
-            switch_port=port.facts["switch_port"],
-            bridge=port.facts["bridge"],
-            network=port.facts["network"],
-            vm=port.facts["vm"],
+            switch_port=port.facts.switch_port,
+            bridge=port.facts.bridge,
+            network=port.facts.network,
+            vm=port.facts.vm,
             port=port,
         )
         for port in ports

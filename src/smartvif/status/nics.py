@@ -9,6 +9,7 @@ from typing import Any
 from smartvif.host.representors import Representors
 from smartvif.host.sriov import Pf, Vf
 from smartvif.model.errors import Ambiguous, NotFound
+from smartvif.model.pci import PciAddress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ class PfView:
 
 
 def views(
-    pfs: Iterable[Pf], representors: Representors, owners: Mapping[str, str]
+    pfs: Iterable[Pf], representors: Representors, owners: Mapping[PciAddress, str]
 ) -> tuple[PfView, ...]:
     """Every PF; ``owners`` gives the port that has the VF at an address."""
     return tuple(
@@ -67,12 +68,10 @@ def views(
     )
 
 
-def _vf(vf: Vf, representors: Representors, owners: Mapping[str, str]) -> VfView:
+def _vf(vf: Vf, representors: Representors, owners: Mapping[PciAddress, str]) -> VfView:
     representor, problem = None, None
     try:
         representor = representors.find(vf).netdev
     except (NotFound, Ambiguous) as error:
         problem = error.what
-    return VfView(
-        vf=vf, representor=representor, problem=problem, owner=owners.get(str(vf.address))
-    )
+    return VfView(vf=vf, representor=representor, problem=problem, owner=owners.get(vf.address))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.forwarder.engine import RelayState
 from smartvif.guest.domains import Domains
 from smartvif.model.errors import CannotTell, NotFound
+from smartvif.model.pci import PciAddress
+from smartvif.model.port_facts import PortFacts
 from smartvif.plug.journal import Journal, PortRecord, PortStatus
 from smartvif.status import relays, switches
 from smartvif.status.relays import RelayView
@@ -26,8 +28,8 @@ class PortView:
 
     id: str
     status: str
-    vf: str | None
-    facts: Mapping[str, Any]
+    vf: PciAddress | None
+    facts: PortFacts
     working: bool | None
     link_up: bool | None
     health: str
@@ -40,8 +42,8 @@ class PortView:
             "working": self.working,
             "link_up": self.link_up,
             "health": self.health,
-            "vf": self.vf,
-            **self.facts,
+            "vf": None if self.vf is None else str(self.vf),
+            **self.facts.as_json(),
         }
 
 
@@ -57,7 +59,7 @@ class PortDetail:
 
     def as_json(self) -> dict[str, Any]:
         """Stable keys; documented in docs/reference/cli.md."""
-        on_vrouter = self.view.facts["switch"] == "vrouter"
+        on_vrouter = self.view.facts.switch == "vrouter"
         return {
             **self.view.as_json(),
             "ovs": None if on_vrouter else self.switch.says,
@@ -72,16 +74,16 @@ class PortDetail:
 def views(journal: Journal, drivers: Drivers) -> tuple[PortView, ...]:
     """Every attachment, with Open vSwitch and the forwarder asked once."""
     records = journal.ports()
-    looks = _looks({str(record.facts["switch"]) for record in records}, journal, drivers)
+    looks = _looks({str(record.facts.switch) for record in records}, journal, drivers)
     states: Mapping[str, RelayState] = {}
     unknown = None
     try:
-        if drivers.forwarder is not None and any(record.facts["socket"] for record in records):
+        if drivers.forwarder is not None and any(record.facts.socket for record in records):
             states = drivers.forwarder.states()
     except CannotTell as error:
         unknown = error.what
     return tuple(
-        _view(record, looks[record.facts["switch"]](record), states.get(record.id), unknown)
+        _view(record, looks[record.facts.switch](record), states.get(record.id), unknown)
         for record in records
     )
 
@@ -93,7 +95,7 @@ def detail(
 
     Raises: CannotTell, where libvirt or the forwarder does not answer.
     """
-    switch = _looks({record.facts["switch"]}, journal, drivers)[record.facts["switch"]](record)
+    switch = _looks({record.facts.switch}, journal, drivers)[record.facts.switch](record)
     entries = journal.entries(record.id)
     relay = relays.look(record, drivers, rates=rates)
     return PortDetail(
@@ -119,13 +121,13 @@ def _looks(kinds: set[str], journal: Journal, drivers: Drivers) -> dict[str, Loo
 
 def _interfaces(record: PortRecord, domains: Domains) -> tuple[dict[str, Any], ...]:
     try:
-        found = domains.interfaces(record.facts["vm"])
+        found = domains.interfaces(record.facts.vm)
     except NotFound:
         return ()
     return tuple(
         {"kind": each.kind, "source": each.source, "live": each.live, "persistent": each.persistent}
         for each in found
-        if each.mac == record.facts["mac"]
+        if each.mac == record.facts.mac
     )
 
 
@@ -135,7 +137,7 @@ def _view(
     relay: RelayState | None,
     unknown: str | None = None,
 ) -> PortView:
-    relayed = record.facts["mode"] == "virtio-forwarder"
+    relayed = record.facts.mode == "virtio-forwarder"
     wrong = _wrong(record, switch, relay, relayed=relayed and unknown is None)
     unknown = None if wrong else switch.unknown or (unknown if relayed else None)
     # A guest behind a forwarder is on the relay's link, any other on the switch's port.
@@ -151,12 +153,12 @@ def _view(
     )
 
 
-def _facts(record: PortRecord, switch: SwitchView) -> dict[str, Any]:
+def _facts(record: PortRecord, switch: SwitchView) -> PortFacts:
     """The record's, and that the switch is simulated: it may have been down at the plug."""
-    simulated = record.facts["simulated"]
+    simulated = record.facts.simulated
     if not switch.simulated or "vrouter" in simulated:
         return record.facts
-    return {**record.facts, "simulated": [*simulated, "vrouter"]}
+    return replace(record.facts, simulated=(*simulated, "vrouter"))
 
 
 def _wrong(

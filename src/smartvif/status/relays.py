@@ -57,7 +57,7 @@ def look(record: PortRecord, drivers: Drivers, *, rates: bool) -> RelayView | No
 
     Raises: CannotTell, where the forwarder does not answer.
     """
-    if record.facts["mode"] != "virtio-forwarder":
+    if record.facts.mode != "virtio-forwarder":
         return None
     engine = drivers.need_forwarder()
     state = engine.state(record.id)

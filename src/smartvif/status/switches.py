@@ -40,14 +40,14 @@ def open_vswitch(drivers: Drivers) -> Look:
     except CannotTell as error:
         unknown = SwitchView(unknown=error.what)
         return lambda record: unknown
-    return lambda record: _ovs_view(record, ports.get(record.facts["switch_port"]))
+    return lambda record: _ovs_view(record, ports.get(record.facts.switch_port or ""))
 
 
 def _ovs_view(record: PortRecord, port: OvsPortState | None) -> SwitchView:
     if port is None:
         return SwitchView(wrong="its port is not in the switch any more")
     wrong = f"the switch: {port.failure}" if port.failure else None
-    if port.owner != record.id or port.bridge != record.facts["bridge"]:
+    if port.owner != record.id or port.bridge != record.facts.bridge:
         wrong = f"its switch port is on {port.bridge} and of {port.owner or 'something else'}"
     return SwitchView(wrong=wrong, link_up=port.link_up, says=port.as_json())
 

@@ -151,7 +151,7 @@ def steps_there(offer: MachineOffer) -> list[str]:
 
 def offered() -> MachineOffer:
     """vm1 as this host describes it."""
-    records = [record for record in host().journal.ports() if record.facts["vm"] == "vm1"]
+    records = [record for record in host().journal.ports() if record.facts.vm == "vm1"]
     return MachineOffer.of("vm1", host().domains.uuid("vm1"), records)
 
 

@@ -215,7 +215,7 @@ def test_a_vf_that_vanished_is_no_hindrance_to_detaching() -> None:
         before = host_state(host)
         record = attach(_request(mode), host)
         assert record.vf is not None
-        number = int(record.facts["switch_port"].removeprefix("p0r"))
+        number = int(record.facts.switch_port.removeprefix("p0r"))
         # Without its inner end a netdev is gone, in whatever namespace it is.
         inside = Links(NETNS)
         inside.delete(vf_netdev(0, number))
@@ -246,7 +246,7 @@ def test_a_representor_that_somebody_put_in_a_switch_is_passed_over() -> None:
     """A VF whose representor is in a bridge already is in use; the next one is chosen."""
     subprocess.run(["ovs-vsctl", "add-port", BRIDGE, "p0r0"], check=True)
     record = attach(_request(Mode.DIRECT), _host())
-    assert record.facts["switch_port"] == "p0r1"
+    assert record.facts.switch_port == "p0r1"
     with pytest.raises(Refused, match=f"in use by bridge {BRIDGE}"):
         attach(_request(Mode.DIRECT, vf=sriov.pfs()[0].vfs[0].address), _host())
 
@@ -289,7 +289,7 @@ def test_plugging_again_mends_what_was_broken_and_keeps_the_rest() -> None:
     host = _host()
     record = attach(_request(Mode.NORMAL), host)
     before = host_state(host)
-    port = record.facts["switch_port"]
+    port = record.facts.switch_port
     subprocess.run(["ovs-vsctl", "del-port", port], check=True)
     assert reconcile(host, dry_run=True) == {
         record.id: f"do again: add port {port} to bridge {BRIDGE}"

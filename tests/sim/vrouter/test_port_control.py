@@ -109,9 +109,9 @@ def test_every_vnic_type() -> None:
         link = Links().get(netdev)
         assert link.up if link is not None else vnic_type == "normal"
         record = host().journal.find(PORTS[vnic_type])
-        assert record.facts["mode"] == vnic_type
-        assert record.facts["switch_port"] == netdev
-        assert record.facts["vm"] == f"vm {vnic_type}"
+        assert record.facts.mode == vnic_type
+        assert record.facts.switch_port == netdev
+        assert record.facts.vm == f"vm {vnic_type}"
     # The forwarder has the VF now.
     assert Links().get(vf_netdev(0, 2)) is None
     for vnic_type in PORTS:

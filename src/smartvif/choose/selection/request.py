@@ -61,14 +61,14 @@ def request(port: Port, vif_type: VifType) -> DeviceRequest:
     device = _DEVICES.get(port.vnic_type)
     if device is None:
         return DeviceRequest(id=port.id, host_traits=_switch(vif_type))
-    required, forbidden = set(port.capabilities), set[str]()
+    required, forbidden = set(port.needs.capabilities), set[str]()
     if device is not DeviceType.PF:
         legacy = vif_type is VifType.HW_VEB or port.vnic_type is VnicType.MACVTAP
         (forbidden if legacy else required).add(traits.SWITCHDEV)
         required.add(traits.vnic_type(port.vnic_type))
     remote = port.vnic_type is VnicType.REMOTE_MANAGED
     (required if remote else forbidden).add(traits.REMOTE_MANAGED)
-    if port.trusted:
+    if port.needs.trusted:
         required.add(traits.TRUSTED)
     return DeviceRequest(
         id=port.id,
@@ -77,8 +77,8 @@ def request(port: Port, vif_type: VifType) -> DeviceRequest:
         required=frozenset(required),
         forbidden=frozenset(forbidden),
         host_traits=_switch(vif_type),
-        numa=NumaPolicy(port.numa_policy),
-        min_rate=port.min_rate,
+        numa=port.needs.numa,
+        min_rate=port.needs.min_rate,
     )
 
 

@@ -95,7 +95,6 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
             steps,
             self._journal,
             self._world,
-            vf=str(found.vf.address) if found is not None else None,
             facts=port_facts(value, machine, found, steps, self._world),
         )
 

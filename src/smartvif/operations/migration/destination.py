@@ -7,7 +7,8 @@ from typing import Any
 from smartvif.context.host import HostContext
 from smartvif.model.errors import Refused, SmartvifError
 from smartvif.model.pci import PciAddress
-from smartvif.operations.migration.offer import MachineOffer, OfferedPort
+from smartvif.model.port_spec import PortSpec
+from smartvif.operations.migration.offer import MachineOffer
 from smartvif.operations.ports.attach import attach, port_from
 from smartvif.operations.ports.claims import claim_synced_with_journal, preview_claim, unplug
 from smartvif.operations.ports.prepare import Placement, bound, check_switch, place, wanted
@@ -61,10 +62,12 @@ def finish(offer: MachineOffer, interfaces: dict[str, str], host: HostContext) -
     for port in offer.ports:
         try:
             if port.transparent:
-                step = AttachedInterface(domain=offer.vm, mac=port.mac, xml=interfaces[port.id])
+                step = AttachedInterface(
+                    domain=offer.vm, mac=port.mac or "", xml=interfaces[port.id]
+                )
                 adopt(port.id, step, host.journal)
             elif host.journal.port(port.id) is None:
-                attach(port.request(offer.vm), host)
+                attach(port, host)
         except SmartvifError as error:
             failed[port.id] = str(error)
     return failed
@@ -83,28 +86,26 @@ def abandon(offer: MachineOffer, host: HostContext) -> None:
 
 
 def _problem(
-    port: OfferedPort, offer: MachineOffer, host: HostContext, vfs: dict[PciAddress, str]
+    port: PortSpec, offer: MachineOffer, host: HostContext, vfs: dict[PciAddress, str]
 ) -> str | None:
     """``vfs`` are those that the ports before it would get."""
     try:
-        request = port.request(offer.vm)
-        check_switch(request, host)
+        check_switch(port, host)
         # One that an earlier time has left gives its VF back first.
-        if request.mode.needs_vf and host.journal.port(port.id) is None:
-            asked = port_from(request)
-            device = wanted(asked, bound(asked, request, host), request)
+        if port.mode.needs_vf and host.journal.port(port.id) is None:
+            asked = port_from(port)
+            device = wanted(asked, bound(asked, port, host), port)
             vfs[preview_claim(device, host, vfs)] = f"port {port.id}"
     except SmartvifError as error:
         return str(error)
     return None
 
 
-def _plug(port: OfferedPort, offer: MachineOffer, host: HostContext) -> Placement:
-    request = port.request(offer.vm)
-    check_switch(request, host)
+def _plug(port: PortSpec, offer: MachineOffer, host: HostContext) -> Placement:
+    check_switch(port, host)
     with claim_synced_with_journal(port.id, host):
-        placed = place(port_from(request), request, offer.machine, host)
-        plug(port.id, placed.steps, host.journal, host.drivers, vf=placed.vf, facts=placed.facts)
+        placed = place(port_from(port), port, offer.machine, host)
+        plug(port.id, placed.steps, host.journal, host.drivers, facts=placed.facts)
     return placed
 
 

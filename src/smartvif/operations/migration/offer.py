@@ -2,102 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
-from smartvif.model.errors import Invalid
-from smartvif.model.needs import Needs
-from smartvif.model.port_spec import Mode, PortSpec
-from smartvif.model.switch import Switch
+from smartvif.model.errors import Damaged, Invalid
+from smartvif.model.port_spec import PortSpec
 from smartvif.model.vif import Machine
 from smartvif.plug.journal import PortRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OfferedPort:
-    """One port. It keeps its identifier and its MAC address; its VF is the new host's choice."""
-
-    id: str
-    mac: str
-    mode: str
-    switch: str
-    bridge: str | None
-    network: str | None
-    vlan: int | None
-    mtu: int | None
-    needs: dict[str, Any] | None = None
-
-    @property
-    def transparent(self) -> bool:
-        """Whether it can move without the guest's noticing; a passed-through VF stays behind."""
-        return self.mode != Mode.DIRECT
-
-    def request(self, vm: str) -> PortSpec:
-        """It as an attachment on the host where this runs.
-
-        Raises: Invalid.
-        """
-        return PortSpec(
-            vm=vm,
-            id=self.id,
-            mac=self.mac,
-            mode=Mode(self.mode),
-            switch=Switch(self.switch),
-            bridge=self.bridge,
-            network=self.network,
-            vlan=self.vlan,
-            mtu=self.mtu,
-            needs=Needs.from_json(self.needs),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MachineOffer:
-    """A machine with its ports."""
+    """A machine with its ports. Each keeps its identifier and its MAC address."""
 
     vm: str
     uuid: str
-    ports: tuple[OfferedPort, ...]
+    ports: tuple[PortSpec, ...]
 
     @property
     def machine(self) -> Machine:
         """The machine."""
         return Machine(uuid=self.uuid, name=self.vm)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """For the way to the other host."""
-        return asdict(self)
+        ports = [port.as_json() for port in self.ports]
+        return {"vm": self.vm, "uuid": self.uuid, "ports": ports}
 
     @classmethod
     def of(cls, vm: str, uuid: str, records: Iterable[PortRecord]) -> MachineOffer:
         """The machine with the ports of the journal's ``records``."""
-        keys = ("mac", "mode", "switch", "bridge", "network", "vlan", "mtu")
-        return cls(
-            vm=vm,
-            uuid=uuid,
-            ports=tuple(
-                OfferedPort(
-                    id=record.id,
-                    needs=record.facts.get("needs"),  # not in what older versions wrote
-                    **{key: record.facts[key] for key in keys},
-                )
-                for record in records
-            ),
-        )
+        ports = tuple(record.facts.spec(record.id) for record in records)
+        return cls(vm=vm, uuid=uuid, ports=ports)
 
     @classmethod
-    def from_json(cls, document: Any) -> MachineOffer:
+    def from_json(cls, document: Mapping[str, object]) -> MachineOffer:
         """What ``as_json`` gave.
 
         Raises: Invalid.
         """
         try:
-            ports = tuple(OfferedPort(**port) for port in document["ports"])
-            return cls(vm=document["vm"], uuid=document["uuid"], ports=ports)
+            vm, uuid, ports = document["vm"], document["uuid"], document["ports"]
+            if not (isinstance(vm, str) and isinstance(uuid, str) and isinstance(ports, list)):
+                raise TypeError("vm and uuid are text, and ports a list")
+            return cls(
+                vm=vm, uuid=uuid, ports=tuple(PortSpec.from_json(vm, each) for each in ports)
+            )
         except (KeyError, TypeError) as error:
             raise Invalid(
                 f"it is not the description of a machine: {error}",
                 where="standard input",
                 hint="both hosts need the same version of smartvif",
+            ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A machine on its way to the host ``to``; ``interfaces`` is what that host has prepared."""
+
+    to: str
+    offer: MachineOffer
+    interfaces: Mapping[str, str] = field(default_factory=dict)
+
+    def dump(self) -> str:
+        """For the journal."""
+        interfaces = dict(self.interfaces)
+        return json.dumps({**self.offer.as_json(), "to": self.to, "interfaces": interfaces})
+
+    @classmethod
+    def load(cls, vm: str, text: str) -> Move:
+        """What ``dump`` gave, of the machine ``vm``.
+
+        Raises: Damaged.
+        """
+        try:
+            document = json.loads(text)
+            offer = MachineOffer.from_json(document)
+            return cls(to=document["to"], offer=offer, interfaces=document["interfaces"])
+        except (KeyError, TypeError, ValueError, Invalid) as error:
+            raise Damaged(
+                f"its move cannot be read: {error}",
+                where=f"journal, table moves, row {vm}",
+                hint="restore the journal from a backup",
             ) from error

@@ -13,11 +13,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from smartvif.context.host import HostContext
 from smartvif.model.errors import Failed, Refused, SmartvifError
-from smartvif.operations.migration.offer import MachineOffer
+from smartvif.operations.migration.offer import MachineOffer, Move
 from smartvif.operations.migration.peer import Peer, RemotePeer
 from smartvif.operations.ports.attach import attach
 from smartvif.operations.ports.claims import unplug
@@ -68,7 +67,7 @@ def outlook(vm: str, host: HostContext, peer: Peer) -> MigrationCheck:
         ports=tuple(
             PortMigrationCheck(
                 id=port.id,
-                mode=port.mode,
+                mode=str(port.mode),
                 transparent=port.transparent,
                 problem=there["ports"][port.id],
             )
@@ -90,7 +89,7 @@ def migrate(vm: str, host: HostContext, peer: Peer, tell: Callable[[str], None])
             raise Refused("it is being moved already", where=_where(vm), hint="wait for that")
         move = host.journal.moves().get(vm)
         if move is not None:
-            _settle(move, host)
+            _settle(Move.load(vm, move), host)
         return _migrate(vm, host, peer, tell)
 
 
@@ -109,11 +108,12 @@ def finish_migrations(host: HostContext, *, dry_run: bool = False) -> dict[str, 
             if not held or move is None:
                 continue
             stays = host.domains.exists(vm)
-            words = f"{'undo' if stays else 'finish'}: {vm} was moving to {move['to']}"
-            concerned |= {port.id: words for port in MachineOffer.from_json(move).ports}
             try:
+                found = Move.load(vm, move)
+                words = f"{'undo' if stays else 'finish'}: {vm} was moving to {found.to}"
+                concerned |= {port.id: words for port in found.offer.ports}
                 if not dry_run:
-                    _settle(move, host)
+                    _settle(found, host)
             except SmartvifError as error:
                 failed.append(error)
     if failed:
@@ -130,7 +130,7 @@ def migrating_ports(host: HostContext) -> frozenset[str]:
     for vm, move in host.journal.moves().items():
         with host.journal.locked(_lock(vm), wait=False) as settled:
             if not (settled and host.domains.exists(vm)):
-                ports |= {port.id for port in MachineOffer.from_json(move).ports}
+                ports |= {port.id for port in Move.load(vm, move).offer.ports}
     return frozenset(ports)
 
 
@@ -144,17 +144,18 @@ def _migrate(vm: str, host: HostContext, peer: Peer, tell: Callable[[str], None]
             hint=f"smartvif migrate --vm {vm} --to {peer.name} --check tells it port by port",
         )
     offer = _offer(vm, host)
-    move = {**offer.as_json(), "to": peer.name, "interfaces": {}}
-    host.journal.begin_move(vm, move)
+    host.journal.begin_move(vm, Move(to=peer.name, offer=offer).dump())
     try:
         for port in offer.ports:
             if not port.transparent:
                 unplug(port.id, host)
                 tell(f"{port.mode} port {port.id[:8]} is detached: the guest has no link on it")
         interfaces = peer.prepare(offer)
-        host.journal.begin_move(vm, {**move, "interfaces": interfaces})
+        move = Move(to=peer.name, offer=offer, interfaces=interfaces)
+        host.journal.begin_move(vm, move.dump())
         tell(f"{peer.name} has the ports")
-        by_mac = {port.mac: interfaces[port.id] for port in offer.ports if port.transparent}
+        moving = [port for port in offer.ports if port.transparent]
+        by_mac = {port.mac: interfaces[port.id] for port in moving if port.mac is not None}
         host.domains.migrate(vm, peer.libvirt, by_mac, address=found.address)
     except BaseException:
         # An interruption may come when it has moved: then reconcile finishes what was begun.
@@ -172,25 +173,25 @@ def _migrate(vm: str, host: HostContext, peer: Peer, tell: Callable[[str], None]
     return failed
 
 
-def _settle(move: dict[str, Any], host: HostContext) -> None:
+def _settle(move: Move, host: HostContext) -> None:
     """Bring a move to its end.
 
     Raises: Failed and CannotTell, where the other host cannot take over; Failed, where a port is
     not attached there, or something cannot be undone here.
     """
-    offer, peer = MachineOffer.from_json(move), RemotePeer(move["to"], host.settings.migration)
+    offer, peer = move.offer, RemotePeer(move.to, host.settings.migration)
     if host.domains.exists(offer.vm):
         _roll_back(offer, host, peer)
         return
     _clean_up_source(offer, host)
-    failed = peer.finish(offer, move["interfaces"])
+    failed = peer.finish(offer, dict(move.interfaces))
     host.journal.end_move(offer.vm)
     for port, reason in failed.items():
         raise Failed(f"port {port} is not attached: {reason}", where=peer.name)
 
 
 def _offer(vm: str, host: HostContext) -> MachineOffer:
-    records = [record for record in host.journal.ports() if record.facts["vm"] == vm]
+    records = [record for record in host.journal.ports() if record.facts.vm == vm]
     return MachineOffer.of(vm, host.domains.uuid(vm), records)
 
 
@@ -214,7 +215,7 @@ def _roll_back(offer: MachineOffer, host: HostContext, peer: Peer) -> None:
             continue
         try:
             unplug(port.id, host)
-            attach(port.request(offer.vm), host)
+            attach(port, host)
         except SmartvifError as error:
             whole = False
             _log.error("%s port %s is not attached again: %s; %s", port.mode, port.id, error, again)

@@ -57,7 +57,6 @@ def attach(
             (*placed.steps, interface),
             host.journal,
             host.drivers,
-            vf=placed.vf,
             facts=placed.facts,
             on_step=on_step,
         )
@@ -80,10 +79,7 @@ def port_from(request: PortSpec) -> Port:
             vlan=request.vlan,
             mtu=request.mtu or DEFAULT_MTU,
         ),
-        trusted=request.needs.trusted,
-        capabilities=frozenset(request.needs.capabilities),
-        min_rate=request.needs.min_rate,
-        numa_policy=request.needs.numa,
+        needs=request.needs,
     )
 
 

@@ -19,7 +19,6 @@ from smartvif.choose.selection.select import Policy, select
 from smartvif.context.host import HostContext
 from smartvif.host import sriov
 from smartvif.model.errors import Conflict, SmartvifError
-from smartvif.model.needs import Needs
 from smartvif.model.pci import PciAddress
 from smartvif.operations.ports.holders import holders, port_holders
 from smartvif.operations.ports.inventory import publish
@@ -135,7 +134,7 @@ def _to_do(port: str, booked: Claim | None, host: HostContext) -> Action | None:
         return None if booked is None else _release_booking(booked, host)
     if record.status is not PortStatus.PLUGGED or record.vf is None:
         return None  # it is to be undone first
-    vf = PciAddress.parse(record.vf)
+    vf = record.vf
     if [each.address for each in mine] != [vf]:
         return Action(
             words=f"write down again that it has VF {vf}", do=lambda: _adopt(record, vf, host)
@@ -151,7 +150,7 @@ def _to_do(port: str, booked: Claim | None, host: HostContext) -> Action | None:
 def _adopt(port: PortRecord, vf: PciAddress, host: HostContext) -> None:
     """Write down a claim that the store has lost, or, of a port of Nova's, never had."""
     publish(host)
-    rate = Needs.from_json(port.facts.get("needs")).min_rate
+    rate = 0 if port.facts.needs is None else port.facts.needs.min_rate
     host.claims.release(port.id)  # it may be by a name that this host had
     host.claims.adopt(port.id, host.name, vf, rate=rate)
 

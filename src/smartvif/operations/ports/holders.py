@@ -39,7 +39,7 @@ def switch_holders(pfs: Sequence[Pf], host: HostContext) -> dict[PciAddress, str
 def port_holders(host: HostContext) -> dict[PciAddress, str]:
     """The functions that the journal's ports have, and the ports."""
     ports = host.journal.ports()
-    return {PciAddress.parse(port.vf): port.id for port in ports if port.vf is not None}
+    return {port.vf: port.id for port in ports if port.vf is not None}
 
 
 def _switches(host: HostContext) -> dict[str | None, str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from smartvif.choose.selection.pool import ANYWHERE, Guest
 from smartvif.choose.selection.request import DeviceRequest
@@ -16,6 +15,7 @@ from smartvif.control.build_vif import build_vif
 from smartvif.guest.xml import interface_xml
 from smartvif.host import sriov
 from smartvif.model.port import Binding, Port
+from smartvif.model.port_facts import PortFacts
 from smartvif.model.port_spec import Mode, PortSpec
 from smartvif.model.vif import Machine, PortProfile, ProfileKind, Vif, VifKind
 from smartvif.operations.ports.claims import OnCandidates, claim
@@ -33,7 +33,7 @@ class Placement:
     vf: str | None
     steps: Plan
     guest_xml: str
-    facts: dict[str, Any]
+    facts: PortFacts
 
 
 def place(
@@ -67,12 +67,9 @@ def place(
         vf=port.pci_slot,
         steps=steps,
         guest_xml=_guest_xml(vif, found),
-        facts={
-            **port_facts(vif, machine, found, steps, host.drivers),
-            "needs": asdict(request.needs),
-        },
+        facts=port_facts(vif, machine, found, steps, host.drivers, needs=request.needs),
     )
-    host.journal.begin(port.id, vf=placed.vf, facts=placed.facts)
+    host.journal.begin(port.id, placed.facts)
     return placed
 
 

@@ -117,7 +117,6 @@ def add(request: AgentPortRequest, host: HostContext, *, waits: Timeouts = _WAIT
         steps,
         host.journal,
         host.drivers,
-        vf=str(found.vf.address) if found is not None else None,
         facts=port_facts(vif, machine, found, steps, host.drivers),
     )
 
@@ -127,11 +126,11 @@ def delete(port: str, host: HostContext) -> None:
 
     Raises: Failed, where something cannot be undone: it stays, to be tried again.
     """
-    if host.journal.port(port) is not None:
+    if port in host.journal:
         unplug(port, host.journal, host.drivers)
     with host.journal.locked(port):
         # The agent may have it from somebody who keeps no journal. No other switch is asked.
-        if host.journal.port(port) is None:
+        if port not in host.journal:
             host.drivers.need_vrouter().remove(port)
 
 
