@@ -11,7 +11,7 @@ from pathlib import Path
 from cases import Case, Kind
 from side import Worker
 from smartvif.drivers.kernel.links import Links
-from smartvif.drivers.vrouter.port import PortFiles
+from smartvif.drivers.vrouter.files import PortFiles
 from smartvif.sim.vrouter import introspect
 from vrouter_sides import PORTS, Plugin, Request, Script, port
 

@@ -26,7 +26,7 @@ from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.network import Network
 from oslo_config import cfg
 
-from smartvif.context.host import Host
+from smartvif.context.host import HostContext
 from smartvif.context.settings import load
 from smartvif.control import names
 from smartvif.drivers.kernel.links import Links
@@ -157,7 +157,7 @@ def unplug(obj: Any) -> None:
 
 def told(port: str = ONE) -> dict[str, Any] | None:
     """What the agent says of a port."""
-    document = Host(load()).world.need_vrouter().port(port)
+    document = HostContext(load()).drivers.need_vrouter().port(port)
     assert document is None or (host_vrouter().ports / port).is_file()
     return document
 
@@ -201,8 +201,8 @@ def assert_active(netdev: str) -> None:
 
 def assert_healthy() -> None:
     """The command calls every port of the plugin healthy, and says what is simulated."""
-    host = Host(load())
-    views = ports.views(host.journal, host.world)
+    host = HostContext(load())
+    views = ports.views(host.journal, host.drivers)
     assert [view.working for view in views] == [True], views
     assert views[0].facts["vm"] == INSTANCE.name
     assert views[0].facts["switch"] == "vrouter"
@@ -456,7 +456,7 @@ def test_an_agent_that_forgot() -> None:
     """Plugged again, as when nova-compute starts, a port that the agent lost is told anew."""
     obj = vif("direct")
     plug(obj)
-    Host(load()).world.need_vrouter().remove(ONE)
+    HostContext(load()).drivers.need_vrouter().remove(ONE)
     assert told() is None
     plug(obj)
     assert_active("p0r1")

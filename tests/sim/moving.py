@@ -9,7 +9,7 @@ from typing import Any
 from commands import configure, document, eventually_pings, guest, host
 from test_vrouter_datapath import eventually
 
-from smartvif.demo.demo import traces
+from smartvif.demo.demo import host_state
 from smartvif.sim.guest.console import Console
 from smartvif.sim.host import GUESTS
 
@@ -81,7 +81,7 @@ def answered(address: str) -> bool:
 
 def everything() -> set[str]:
     """All traces on the host that this runs on."""
-    return traces(host())
+    return host_state(host())
 
 
 def healthy() -> dict[str, str | None]:

@@ -124,7 +124,7 @@ def test_a_port_may_wait_for_a_vrouter_that_is_down_where_it_can() -> None:
 
     host_vrouter().kill()
     port = join("vm1", "normal", NETWORK)
-    assert host().world.need_vrouter().files.read(port["id"]) is not None
+    assert host().drivers.need_vrouter().files.read(port["id"]) is not None
     assert port["simulated"] == []
     assert state(3) == (None, "cannot tell: no vRouter agent runs")
     assert document("show", port["id"], code=3)["vrouter"] is None

@@ -19,7 +19,7 @@ from test_demo import in_private_world, same_soon, traces
 
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
-from smartvif.drivers.ovs.rows import PortSpec
+from smartvif.drivers.ovs.rows import OvsPortSpec
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.errors import Failed, NotFound, Refused, StepFailed
 from smartvif.sim import host as single
@@ -44,7 +44,7 @@ def switch() -> OpenVSwitch:
 
 def add_port() -> None:
     """Give the host a port on its switch."""
-    switch().add_port(PortSpec(bridge=BRIDGE, name="p0r0", owner="vif-1"))
+    switch().add_port(OvsPortSpec(bridge=BRIDGE, name="p0r0", owner="vif-1"))
 
 
 def has_port() -> bool:

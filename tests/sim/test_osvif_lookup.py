@@ -26,17 +26,17 @@ def look_up(layout: nic.NicLayout, step: int) -> list[dict[str, object]]:
     """What both find for every ``step``-th VF in /sys."""
     from vif_plug_ovs import linux_net
 
-    from smartvif.host import sriov as facts
+    from smartvif.host import sriov
     from smartvif.host.representors import Representors
 
     representors = Representors()
-    pfs = {pf.address: pf for pf in facts.pfs()}
+    pfs = {pf.address: pf for pf in sriov.pfs()}
     cases: list[dict[str, object]] = []
     for number, (pf, vf) in enumerate(layout.functions()):
         if number % step:
             continue
         address = nic.vf_address(pf, vf)
-        ours = facts.vf(address)
+        ours = sriov.vf(address)
         name = str(address)
         uplink = linux_net.get_ifname_by_pci_address(name, pf_interface=True, switchdev=True)
         vf_number = linux_net.get_vf_num_by_pci_address(name)

@@ -8,8 +8,8 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from smartvif.drivers.forwarder.engine import Room
-from smartvif.drivers.forwarder.ovs_dpdk import Forwarder
+from smartvif.drivers.forwarder.engine import EngineCapacity
+from smartvif.drivers.forwarder.ovs_dpdk import OvsDpdkEngine
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.rows import mapping, select
 from smartvif.drivers.ovs.switch import OpenVSwitch
@@ -75,7 +75,7 @@ def test_what_they_run() -> None:
     (address,) = re.findall(r'database = "(.*)"', SWITCH.read_text())
     assert address in command(SWITCH, "ExecStart")
     switch = OpenVSwitch(Ovsdb(address))
-    assert Forwarder(switch, netns=Path(namespace).name).room() == Room(
+    assert OvsDpdkEngine(switch, netns=Path(namespace).name).capacity() == EngineCapacity(
         relays=0, most=16, hugepages=True
     )
     reads = [select("Open_vSwitch", [], ["other_config"])]

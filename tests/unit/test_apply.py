@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from smartvif.control import names as names_of
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.model.errors import Failed, NotFound, Refused, StepFailed
-from smartvif.plug.executor import PortPlan, adopt, plug, plug_many, recover, unplug
+from smartvif.plug.executor import PortPlan, adopt, plug, plug_many, unplug
 from smartvif.plug.journal import Journal, PortStatus
+from smartvif.plug.recover import recover
 from smartvif.plug.steps import codec
-from smartvif.plug.steps.step import Found, Plan, Step
+from smartvif.plug.steps.step import Plan, Snapshot, Step
 
 
 class DiedError(BaseException):
@@ -80,25 +81,25 @@ class Toy:
     def describe(self) -> str:
         return f"make {self.name}"
 
-    def find(self, world: World) -> Found:
-        toys = cast(Toys, world)
+    def snapshot(self, drivers: Drivers) -> Snapshot:
+        toys = cast(Toys, drivers)
         toys.act("find", self.name)
         return {"existed": self.name in toys.there}
 
-    def do(self, world: World) -> None:
-        toys = cast(Toys, world)
+    def do(self, drivers: Drivers) -> None:
+        toys = cast(Toys, drivers)
         toys.act("do", self.name)
         toys.there.add(self.name)
         toys.act("did", self.name)
 
-    def undo(self, world: World, found: Found) -> None:
-        toys = cast(Toys, world)
+    def undo(self, drivers: Drivers, found: Snapshot) -> None:
+        toys = cast(Toys, drivers)
         toys.act("undo", self.name)
         if not found.get("existed"):
             toys.there.discard(self.name)
 
-    def check(self, world: World) -> bool:
-        toys = cast(Toys, world)
+    def check(self, drivers: Drivers) -> bool:
+        toys = cast(Toys, drivers)
         toys.act("check", self.name)
         return self.name in toys.there
 
@@ -134,8 +135,8 @@ def toys() -> Toys:
     return Toys()
 
 
-def world(toys: Toys) -> World:
-    return cast(World, toys)
+def world(toys: Toys) -> Drivers:
+    return cast(Drivers, toys)
 
 
 def plan(port: str, letters: str) -> Plan:
@@ -332,7 +333,7 @@ def test_each_step_is_heard_of_when_it_is_taken(journal: Journal, toys: Toys) ->
     """Progress names every step in order, and on a second plug none."""
     heard: list[Step] = []
     for _ in range(2):
-        plug("p", plan("p", "abc"), journal, world(toys), progress=heard.append)
+        plug("p", plan("p", "abc"), journal, world(toys), on_step=heard.append)
         assert tuple(heard) == plan("p", "abc")
     assert toys.heard("do") == ["p.a", "p.b", "p.c"]
 
@@ -344,7 +345,7 @@ def test_an_interrupted_plug_is_undone(journal: Journal, toys: Toys) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        plug("p", plan("p", "ab"), journal, world(toys), progress=interrupt)
+        plug("p", plan("p", "ab"), journal, world(toys), on_step=interrupt)
     assert (toys.there, journal.ports()) == (set(), ())
 
 

@@ -30,7 +30,7 @@ from smartvif.model.errors import (
 )
 from smartvif.model.vif import Machine
 from smartvif.operations.migration import peer as module
-from smartvif.operations.migration.offer import Offer, OfferedPort
+from smartvif.operations.migration.offer import MachineOffer, OfferedPort
 from smartvif.operations.migration.peer import RemotePeer
 from smartvif.plug.journal import PortRecord, PortStatus
 
@@ -45,7 +45,7 @@ PORT = OfferedPort(
     vlan=100,
     mtu=1450,
 )
-OFFER = Offer(vm="vm1", uuid=UUID, ports=(PORT,))
+OFFER = MachineOffer(vm="vm1", uuid=UUID, ports=(PORT,))
 KINDS = [
     kind
     for _, kind in inspect.getmembers(errors, inspect.isclass)
@@ -66,11 +66,13 @@ ports = st.builds(
 )
 
 
-@given(st.builds(Offer, vm=st.text(), uuid=st.uuids().map(str), ports=st.tuples(ports, ports)))
-def test_there_and_back(offer: Offer) -> None:
+@given(
+    st.builds(MachineOffer, vm=st.text(), uuid=st.uuids().map(str), ports=st.tuples(ports, ports))
+)
+def test_there_and_back(offer: MachineOffer) -> None:
     """What comes out of JSON is what went in; other keys beside it do no harm."""
     document = json.loads(json.dumps({**offer.as_json(), "interfaces": {}, "to": "host2"}))
-    assert Offer.from_json(document) == offer
+    assert MachineOffer.from_json(document) == offer
 
 
 def test_of_the_journal() -> None:
@@ -87,7 +89,7 @@ def test_of_the_journal() -> None:
         "switch_port": "p0r0",
     }
     record = PortRecord(id=PORT.id, status=PortStatus.PLUGGED, vf="0000:04:00.0", facts=facts)
-    assert Offer.of("vm1", UUID, [record]) == OFFER
+    assert MachineOffer.of("vm1", UUID, [record]) == OFFER
     assert OFFER.machine == Machine(uuid=UUID, name="vm1")
 
 
@@ -110,7 +112,7 @@ def test_transparent(mode: str, transparent: bool) -> None:
     """All but a VF that the guest has itself can move unnoticed."""
     document = OFFER.as_json()
     document["ports"][0]["mode"] = mode
-    assert Offer.from_json(document).ports[0].transparent is transparent
+    assert MachineOffer.from_json(document).ports[0].transparent is transparent
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,7 @@ def test_transparent(mode: str, transparent: bool) -> None:
 def test_no_description(document: Any) -> None:
     """Anything else is refused, with the likely cause."""
     with pytest.raises(Invalid, match="not the description of a machine") as caught:
-        Offer.from_json(document)
+        MachineOffer.from_json(document)
     assert "same version" in caught.value.hint
 
 
@@ -166,7 +168,7 @@ def test_what_is_asked(answer: Answer, tmp_path: Path) -> None:
         *words, text = (tmp_path / "asked").read_text().split("\n")
         assert words == ["host2 it", "host2", "smartvif", "receive", act]
         document: dict[str, Any] = json.loads(text)
-        assert Offer.from_json(document) == OFFER
+        assert MachineOffer.from_json(document) == OFFER
         return document
 
     found = {"problem": None, "ports": {PORT.id: "no VF"}, "address": "192.0.2.2"}

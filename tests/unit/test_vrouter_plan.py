@@ -19,9 +19,10 @@ from smartvif.model.port import Binding, Network, Port, VifType, VnicType
 from smartvif.model.switch import Switch
 from smartvif.model.vif import Machine, PortProfile, ProfileKind, Vif
 from smartvif.plug.plan import plan, switch
-from smartvif.plug.plans.inputs import DEFAULT_MTU, Devices
+from smartvif.plug.plans.inputs import DEFAULT_MTU, PortDevices
 from smartvif.plug.steps.links import LinkUp, Tap
-from smartvif.plug.steps.simulated_vf import Relay, SimulatedPassthrough, VfSettings
+from smartvif.plug.steps.relay import ForwarderRelay
+from smartvif.plug.steps.simulated_vf import SimulatedPassthrough, SimulatedVfSettings
 from smartvif.plug.steps.step import Plan
 from smartvif.plug.steps.vf import VfAdminSettings
 from smartvif.plug.steps.vrouter import AgentPort
@@ -73,7 +74,7 @@ TOLD = VRouterPort(
 )
 
 
-def devices(*, simulated: bool = True) -> Devices:
+def devices(*, simulated: bool = True) -> PortDevices:
     found = Vf(
         address=PciAddress.parse(VF),
         pf=PciAddress.parse("0000:03:00.0"),
@@ -86,10 +87,10 @@ def devices(*, simulated: bool = True) -> Devices:
         netdev="p0v1",
         simulated=simulated,
     )
-    return Devices(vf=found, representor="p0r1")
+    return PortDevices(vf=found, representor="p0r1")
 
 
-def planned(asked: Vif, found: Devices | None = None) -> Plan:
+def planned(asked: Vif, found: PortDevices | None = None) -> Plan:
     return plan(asked, machine=MACHINE, devices=found)
 
 
@@ -128,7 +129,7 @@ def test_passthrough() -> None:
     assert DIRECT.profile.offload.representor_name == TAP
     assert planned(DIRECT, devices(simulated=False)) == (up, told)
     assert planned(DIRECT, devices()) == (
-        VfSettings(netdev="p0v1", mac=MAC, mtu=1450),
+        SimulatedVfSettings(netdev="p0v1", mac=MAC, mtu=1450),
         up,
         told,
         Tap(name=TAP, mac=MAC),
@@ -140,10 +141,10 @@ def test_forwarder() -> None:
     """The agent is told the representor, and the VF is relayed to the guest's socket."""
     told = dataclasses.replace(TOLD, netdev="p0r1", vhostuser_mode=1)
     assert planned(FORWARDER, devices()) == (
-        VfSettings(netdev="p0v1", mac=MAC, mtu=1450),
+        SimulatedVfSettings(netdev="p0v1", mac=MAC, mtu=1450),
         LinkUp(name="p0r1", mtu=1450),
         AgentPort(port=told),
-        Relay(spec=RelaySpec(port_id=ID, netdev="p0v1", socket=SOCKET, mtu=1450)),
+        ForwarderRelay(spec=RelaySpec(port_id=ID, netdev="p0v1", socket=SOCKET, mtu=1450)),
     )
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartvif.cli import context as here
-from smartvif.cli.candidates import candidates_json, tell_candidates
+from smartvif.cli import context
+from smartvif.cli.candidates import candidates_json, print_candidates
 from smartvif.cli.output import print_json, with_format
 from smartvif.model import checks
 from smartvif.model.pci import PciAddress
@@ -53,7 +53,7 @@ def attach(
 ) -> None:
     """Attach a machine to a switch; prints the new port's identifier."""
     from smartvif.model.needs import Needs
-    from smartvif.model.port_spec import Mode, Request
+    from smartvif.model.port_spec import Mode, PortSpec
     from smartvif.model.switch import Switch
     from smartvif.operations.ports.attach import attach as chain_attach
 
@@ -61,7 +61,7 @@ def attach(
         address = None if vf is None else PciAddress.parse(vf)
     capabilities = tuple(asked.pop("capability"))
     needs = {key: asked.pop(key) for key in ("physical_network", "trusted", "min_rate", "numa")}
-    request = Request(
+    request = PortSpec(
         mode=Mode(mode),
         switch=Switch(switch),
         vf=address,
@@ -70,10 +70,10 @@ def attach(
     )
     candidates: list[Candidate] = []
     try:
-        record = chain_attach(request, here.host(), told=candidates.extend)
+        record = chain_attach(request, context.host(), on_candidates=candidates.extend)
     finally:
         if explain:
-            tell_candidates(candidates)
+            print_candidates(candidates)
     if output == "json":
         found = {"candidates": candidates_json(candidates)} if explain else {}
         print_json("attach", {"id": record.id, "vf": record.vf, **record.facts, **found})
@@ -90,7 +90,7 @@ def detach(output: str, port: str) -> None:
     """Detach PORT, given by its identifier or the beginning of it."""
     from smartvif.operations.ports.detach import detach as chain_detach
 
-    record = chain_detach(port, here.host())
+    record = chain_detach(port, context.host())
     if output == "json":
         print_json("detach", {"id": record.id, "vf": record.vf, **record.facts})
 
@@ -100,9 +100,9 @@ def detach(output: str, port: str) -> None:
 @with_format
 def reconcile(output: str, dry_run: bool) -> None:
     """Undo what a crash left half done, and mend what holds no more."""
-    from smartvif.operations.ports.detach import reconcile as chain_reconcile
+    from smartvif.operations.reconcile import reconcile as chain_reconcile
 
-    concerned = chain_reconcile(here.host(), dry_run=dry_run)
+    concerned = chain_reconcile(context.host(), dry_run=dry_run)
     if output == "json":
         print_json("reconcile", {"dry_run": dry_run, "ports": concerned})
     else:

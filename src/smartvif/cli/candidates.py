@@ -43,7 +43,7 @@ def candidates_json(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
     ]
 
 
-def tell_candidates(candidates: Sequence[Candidate]) -> None:
+def print_candidates(candidates: Sequence[Candidate]) -> None:
     """Say on stderr of every candidate why it was not taken, or that it was."""
     for each in candidates:
         click.echo(f"{each.address}  {each.reason or 'taken'}", err=True)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from smartvif.context.host import Host
+    from smartvif.context.host import HostContext
 
 
-def host() -> Host:
+def host() -> HostContext:
     """This host, as its configuration says.
 
     Raises: Invalid.
     """
     from smartvif.context import settings
-    from smartvif.context.host import Host
+    from smartvif.context.host import HostContext
 
-    return Host(settings.load())
+    return HostContext(settings.load())

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from smartvif.cli import context as here
+from smartvif.cli import context
 from smartvif.cli.output import console, print_json, print_table, with_format
 
 if TYPE_CHECKING:
-    from smartvif.demo.demo import Result, Round
+    from smartvif.demo.demo import Result, SwitchRound
 
 
 @click.command()
@@ -23,7 +23,7 @@ def demo(output: str) -> None:
     from smartvif.sim import host as sim
 
     def main() -> int:
-        result = chain_demo.demonstrate(here.host(), _tick)
+        result = chain_demo.demonstrate(context.host(), _tick)
         if output == "json":
             print_json("demo", result.as_json())
         else:
@@ -55,7 +55,7 @@ def _print(result: Result) -> None:
         click.echo("\nnothing is left behind")
 
 
-def _print_round(shown: Round) -> None:
+def _print_round(shown: SwitchRound) -> None:
     from smartvif.cli.map_tree import tree
 
     guests = [port.facts for port in shown.attached]

@@ -6,10 +6,10 @@ from itertools import groupby
 
 from rich.tree import Tree
 
-from smartvif.status.map import Map, Way, free_vfs
+from smartvif.status.map import HostMap, PortPath, free_vfs
 
 
-def tree(found: Map) -> Tree:
+def tree(found: HostMap) -> Tree:
     """PFs with the ways through their VFs, then the ways without a VF."""
     root = Tree("host")
     for view in found.pfs:
@@ -32,7 +32,7 @@ def tree(found: Map) -> Tree:
     return root
 
 
-def _end(way: Way) -> str:
+def _end(way: PortPath) -> str:
     facts = way.port.facts
     vlan = "" if facts["vlan"] is None else f" vlan {facts['vlan']}"
     simulated = ", ".join(facts["simulated"])

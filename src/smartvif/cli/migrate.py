@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartvif.cli import context as here
+from smartvif.cli import context
 from smartvif.cli.output import print_json, print_table, with_format
 from smartvif.model.error_codec import encode
 from smartvif.model.errors import Invalid, SmartvifError
 
 if TYPE_CHECKING:
-    from smartvif.operations.migration.source import Outlook
+    from smartvif.operations.migration.source import MigrationCheck
 
 _VERBS = ["examine", "prepare", "finish", "abandon"]
 
@@ -29,7 +29,7 @@ def migrate(output: str, vm: str, to: str, check: bool) -> None:
     from smartvif.operations.migration import source as chain
     from smartvif.operations.migration.peer import RemotePeer
 
-    host = here.host()
+    host = context.host()
     peer = RemotePeer(to, host.settings.migration)
     if check:
         _tell_outlook(chain.outlook(vm, host, peer), output)
@@ -43,7 +43,7 @@ def migrate(output: str, vm: str, to: str, check: bool) -> None:
         sys.exit(1)
 
 
-def _tell_outlook(found: Outlook, output: str) -> None:
+def _tell_outlook(found: MigrationCheck, output: str) -> None:
     if output == "json":
         ports = [
             {
@@ -81,13 +81,13 @@ def receive(act: str) -> None:
 
 def _receive(act: str) -> dict[str, Any]:
     from smartvif.operations.migration import destination as chain
-    from smartvif.operations.migration.offer import Offer
+    from smartvif.operations.migration.offer import MachineOffer
 
     try:
         document: dict[str, Any] = json.load(sys.stdin)
     except ValueError as error:
         raise Invalid(f"it is no JSON: {error}", where="standard input") from error
-    offer, host = Offer.from_json(document), here.host()
+    offer, host = MachineOffer.from_json(document), context.host()
     answer: dict[str, Any] = {}
     match act:
         case "examine":

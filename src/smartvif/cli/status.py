@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartvif.cli import context as here
+from smartvif.cli import context
 from smartvif.cli.candidates import pool_json
 from smartvif.cli.output import console, print_json, print_table, with_format
 
 if TYPE_CHECKING:
-    from smartvif.context.host import Host
+    from smartvif.context.host import HostContext
     from smartvif.status.nics import PfView
     from smartvif.status.ports import PortView
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 @with_format
 def ports(output: str) -> None:
     """List the attached ports and how they are."""
-    from smartvif.status import ports as prove_ports
+    from smartvif.status import ports
 
-    host = here.host()
-    found = prove_ports.views(host.journal, host.world)
+    host = context.host()
+    found = ports.views(host.journal, host.drivers)
     if output == "json":
         print_json("ports", {"ports": [port.as_json() for port in found]})
     else:
@@ -40,11 +40,11 @@ def ports(output: str) -> None:
 @with_format
 def show(output: str, port: str, rates: bool) -> None:
     """Show all that is known of PORT."""
-    from smartvif.status import ports as prove_ports
+    from smartvif.status import ports
 
-    host = here.host()
+    host = context.host()
     record = host.journal.find(port)
-    found = prove_ports.detail(record, host.journal, host.world, host.domains, rates=rates)
+    found = ports.detail(record, host.journal, host.drivers, host.domains, rates=rates)
     document = found.as_json()
     if output == "json":
         print_json("show", document)
@@ -64,10 +64,10 @@ def map_(output: str) -> None:
     """Draw PF, VF, representor, switch and machine of every port."""
     from smartvif.cli.map_tree import tree
     from smartvif.status import map as prove_map
-    from smartvif.status import ports as prove_ports
+    from smartvif.status import ports
 
-    host = here.host()
-    found = prove_map.draw(_nics(host), prove_ports.views(host.journal, host.world))
+    host = context.host()
+    found = prove_map.build_map(_nics(host), ports.views(host.journal, host.drivers))
     if output == "json":
         print_json("map", found.as_json())
     else:
@@ -83,7 +83,7 @@ def nic() -> None:
 @with_format
 def nic_list(output: str) -> None:
     """List PFs, VFs, representors, drivers and owners."""
-    found = _nics(here.host())
+    found = _nics(context.host())
     if output == "json":
         print_json("nic-list", {"pfs": [view.as_json() for view in found]})
         return
@@ -112,7 +112,7 @@ def nic_capabilities(output: str) -> None:
     """List what ports can ask of the VFs, and how many are free."""
     from smartvif.operations.ports.inventory import look
 
-    pools = look(here.host())
+    pools = look(context.host())
     if output == "json":
         print_json("nic-capabilities", {"pools": [pool_json(pool) for pool in pools]})
         return
@@ -132,12 +132,12 @@ def nic_capabilities(output: str) -> None:
     print_table(columns, rows, empty="no VFs")
 
 
-def _nics(host: Host) -> tuple[PfView, ...]:
-    from smartvif.host import sriov as facts
+def _nics(host: HostContext) -> tuple[PfView, ...]:
+    from smartvif.host import sriov
     from smartvif.status import nics
 
     owners = {record.vf: record.id for record in host.journal.ports() if record.vf}
-    return nics.views(facts.pfs(), host.representors, owners)
+    return nics.views(sriov.pfs(), host.representors, owners)
 
 
 def _port_row(port: PortView) -> tuple[object, ...]:

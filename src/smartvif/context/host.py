@@ -7,28 +7,28 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smartvif.choose.claims.mirrored import Together
-from smartvif.choose.claims.sqlite import Claims
-from smartvif.choose.claims.store import Engine as ClaimEngine
+from smartvif.choose.claims.mirrored import MirroredClaims
+from smartvif.choose.claims.sqlite import SqliteClaims
+from smartvif.choose.claims.store import ClaimStore as ClaimEngine
 from smartvif.context.settings import Settings
-from smartvif.drivers.drivers import World
-from smartvif.drivers.forwarder.engine import Engine
-from smartvif.drivers.forwarder.ovs_dpdk import Forwarder
+from smartvif.drivers.drivers import Drivers
+from smartvif.drivers.forwarder.engine import ForwarderEngine
+from smartvif.drivers.forwarder.ovs_dpdk import OvsDpdkEngine
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.drivers.vrouter.agent import VRouterAgent
-from smartvif.drivers.vrouter.port import PortFiles
+from smartvif.drivers.vrouter.files import PortFiles
 from smartvif.guest.domains import Domains
 from smartvif.host.representors import Representors
 from smartvif.model.errors import CannotTell
 from smartvif.plug.journal import Journal
 
 if TYPE_CHECKING:
-    from smartvif.choose.placement.claims import Placement
+    from smartvif.choose.placement.claims import PlacementClaims
 
 
-class Host:
+class HostContext:
     """This host, as ``settings`` say where its parts are."""
 
     def __init__(self, settings: Settings) -> None:
@@ -55,25 +55,27 @@ class Host:
         return Journal(Path(self.settings.state.directory))
 
     @cached_property
-    def claims(self) -> Claims:
+    def claims(self) -> SqliteClaims:
         """Whose the VFs of this host are."""
-        return Claims(Path(self.settings.state.directory) / "claims.db")
+        return SqliteClaims(Path(self.settings.state.directory) / "claims.db")
 
     @cached_property
     def engine(self) -> ClaimEngine:
         """Where claims are made: here, and where it is configured in Placement as well."""
-        return self.claims if self.placement is None else Together(self.claims, self.placement)
+        return (
+            self.claims if self.placement is None else MirroredClaims(self.claims, self.placement)
+        )
 
     @cached_property
-    def placement(self) -> Placement | None:
+    def placement(self) -> PlacementClaims | None:
         """OpenStack's Placement; None where none is configured."""
         settings = self.settings.placement
         if not settings.endpoint:
             return None
-        from smartvif.choose.placement.claims import Placement
+        from smartvif.choose.placement.claims import PlacementClaims
         from smartvif.choose.placement.session import adapter
 
-        return Placement(
+        return PlacementClaims(
             adapter(
                 settings.endpoint,
                 auth_url=settings.auth_url,
@@ -89,7 +91,7 @@ class Host:
             timeout=settings.timeout,
         )
 
-    def need_placement(self) -> Placement:
+    def need_placement(self) -> PlacementClaims:
         """OpenStack's Placement.
 
         Raises: CannotTell, where none is configured.
@@ -103,9 +105,9 @@ class Host:
         return self.placement
 
     @cached_property
-    def world(self) -> World:
+    def drivers(self) -> Drivers:
         """What a plan's steps act on."""
-        return World(
+        return Drivers(
             links=Links(),
             ovs=self._open_vswitch(self.settings.openvswitch.database),
             vrouter=self._vrouter(),
@@ -118,7 +120,7 @@ class Host:
         files = PortFiles(Path(settings.ports))
         return VRouterAgent(settings.agent, files, timeout=settings.timeout)
 
-    def _forwarder(self) -> Engine | None:
+    def _forwarder(self) -> ForwarderEngine | None:
         settings = self.settings.forwarder
         if settings.daemon:
             from smartvif.drivers.forwarder.virtio_forwarder.client import VirtioForwarder
@@ -127,7 +129,7 @@ class Host:
             return VirtioForwarderEngine(VirtioForwarder(Path(settings.daemon)))
         if not (settings.database and settings.netns):
             return None
-        return Forwarder(self._open_vswitch(settings.database), netns=settings.netns)
+        return OvsDpdkEngine(self._open_vswitch(settings.database), netns=settings.netns)
 
     def _open_vswitch(self, address: str) -> OpenVSwitch:
         return OpenVSwitch(Ovsdb(address), timeout=self.settings.openvswitch.timeout)

@@ -13,20 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smartvif.context.host import Host
+from smartvif.context.host import HostContext
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
-from smartvif.host import sriov as facts
+from smartvif.host import sriov
 from smartvif.model.errors import Failed, TimedOut
-from smartvif.model.port_spec import Mode, Request
+from smartvif.model.port_spec import Mode, PortSpec
 from smartvif.model.switch import Switch
 from smartvif.operations.ports.attach import attach
 from smartvif.operations.ports.detach import detach
 from smartvif.plug.journal import PortRecord
 from smartvif.sim import host as sim
 from smartvif.sim.guest.console import Console
-from smartvif.sim.guest.guests import Guests
+from smartvif.sim.guest.guests import SimulatedGuests
 from smartvif.sim.nic.nic import NicLayout
 from smartvif.status import map as prove_map
 from smartvif.status import nics, ports
@@ -56,20 +56,20 @@ class Ping:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
+class SwitchRound:
     """What was shown on one switch."""
 
     switch: Switch
     attached: tuple[PortRecord, ...]
     pings: tuple[Ping, ...]
-    map: prove_map.Map
+    map: prove_map.HostMap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """What the demonstration has shown."""
 
-    rounds: tuple[Round, ...]
+    rounds: tuple[SwitchRound, ...]
     leftovers: tuple[str, ...]
 
     @property
@@ -102,23 +102,23 @@ class Result:
         }
 
 
-def demonstrate(host: Host, tell: Callable[[str], None]) -> Result:
+def demonstrate(host: HostContext, tell: Callable[[str], None]) -> Result:
     """Attach the guests of ``HOST``, one in each mode, ping, detach; ``tell`` hears each step.
 
     Raises: as attach and detach do.
     """
-    before = traces(host)
+    before = host_state(host)
     rounds = tuple(_round(switch, host, tell) for switch in _WHERE)
-    left = traces(host) ^ before
+    left = host_state(host) ^ before
     return Result(rounds=rounds, leftovers=tuple(sorted(left)))
 
 
-def _round(switch: Switch, host: Host, tell: Callable[[str], None]) -> Round:
+def _round(switch: Switch, host: HostContext, tell: Callable[[str], None]) -> SwitchRound:
     attached = []
     for vm, mode in zip(HOST.guest_names, Mode, strict=True):
-        request = Request(vm=vm, mode=mode, switch=switch, **_WHERE[switch])
+        request = PortSpec(vm=vm, mode=mode, switch=switch, **_WHERE[switch])
         attached.append(
-            attach(request, host, progress=lambda step, vm=vm: tell(f"{vm}: {step.describe()}"))  # type: ignore[misc]
+            attach(request, host, on_step=lambda step, vm=vm: tell(f"{vm}: {step.describe()}"))  # type: ignore[misc]
         )
     addresses = {}
     for number, record in enumerate(attached, start=1):
@@ -129,16 +129,16 @@ def _round(switch: Switch, host: Host, tell: Callable[[str], None]) -> Round:
         pings.append(_ping(host, source, target, addresses[target]))
         tell(f"{source} → {target}: {pings[-1].received} of {pings[-1].sent} answered")
     owners = {record.vf: record.id for record in attached if record.vf}
-    drawn = prove_map.draw(
-        nics.views(facts.pfs(), host.representors, owners), ports.views(host.journal, host.world)
+    drawn = prove_map.build_map(
+        nics.views(sriov.pfs(), host.representors, owners), ports.views(host.journal, host.drivers)
     )
     for record in attached:
         detach(record.id, host)
         tell(f"{record.facts['vm']}: detached")
-    return Round(switch=switch, attached=tuple(attached), pings=tuple(pings), map=drawn)
+    return SwitchRound(switch=switch, attached=tuple(attached), pings=tuple(pings), map=drawn)
 
 
-def traces(host: Host) -> set[str]:
+def host_state(host: HostContext) -> set[str]:
     """Everything on the host that attaching may leave behind or change, in words."""
     found = set()
     for where, links in (("host", Links()), ("forwarder", Links(sim.FORWARDER_NETNS))):
@@ -148,13 +148,13 @@ def traces(host: Host) -> set[str]:
                 state = "up" if link.up else "down"
                 found.add(f"{where}: link {name} {link.mac} mtu {link.mtu} {state}")
         links.close()
-    world = host.world
+    drivers = host.drivers
     found |= {
-        f"Open vSwitch: port {port.name} on {port.bridge}" for port in world.need_ovs().ports()
+        f"Open vSwitch: port {port.name} on {port.bridge}" for port in drivers.need_ovs().ports()
     }
     forwarder = OpenVSwitch(Ovsdb(host.settings.forwarder.database))
     found |= {f"forwarder: port {port.name}" for port in forwarder.ports()}
-    vrouter = world.need_vrouter().files.netdevs()
+    vrouter = drivers.need_vrouter().files.netdevs()
     found |= {f"vRouter: port {port} with {netdev}" for netdev, port in vrouter.items()}
     found |= {f"journal: port {record.id}" for record in host.journal.ports()}
     claims = host.claims.claims()
@@ -165,7 +165,7 @@ def traces(host: Host) -> set[str]:
     return found
 
 
-def _configure(host: Host, record: PortRecord, address: str) -> str:
+def _configure(host: HostContext, record: PortRecord, address: str) -> str:
     """Give the guest's new interface an address; it takes a moment to appear."""
     console = _console(host, record.facts["vm"])
     mac = record.facts["mac"]
@@ -184,12 +184,12 @@ def _configure(host: Host, record: PortRecord, address: str) -> str:
     return address
 
 
-def _ping(host: Host, source: str, target: str, address: str) -> Ping:
+def _ping(host: HostContext, source: str, target: str, address: str) -> Ping:
     _, said = _console(host, source).run(f"ping -c {PINGS} -i 0.2 -W 5 {address}", timeout=60.0)
     numbers = re.search(rb"(\d+) packets transmitted, (\d+) packets received", said)
     sent, received = (int(numbers[1]), int(numbers[2])) if numbers else (PINGS, 0)
     return Ping(source=source, target=target, sent=sent, received=received)
 
 
-def _console(host: Host, vm: str) -> Console:
-    return Guests(host.settings.libvirt.uri, sim.GUESTS).wait_ready(vm)
+def _console(host: HostContext, vm: str) -> Console:
+    return SimulatedGuests(host.settings.libvirt.uri, sim.GUESTS).wait_ready(vm)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from smartvif.drivers.forwarder.engine import Engine
+from smartvif.drivers.forwarder.engine import ForwarderEngine
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.kernel.vfio import Vfio
 from smartvif.drivers.ovs.switch import OpenVSwitch
@@ -14,7 +14,7 @@ from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.model.errors import CannotTell
 
 
-class HasMac(Protocol):
+class GuestNic(Protocol):
     """An interface of a guest."""
 
     @property
@@ -22,7 +22,7 @@ class HasMac(Protocol):
         """Its MAC address."""
 
 
-class Guests(Protocol):
+class Hypervisor(Protocol):
     """What a plan asks of the hypervisor."""
 
     def attach(self, domain: str, xml: str, /) -> None:
@@ -31,7 +31,7 @@ class Guests(Protocol):
     def detach(self, domain: str, mac: str, /) -> None:
         """Take the interface away; absent is fine."""
 
-    def interfaces(self, domain: str, /) -> Sequence[HasMac]:
+    def interfaces(self, domain: str, /) -> Sequence[GuestNic]:
         """What the domain has.
 
         Raises: NotFound, where there is no such domain.
@@ -39,15 +39,15 @@ class Guests(Protocol):
 
 
 @dataclass(kw_only=True)
-class World:
+class Drivers:
     """The drivers by which steps act on one host. What a host lacks is None."""
 
     links: Links
     vfio: Vfio = field(default_factory=Vfio)
     ovs: OpenVSwitch | None = None
     vrouter: VRouterAgent | None = None
-    forwarder: Engine | None = None
-    guests: Guests | None = None
+    forwarder: ForwarderEngine | None = None
+    guests: Hypervisor | None = None
 
     def need_ovs(self) -> OpenVSwitch:
         """Open vSwitch.
@@ -67,7 +67,7 @@ class World:
             raise CannotTell("no vRouter is configured", where="vRouter")
         return self.vrouter
 
-    def need_forwarder(self) -> Engine:
+    def need_forwarder(self) -> ForwarderEngine:
         """The forwarder's engine.
 
         Raises: CannotTell, where none is configured.
@@ -80,7 +80,7 @@ class World:
             )
         return self.forwarder
 
-    def need_guests(self) -> Guests:
+    def need_guests(self) -> Hypervisor:
         """The hypervisor.
 
         Raises: CannotTell, where there is none.

@@ -9,8 +9,7 @@ from enum import IntFlag
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from smartvif.guest import affinity as placement
-from smartvif.guest import xml
+from smartvif.guest import affinity, xml
 from smartvif.guest.connection import Connection, translated
 from smartvif.guest.xml import Interface
 from smartvif.host import numa
@@ -88,7 +87,7 @@ class Domains:
         """The host's NUMA nodes that it is bound to; empty where it is bound to none."""
         domain = self._connection.domain(name)
         with translated(_where(name)):
-            return placement.nodes(domain.XMLDesc(), numa.nodes())
+            return affinity.nodes(domain.XMLDesc(), numa.nodes())
 
     def passed_through(self) -> dict[PciAddress, str]:
         """The host's PCI devices that machines have, and whose they are."""

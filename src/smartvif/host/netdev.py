@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smartvif.host import sysfs as attribute
+from smartvif.host import sysfs
 from smartvif.host.sriov import SYSFS
 
 
@@ -17,13 +17,13 @@ def speed(netdev: str, root: Path = SYSFS) -> int | None:
     The file is in Mbit/s. It says -1, or nothing, where the speed is not known (SPEED_UNKNOWN,
     include/uapi/linux/ethtool.h).
     """
-    found = attribute.number(f"{root}/class/net/{netdev}/speed")
+    found = sysfs.number(f"{root}/class/net/{netdev}/speed")
     return found * 1000 if found is not None and found > 0 else None
 
 
 def queues(netdev: str, root: Path = SYSFS) -> tuple[int, int] | None:
     """How many queues an interface receives by and sends by; None where it is not there."""
-    names = attribute.names(f"{root}/class/net/{netdev}/queues")
+    names = sysfs.names(f"{root}/class/net/{netdev}/queues")
     receive = sum(name.startswith("rx-") for name in names)
     send = sum(name.startswith("tx-") for name in names)
     return (receive, send) if names else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from smartvif.host import sysfs as attribute
+from smartvif.host import sysfs
 from smartvif.host.port_name import PortKind, PortName
 from smartvif.model.errors import NotFound
 from smartvif.model.pci import PciAddress
@@ -71,7 +71,7 @@ class Pf:
 def pfs(root: Path = SYSFS) -> tuple[Pf, ...]:
     """Every PF with its VFs, in the order of their addresses; what vanishes is left out."""
     devices = _devices(root)
-    found = (_pf(devices, name) for name in attribute.names(devices))
+    found = (_pf(devices, name) for name in sysfs.names(devices))
     return tuple(sorted((pf for pf in found if pf is not None), key=lambda pf: pf.address))
 
 
@@ -81,14 +81,14 @@ def vf(address: PciAddress, root: Path = SYSFS) -> Vf:
     Raises: NotFound.
     """
     devices, name = _devices(root), str(address)
-    pf = attribute.target(f"{devices}/{name}/physfn")
+    pf = sysfs.target(f"{devices}/{name}/physfn")
     if pf is not None:
         number = _vf_number(devices, PciAddress.parse(pf), address)
         simulated = _is_simulated(f"{devices}/{pf}")
         found = None if number is None else _vf(devices, name, pf, number, simulated)
         if found is not None:
             return found
-    if attribute.read(f"{devices}/{name}/vendor") is None:
+    if sysfs.read(f"{devices}/{name}/vendor") is None:
         raise NotFound(
             "there is no such PCI device",
             where=name,
@@ -114,15 +114,15 @@ def _devices(root: Path) -> str:
 def _pf(devices: str, name: str) -> Pf | None:
     folder = f"{devices}/{name}"
     # Only a PF has this file (drivers/pci/iov.c, sriov_pf_attrs_are_visible).
-    total = attribute.number(f"{folder}/sriov_totalvfs")
-    if total is None or not (attribute.read(f"{folder}/class") or "").startswith(_NETWORK_CLASS):
+    total = sysfs.number(f"{folder}/sriov_totalvfs")
+    if total is None or not (sysfs.read(f"{folder}/class") or "").startswith(_NETWORK_CLASS):
         return None
     vendor, device = _identifier(folder, "vendor"), _identifier(folder, "device")
     if vendor is None or device is None:
         return None
     simulated = _is_simulated(folder)
     netdev = _uplink(folder)
-    switch_id = attribute.read(f"{folder}/net/{netdev}/phys_switch_id") if netdev else None
+    switch_id = sysfs.read(f"{folder}/net/{netdev}/phys_switch_id") if netdev else None
     vfs = (
         _vf(devices, vf_name, name, number, simulated)
         for number, vf_name in _virtual_functions(folder)
@@ -131,11 +131,11 @@ def _pf(devices: str, name: str) -> Pf | None:
         address=PciAddress.parse(name),
         vendor=vendor,
         device=device,
-        driver=attribute.target(f"{folder}/driver"),
+        driver=sysfs.target(f"{folder}/driver"),
         numa_node=_numa_node(folder),
         netdev=netdev,
         total_vfs=total,
-        num_vfs=attribute.number(f"{folder}/sriov_numvfs") or 0,
+        num_vfs=sysfs.number(f"{folder}/sriov_numvfs") or 0,
         switch_id=switch_id or None,
         eswitch=_eswitch(netdev, switch_id),
         simulated=simulated,
@@ -148,25 +148,25 @@ def _vf(devices: str, name: str, pf: str, number: int, simulated: bool) -> Vf | 
     vendor, device = _identifier(folder, "vendor"), _identifier(folder, "device")
     if vendor is None or device is None:
         return None
-    group = attribute.target(f"{folder}/iommu_group")
+    group = sysfs.target(f"{folder}/iommu_group")
     return Vf(
         address=PciAddress.parse(name),
         pf=PciAddress.parse(pf),
         number=number,
         vendor=vendor,
         device=device,
-        driver=attribute.target(f"{folder}/driver"),
+        driver=sysfs.target(f"{folder}/driver"),
         iommu_group=None if group is None else int(group),
         numa_node=_numa_node(folder),
-        netdev=min(attribute.names(f"{folder}/net"), default=None),
+        netdev=min(sysfs.names(f"{folder}/net"), default=None),
         simulated=simulated,
     )
 
 
 def _virtual_functions(folder: str) -> list[tuple[int, str]]:
     """The number and the address of each VF of a PF, in the order of the numbers."""
-    links = [name for name in attribute.names(folder) if name.startswith("virtfn")]
-    pairs = [(int(link[6:]), attribute.target(f"{folder}/{link}")) for link in links]
+    links = [name for name in sysfs.names(folder) if name.startswith("virtfn")]
+    pairs = [(int(link[6:]), sysfs.target(f"{folder}/{link}")) for link in links]
     return sorted((number, name) for number, name in pairs if name is not None)
 
 
@@ -177,11 +177,11 @@ def _vf_number(devices: str, pf: PciAddress, address: PciAddress) -> int | None:
     VF n is the PF's + offset + n x stride. The link is the proof; without it, all links are read.
     """
     folder = f"{devices}/{pf}"
-    offset = attribute.number(f"{folder}/sriov_offset")
-    stride = attribute.number(f"{folder}/sriov_stride")
+    offset = sysfs.number(f"{folder}/sriov_offset")
+    stride = sysfs.number(f"{folder}/sriov_stride")
     if offset is not None and stride:
         guess = (routing_id(address) - routing_id(pf) - offset) // stride
-        if attribute.target(f"{folder}/virtfn{guess}") == str(address):
+        if sysfs.target(f"{folder}/virtfn{guess}") == str(address):
             return guess
     matches = (n for n, name in _virtual_functions(folder) if name == str(address))
     return next(matches, None)
@@ -191,12 +191,12 @@ def _uplink(folder: str) -> str | None:
     """The interface that faces the wire; representors are in the same directory with it."""
 
     def rank(netdev: str) -> tuple[int, int, str]:
-        name = PortName.parse(attribute.read(f"{folder}/net/{netdev}/phys_port_name") or "")
+        name = PortName.parse(sysfs.read(f"{folder}/net/{netdev}/phys_port_name") or "")
         if name.kind is PortKind.UPLINK:
             return 0, name.number or 0, netdev
         return 1 if name.kind is PortKind.OTHER else 2, 0, netdev
 
-    return min(attribute.names(f"{folder}/net"), key=rank, default=None)
+    return min(sysfs.names(f"{folder}/net"), key=rank, default=None)
 
 
 def _eswitch(netdev: str | None, switch_id: str | None) -> EswitchMode:
@@ -206,15 +206,15 @@ def _eswitch(netdev: str | None, switch_id: str | None) -> EswitchMode:
 
 
 def _is_simulated(pf_folder: str) -> bool:
-    return attribute.target(f"{pf_folder}/driver") == SIMULATED_PF_DRIVER
+    return sysfs.target(f"{pf_folder}/driver") == SIMULATED_PF_DRIVER
 
 
 def _identifier(folder: str, name: str) -> str | None:
-    text = attribute.read(f"{folder}/{name}")
+    text = sysfs.read(f"{folder}/{name}")
     return None if text is None else text.removeprefix("0x")
 
 
 def _numa_node(folder: str) -> int | None:
     # NUMA_NO_NODE is -1 (include/linux/numa.h).
-    node = attribute.number(f"{folder}/numa_node")
+    node = sysfs.number(f"{folder}/numa_node")
     return None if node is None or node < 0 else node

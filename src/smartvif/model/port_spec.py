@@ -48,7 +48,7 @@ _ABOUT = {Switch.OVS: ("bridge", ("network",)), Switch.VROUTER: ("network", ("br
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class PortSpec:
     """One attachment. ``mtu`` in bytes; ``pf`` an address or a netdev. None: choose.
 
     ``id`` is the port's, where it has one already, on another host.

@@ -18,7 +18,7 @@ from oslo_privsep import capabilities, priv_context
 
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.kernel.vfio import Vfio
-from smartvif.drivers.vrouter.port import PortFiles
+from smartvif.drivers.vrouter.files import PortFiles
 from smartvif.host.vf_admin import NO_MAC, VfAdmin
 from smartvif.model import checks
 from smartvif.model.errors import Invalid
@@ -95,12 +95,12 @@ def _set_vf_admin(
 
 @_entrypoint
 def _take_vf(vf: str) -> None:
-    _vfio.take(PciAddress.parse(vf))
+    _vfio.bind(PciAddress.parse(vf))
 
 
 @_entrypoint
 def _give_back_vf(vf: str, driver: str | None) -> None:
-    _vfio.give_back(PciAddress.parse(vf), driver)
+    _vfio.restore(PciAddress.parse(vf), driver)
 
 
 @_entrypoint
@@ -189,11 +189,11 @@ class PrivilegedVfio(Vfio):
     def __init__(self) -> None:
         super().__init__()
 
-    def take(self, address: PciAddress) -> None:
+    def bind(self, address: PciAddress) -> None:
         with _asked():
             _take_vf(str(address))
 
-    def give_back(self, address: PciAddress, driver: str | None) -> None:
+    def restore(self, address: PciAddress, driver: str | None) -> None:
         with _asked():
             _give_back_vf(str(address), driver)
 

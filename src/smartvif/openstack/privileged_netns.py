@@ -82,7 +82,7 @@ def _namespace(group: str) -> Iterator[Links]:
         yield inside
 
 
-class ForwarderLinks:
+class PrivsepNamespaceLinks:
     """The links in the namespace that ``forwarder_netns`` in the section ``group`` names.
 
     Raises, in every call: Invalid, for what the daemon does not take; Failed and NotFound, where it

@@ -8,12 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from smartvif.choose.selection.pool import Choice, Pool, as_new
+from smartvif.choose.selection.pool import Choice, Pool, as_unclaimed
 from smartvif.choose.selection.request import DeviceRequest
 from smartvif.choose.selection.request import request as device_request
 from smartvif.choose.selection.schedule import Decision, HostOffer, schedule
 from smartvif.choose.selection.select import Policy
-from smartvif.context.host import Host
+from smartvif.context.host import HostContext
 from smartvif.model import traits
 from smartvif.model.errors import CannotTell, Conflict, Failed, TimedOut
 from smartvif.model.needs import NOTHING_SPECIAL, Needs
@@ -21,19 +21,19 @@ from smartvif.model.pci import PciAddress
 from smartvif.model.port import Network, Port, VifType
 from smartvif.model.port_spec import Mode
 from smartvif.model.switch import Switch
-from smartvif.operations.migration.source import moving
+from smartvif.operations.migration.source import migrating_ports
 from smartvif.operations.ports.holders import port_holders
 from smartvif.operations.ports.inventory import publish
 from smartvif.plug.journal import PortStatus
 
 if TYPE_CHECKING:
-    from smartvif.choose.placement.claims import Placement
+    from smartvif.choose.placement.claims import PlacementClaims
 
 _VIF_TYPES = {Switch.OVS: VifType.OVS, Switch.VROUTER: VifType.VROUTER}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PortWish:
+class PortRequirements:
     """A port of a machine that has no host yet."""
 
     mode: Mode
@@ -41,7 +41,7 @@ class PortWish:
     needs: Needs = NOTHING_SPECIAL
 
 
-def publish_upstream(host: Host) -> tuple[str, ...]:
+def publish_host(host: HostContext) -> tuple[str, ...]:
     """Have Placement know this host's switches and SmartNICs; what is to be known, in words.
 
     What ports have already is booked, as of those that were attached before Placement was there.
@@ -51,7 +51,7 @@ def publish_upstream(host: Host) -> tuple[str, ...]:
     placement = host.need_placement()
     placement.examine()
     ours = port_holders(host)
-    pools = [as_new(pool, ours) for pool in publish(host)]
+    pools = [as_unclaimed(pool, ours) for pool in publish(host)]
     found = {traits.datapath(switch) for switch in _switches(host)}
     if any(pool.total for pool in pools):
         found.add(traits.SMARTNIC)
@@ -59,10 +59,10 @@ def publish_upstream(host: Host) -> tuple[str, ...]:
     return (*notes, *_book(pools, placement, host))
 
 
-def _book(pools: Sequence[Pool], placement: Placement, host: Host) -> Iterator[str]:
+def _book(pools: Sequence[Pool], placement: PlacementClaims, host: HostContext) -> Iterator[str]:
     """Book what ports have here and not in Placement; tell of it. Nova's are Nova's to book."""
     ports = host.journal.ports()  # first: what is plugged is booked by then
-    known = {claim.owner for claim in placement.claims(host.name)} | moving(host)
+    known = {claim.owner for claim in placement.claims(host.name)} | migrating_ports(host)
     for port in ports:
         needs = port.facts.get("needs")
         if port.vf is None or port.status is not PortStatus.PLUGGED or needs is None:
@@ -81,7 +81,7 @@ def _book(pools: Sequence[Pool], placement: Placement, host: Host) -> Iterator[s
                 yield f"port {port.id} has VF {vf}, which cannot be booked: {error}"
 
 
-def decide(ports: Sequence[PortWish], host: Host) -> Decision:
+def schedule_host(ports: Sequence[PortRequirements], host: HostContext) -> Decision:
     """On which host a machine with these ports is best; every host with its reason.
 
     Raises: CannotTell, where Placement does not answer; Failed.
@@ -99,7 +99,7 @@ def decide(ports: Sequence[PortWish], host: Host) -> Decision:
     return schedule(offers, requests, policy=Policy(host.settings.pci.policy))
 
 
-def _request(name: str, port: PortWish) -> DeviceRequest:
+def _request(name: str, port: PortRequirements) -> DeviceRequest:
     wish = Port(
         id=name,
         mac="",
@@ -113,13 +113,13 @@ def _request(name: str, port: PortWish) -> DeviceRequest:
     return device_request(wish, _VIF_TYPES[port.switch])
 
 
-def _switches(host: Host) -> list[Switch]:
+def _switches(host: HostContext) -> list[Switch]:
     """The switches that answer."""
     found = []
     with suppress(CannotTell):
-        host.world.need_ovs().confirm()
+        host.drivers.need_ovs().confirm()
         found.append(Switch.OVS)
     with suppress(CannotTell, Failed, TimedOut):
-        host.world.need_vrouter().examine()
+        host.drivers.need_vrouter().examine()
         found.append(Switch.VROUTER)
     return found

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.model.errors import Failed, NotFound, Refused, SmartvifError, StepFailed
 from smartvif.plug.journal import Journal, PortStatus
-from smartvif.plug.orphans import sweep
+from smartvif.plug.orphans import remove_orphans
 from smartvif.plug.steps.step import Plan, Step
 
 _log = logging.getLogger(__name__)
@@ -33,11 +33,11 @@ def plug(
     port: str,
     plan: Plan,
     journal: Journal,
-    world: World,
+    drivers: Drivers,
     *,
     vf: str | None = None,
     facts: dict[str, Any] | None = None,
-    progress: Callable[[Step], None] = lambda _: None,
+    on_step: Callable[[Step], None] = lambda _: None,
 ) -> None:
     """Take every step of ``plan`` for ``port``, or none.
 
@@ -51,7 +51,7 @@ def plug(
         was_plugged = record is not None and record.status is PortStatus.PLUGGED
         if not (was_plugged and tuple(entry.step for entry in old) == plan):
             if old:
-                _undo(port, journal, world)
+                _undo(port, journal, drivers)
             was_plugged = False
             try:
                 journal.begin(port, vf=vf, facts=facts or {})
@@ -61,17 +61,17 @@ def plug(
         for number, step in enumerate(plan):
             try:
                 if was_plugged:
-                    if step.check(world):
+                    if step.check(drivers):
                         continue
                 else:
-                    journal.doing(port, number, step, step.find(world))
-                step.do(world)
+                    journal.doing(port, number, step, step.snapshot(drivers))
+                step.do(drivers)
                 journal.done(port, number)
-                progress(step)
+                on_step(step)
             except BaseException as error:
                 # A port that worked before is worth more than a clean slate.
                 if not was_plugged:
-                    _roll_back(port, journal, world)
+                    _roll_back(port, journal, drivers)
                 if isinstance(error, SmartvifError):
                     raise StepFailed(step.describe(), error, where=f"port {port}") from error
                 raise
@@ -97,7 +97,7 @@ def adopt(port: str, step: Step, journal: Journal) -> None:
 
 
 def plug_many(
-    ports: Sequence[PortPlan], journal: Journal, world: World
+    ports: Sequence[PortPlan], journal: Journal, drivers: Drivers
 ) -> dict[str, SmartvifError]:
     """Plug several ports at the same time, so that they share the switch's transactions.
 
@@ -107,7 +107,7 @@ def plug_many(
 
     def one(port: PortPlan) -> None:
         try:
-            plug(port.port, port.plan, journal, world, vf=port.vf, facts=port.facts)
+            plug(port.port, port.plan, journal, drivers, vf=port.vf, facts=port.facts)
         except SmartvifError as error:
             failed[port.port] = error
 
@@ -116,7 +116,7 @@ def plug_many(
     return failed
 
 
-def unplug(port: str, journal: Journal, world: World) -> None:
+def unplug(port: str, journal: Journal, drivers: Drivers) -> None:
     """Undo every step that was taken for ``port``; a port that is not there is unplugged already.
 
     Of one that the journal does not know, what carries our ownership is taken away.
@@ -125,98 +125,16 @@ def unplug(port: str, journal: Journal, world: World) -> None:
     """
     with journal.locked(port):
         if journal.port(port) is not None:
-            _undo(port, journal, world)
+            _undo(port, journal, drivers)
         else:
-            sweep(port, world)
+            remove_orphans(port, drivers)
 
 
-def recover(
-    journal: Journal, world: World, *, leave: Collection[str] = (), dry_run: bool = False
-) -> dict[str, str]:
-    """Bring every port to an end: undo what is half done, take again the steps that hold no more.
-
-    Half done is what a dead process left; a port that a living one is at work on is left alone.
-    A step holds no more after a reboot, for one, which takes taps away. All ports are seen to at
-    the same time, so that they share the switch's transactions. Those to ``leave`` are left.
-    Returns what was done for the ports concerned, or with ``dry_run`` would be, by their names.
-    Raises: as unplug and plug do, for the first port that cannot be helped, when all have been
-    seen to.
-    """
-    ports = [record.id for record in journal.ports() if record.id not in leave]
-    return see_to(
-        ports,
-        lambda port: _to_do(port, journal, world),
-        journal,
-        dry_run=dry_run,
-        threads=_MOST_THREADS,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Action:
-    """What a port needs: what to tell of it, and how to do it."""
-
-    words: str
-    do: Callable[[], None]
-
-
-def see_to(
-    ports: Sequence[str],
-    to_do: Callable[[str], Action | None],
-    journal: Journal,
-    *,
-    dry_run: bool,
-    threads: int = 1,
-) -> dict[str, str]:
-    """Do for each port what ``to_do`` says, unless somebody is at work on it.
-
-    Returns the words for the ports concerned, by their names; with ``dry_run`` nothing is done.
-    Raises: the first error of a port, when all have been seen to.
-    """
-    concerned: dict[str, str] = {}
-    failed: list[SmartvifError] = []
-
-    def help_port(port: str) -> None:
-        try:
-            with journal.locked(port, wait=False) as held:
-                action = to_do(port) if held else None
-                if action is not None:
-                    concerned[port] = action.words
-                    if not dry_run:
-                        action.do()
-        except SmartvifError as error:
-            failed.append(error)
-
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(help_port, ports))
-    if failed:
-        raise failed[0]
-    return concerned
-
-
-def _to_do(port: str, journal: Journal, world: World) -> Action | None:
-    """What a port needs that nobody is at work on."""
-    record = journal.port(port)
-    if record is None:
-        return None
-    if record.status is not PortStatus.PLUGGED:
-        return Action(words=f"undo: it was {record.status}", do=lambda: _undo(port, journal, world))
-    wrong = [entry.step for entry in journal.entries(port) if not entry.step.check(world)]
-    if not wrong:
-        return None
-
-    def again() -> None:
-        for step in wrong:
-            step.do(world)
-
-    return Action(words=f"do again: {', '.join(step.describe() for step in wrong)}", do=again)
-
-
-def _undo(port: str, journal: Journal, world: World) -> None:
+def _undo(port: str, journal: Journal, drivers: Drivers) -> None:
     journal.set_status(port, PortStatus.UNPLUGGING)
     for entry in reversed(journal.entries(port)):
         try:
-            entry.step.undo(world, entry.found)
+            entry.step.undo(drivers, entry.found)
         except SmartvifError as error:
             raise Failed(
                 f"cannot undo '{entry.step.describe()}': {error.what}",
@@ -227,11 +145,11 @@ def _undo(port: str, journal: Journal, world: World) -> None:
     journal.forget(port)
 
 
-def _roll_back(port: str, journal: Journal, world: World) -> None:
+def _roll_back(port: str, journal: Journal, drivers: Drivers) -> None:
     """Undo as much as can be undone; what cannot stays in the journal for ``recover``."""
     for entry in reversed(journal.entries(port)):
         try:
-            entry.step.undo(world, entry.found)
+            entry.step.undo(drivers, entry.found)
             journal.undone(port, entry.number)
         except SmartvifError as error:
             _log.error("cannot undo '%s' now: %s", entry.step.describe(), error)

@@ -9,51 +9,51 @@ from __future__ import annotations
 import logging
 
 from smartvif.control import names
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.forwarder.engine import RelaySpec
 from smartvif.model.errors import CannotTell, TimedOut
 
 _log = logging.getLogger(__name__)
 
 
-def sweep(port: str, world: World) -> None:
+def remove_orphans(port: str, drivers: Drivers) -> None:
     """Take away what is ``port``'s: most often nothing, because it never was plugged here.
 
     A switch that does not answer is passed over with a warning: Nova unplugs up to three times what
     it has not plugged.
     Raises: Failed and CannotTell, where something is there and cannot be removed.
     """
-    relay, in_switch = _relay(port, world), _switch_ports(port, world)
+    relay, in_switch = _relay(port, drivers), _switch_ports(port, drivers)
     if relay is not None:
-        world.need_forwarder().remove(relay)
+        drivers.need_forwarder().remove(relay)
     # Before the ports in the switch: should we die in between, they show again whose it is.
-    _links(port, world, known=bool(relay or in_switch))
+    _links(port, drivers, known=bool(relay or in_switch))
     for name in in_switch:
-        world.need_ovs().remove_port(name, port)
-    if world.vrouter is not None:
+        drivers.need_ovs().remove_port(name, port)
+    if drivers.vrouter is not None:
         try:
-            world.vrouter.remove(port)
+            drivers.vrouter.remove(port)
         except TimedOut as error:
             _passed_over(port, error)
 
 
-def _relay(port: str, world: World) -> RelaySpec | None:
+def _relay(port: str, drivers: Drivers) -> RelaySpec | None:
     try:
-        return world.forwarder.relay_of(port) if world.forwarder is not None else None
+        return drivers.forwarder.relay_spec(port) if drivers.forwarder is not None else None
     except CannotTell as error:
         _passed_over(port, error)
         return None
 
 
-def _switch_ports(port: str, world: World) -> tuple[str, ...]:
+def _switch_ports(port: str, drivers: Drivers) -> tuple[str, ...]:
     try:
-        return world.ovs.owned_by(port) if world.ovs is not None else ()
+        return drivers.ovs.owned_by(port) if drivers.ovs is not None else ()
     except CannotTell as error:
         _passed_over(port, error)
         return ()
 
 
-def _links(port: str, world: World, *, known: bool) -> None:
+def _links(port: str, drivers: Drivers, *, known: bool) -> None:
     """Delete the port's tap where it is sure that we made it.
 
     Others name links after ports as well. It is ours where something else shows that we plugged
@@ -61,10 +61,10 @@ def _links(port: str, world: World, *, known: bool) -> None:
     """
     tap = names.tap(port)
     for name in (tap, names.hybrid_bridge(port), names.hybrid_veth(port)[1]):
-        if world.links.get(name) is None:
+        if drivers.links.get(name) is None:
             continue
-        if known and name == tap and world.links.is_idle_tap(tap):
-            world.links.delete(tap)
+        if known and name == tap and drivers.links.is_idle_tap(tap):
+            drivers.links.delete(tap)
         else:
             _log.warning("%s bears port %s's name, and may be another's: left", name, port)
 

@@ -12,7 +12,7 @@ from smartvif.model.vif import Machine, Vif
 from smartvif.plug.plans import nic as veb
 from smartvif.plug.plans import ovs as openvswitch
 from smartvif.plug.plans import vrouter
-from smartvif.plug.plans.inputs import Case, Devices
+from smartvif.plug.plans.inputs import PlanInput, PortDevices
 from smartvif.plug.steps.step import Plan
 
 _SWITCHES = {
@@ -45,7 +45,7 @@ def switch(vif: Vif) -> Switch:
     return found
 
 
-def plan(vif: Vif, *, machine: Machine, devices: Devices | None = None) -> Plan:
+def plan(vif: Vif, *, machine: Machine, devices: PortDevices | None = None) -> Plan:
     """The steps that plug ``vif`` for ``machine``.
 
     Raises: Invalid, for a VIF that its switch has no plan for, or that needs a VF and has none.
@@ -60,4 +60,4 @@ def plan(vif: Vif, *, machine: Machine, devices: Devices | None = None) -> Plan:
         )
     if offloaded and devices is None:
         raise Invalid("the VIF names no VF of this host", where=f"VIF {vif.id}")
-    return planner(Case(vif=vif, machine=machine, devices=devices))
+    return planner(PlanInput(vif=vif, machine=machine, devices=devices))

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.model.switch import Switch
 from smartvif.model.vif import Machine, Vif, VifKind
 from smartvif.plug.plan import switch
-from smartvif.plug.plans.inputs import Devices
+from smartvif.plug.plans.inputs import PortDevices
 from smartvif.plug.steps.ovs import SwitchPort
 from smartvif.plug.steps.step import Plan
 from smartvif.plug.steps.vrouter import AgentPort
 
 
 def port_facts(
-    vif: Vif, machine: Machine, found: Devices | None, steps: Plan, world: World
+    vif: Vif, machine: Machine, found: PortDevices | None, steps: Plan, drivers: Drivers
 ) -> dict[str, Any]:
     """The facts for the journal, with the keys of docs/reference/cli.md."""
     simulated = []
@@ -24,7 +24,7 @@ def port_facts(
         if vif.kind is VifKind.HOST_DEVICE:
             simulated.append("passthrough")
     on_vrouter = switch(vif) is Switch.VROUTER
-    if on_vrouter and world.need_vrouter().simulated():
+    if on_vrouter and drivers.need_vrouter().simulated():
         simulated.append("vrouter")
     return {
         "vif_type": vif.plugin,
@@ -53,7 +53,7 @@ def _switch_port(steps: Plan) -> str | None:
     return None
 
 
-def _mode(vif: Vif, found: Devices | None) -> str:
+def _mode(vif: Vif, found: PortDevices | None) -> str:
     if found is None:
         return "normal"
     return "direct" if vif.kind is VifKind.HOST_DEVICE else "virtio-forwarder"

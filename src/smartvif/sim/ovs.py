@@ -49,7 +49,7 @@ def forwarder_config(relays: int) -> dict[str, str]:
 
 
 @dataclass(slots=True, kw_only=True)
-class Switch:
+class OvsInstance:
     """One ovsdb-server and ovs-vswitchd. The files have the names that OVS's own tools expect.
 
     A ``supervised`` ovs-vswitchd that ends is started again. ``external_ids`` are what the database

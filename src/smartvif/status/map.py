@@ -11,7 +11,7 @@ from smartvif.status.ports import PortView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
+class PortPath:
     """One attachment's way through the host; None where it does not go.
 
     A port of Open vSwitch is on a ``bridge``, a port of the vRouter in a ``network``.
@@ -33,11 +33,11 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Map:
+class HostMap:
     """All ways, and the PFs with their number of free VFs."""
 
     pfs: tuple[PfView, ...]
-    ways: tuple[Way, ...]
+    ways: tuple[PortPath, ...]
 
     def as_json(self) -> dict[str, Any]:
         """Stable keys; documented in docs/reference/cli.md."""
@@ -71,11 +71,11 @@ class Map:
         }
 
 
-def draw(pfs: Sequence[PfView], ports: Sequence[PortView]) -> Map:
+def build_map(pfs: Sequence[PfView], ports: Sequence[PortView]) -> HostMap:
     """Put the two together."""
     netdevs = {str(view.vf.address): view.vf.netdev for pf in pfs for view in pf.vfs}
     ways = tuple(
-        Way(
+        PortPath(
             pf=port.facts["pf"],
             vf=port.vf,
             netdev=netdevs.get(port.vf) if port.vf else None,
@@ -87,7 +87,7 @@ def draw(pfs: Sequence[PfView], ports: Sequence[PortView]) -> Map:
         )
         for port in ports
     )
-    return Map(pfs=tuple(pfs), ways=ways)
+    return HostMap(pfs=tuple(pfs), ways=ways)
 
 
 def free_vfs(view: PfView) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.forwarder.engine import RelayState
 from smartvif.guest.domains import Domains
 from smartvif.model.errors import CannotTell, NotFound
@@ -69,15 +69,15 @@ class PortDetail:
         }
 
 
-def views(journal: Journal, world: World) -> tuple[PortView, ...]:
+def views(journal: Journal, drivers: Drivers) -> tuple[PortView, ...]:
     """Every attachment, with Open vSwitch and the forwarder asked once."""
     records = journal.ports()
-    looks = _looks({str(record.facts["switch"]) for record in records}, journal, world)
+    looks = _looks({str(record.facts["switch"]) for record in records}, journal, drivers)
     states: Mapping[str, RelayState] = {}
     unknown = None
     try:
-        if world.forwarder is not None and any(record.facts["socket"] for record in records):
-            states = world.forwarder.states()
+        if drivers.forwarder is not None and any(record.facts["socket"] for record in records):
+            states = drivers.forwarder.states()
     except CannotTell as error:
         unknown = error.what
     return tuple(
@@ -87,15 +87,15 @@ def views(journal: Journal, world: World) -> tuple[PortView, ...]:
 
 
 def detail(
-    record: PortRecord, journal: Journal, world: World, domains: Domains, *, rates: bool = False
+    record: PortRecord, journal: Journal, drivers: Drivers, domains: Domains, *, rates: bool = False
 ) -> PortDetail:
     """One attachment in full, with ``rates`` of its relay's traffic as well: that takes a second.
 
     Raises: CannotTell, where libvirt or the forwarder does not answer.
     """
-    switch = _looks({record.facts["switch"]}, journal, world)[record.facts["switch"]](record)
+    switch = _looks({record.facts["switch"]}, journal, drivers)[record.facts["switch"]](record)
     entries = journal.entries(record.id)
-    relay = relays.look(record, world, rates=rates)
+    relay = relays.look(record, drivers, rates=rates)
     return PortDetail(
         view=_view(record, switch, relay.state if relay is not None else None),
         switch=switch,
@@ -108,11 +108,11 @@ def detail(
     )
 
 
-def _looks(kinds: set[str], journal: Journal, world: World) -> dict[str, Look]:
+def _looks(kinds: set[str], journal: Journal, drivers: Drivers) -> dict[str, Look]:
     """How to look at the ports of each switch; none that has no port is asked."""
     opened: dict[str, Callable[[], Look]] = {
-        "ovs": lambda: switches.open_vswitch(world),
-        "vrouter": lambda: switches.vrouter(world, journal),
+        "ovs": lambda: switches.open_vswitch(drivers),
+        "vrouter": lambda: switches.vrouter(drivers, journal),
     }
     return {kind: opened[kind]() for kind in kinds}
 

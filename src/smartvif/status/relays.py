@@ -6,8 +6,13 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from smartvif.drivers.drivers import World
-from smartvif.drivers.forwarder.engine import Engine, Flow, RelayCounters, RelayState
+from smartvif.drivers.drivers import Drivers
+from smartvif.drivers.forwarder.engine import (
+    DirectionCounters,
+    ForwarderEngine,
+    RelayCounters,
+    RelayState,
+)
 from smartvif.model.errors import CannotTell
 from smartvif.plug.journal import PortRecord
 
@@ -47,21 +52,21 @@ class RelayView:
     traffic: dict[str, Any] | None
 
 
-def look(record: PortRecord, world: World, *, rates: bool) -> RelayView | None:
+def look(record: PortRecord, drivers: Drivers, *, rates: bool) -> RelayView | None:
     """The relay of a port, or None where there is none.
 
     Raises: CannotTell, where the forwarder does not answer.
     """
     if record.facts["mode"] != "virtio-forwarder":
         return None
-    engine = world.need_forwarder()
+    engine = drivers.need_forwarder()
     state = engine.state(record.id)
     if state is None:
         return None
     return RelayView(state=state, traffic=_traffic(record.id, engine, rates=rates))
 
 
-def _traffic(port: str, engine: Engine, *, rates: bool) -> dict[str, Any] | None:
+def _traffic(port: str, engine: ForwarderEngine, *, rates: bool) -> dict[str, Any] | None:
     try:
         earlier = _read(port, engine)
         if earlier is None or not rates:
@@ -73,12 +78,12 @@ def _traffic(port: str, engine: Engine, *, rates: bool) -> dict[str, Any] | None
     return now.as_json(earlier) if now is not None else None
 
 
-def _read(port: str, engine: Engine) -> Reading | None:
+def _read(port: str, engine: ForwarderEngine) -> Reading | None:
     counters = engine.statistics(port)
     return Reading(counters=counters, moment=time.monotonic()) if counters is not None else None
 
 
-def _counted(flow: Flow) -> dict[str, Any]:
+def _counted(flow: DirectionCounters) -> dict[str, Any]:
     return {"packets": flow.packets, "bytes": flow.bytes, "drops": flow.drops}
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from smartvif.drivers.drivers import World
-from smartvif.drivers.ovs.rows import PortState
+from smartvif.drivers.drivers import Drivers
+from smartvif.drivers.ovs.rows import OvsPortState
 from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.model.errors import CannotTell, Failed
 from smartvif.plug.journal import Journal, PortRecord
@@ -32,18 +32,18 @@ class SwitchView:
 Look = Callable[[PortRecord], SwitchView]
 
 
-def open_vswitch(world: World) -> Look:
+def open_vswitch(drivers: Drivers) -> Look:
     """Look at any number of ports with Open vSwitch asked once."""
     try:
-        world.need_ovs().confirm()
-        ports = {port.name: port for port in world.need_ovs().ports()}
+        drivers.need_ovs().confirm()
+        ports = {port.name: port for port in drivers.need_ovs().ports()}
     except CannotTell as error:
         unknown = SwitchView(unknown=error.what)
         return lambda record: unknown
     return lambda record: _ovs_view(record, ports.get(record.facts["switch_port"]))
 
 
-def _ovs_view(record: PortRecord, port: PortState | None) -> SwitchView:
+def _ovs_view(record: PortRecord, port: OvsPortState | None) -> SwitchView:
     if port is None:
         return SwitchView(wrong="its port is not in the switch any more")
     wrong = f"the switch: {port.failure}" if port.failure else None
@@ -52,20 +52,20 @@ def _ovs_view(record: PortRecord, port: PortState | None) -> SwitchView:
     return SwitchView(wrong=wrong, link_up=port.link_up, says=port.as_json())
 
 
-def vrouter(world: World, journal: Journal) -> Look:
+def vrouter(drivers: Drivers, journal: Journal) -> Look:
     """Look at ports of the vRouter, with its agent asked for each."""
-    return lambda record: _vrouter_view(record, world, journal)
+    return lambda record: _vrouter_view(record, drivers, journal)
 
 
-def _vrouter_view(record: PortRecord, world: World, journal: Journal) -> SwitchView:
+def _vrouter_view(record: PortRecord, drivers: Drivers, journal: Journal) -> SwitchView:
     steps = [entry.step for entry in journal.entries(record.id)]
     told = [step.port for step in steps if isinstance(step, AgentPort)]
     if not told:
         return SwitchView(wrong="the vRouter was not told of it yet")
-    link = world.links.get(told[0].netdev)
+    link = drivers.links.get(told[0].netdev)
     link_up = link.up if link is not None else None
     try:
-        agent = world.need_vrouter()
+        agent = drivers.need_vrouter()
         shown = agent.port(record.id)
         if shown is None and agent.files.read(record.id) is None:
             return SwitchView(wrong="the vRouter agent was told to forget it", link_up=link_up)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from smartvif.choose.allow_list.address import AddressSpec, exactly
 from smartvif.choose.allow_list.spec import DeviceSpec
-from smartvif.host.pci_devices import Device
+from smartvif.host.pci_devices import PciDevice
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 
@@ -18,7 +18,7 @@ _HIGHEST_DOMAIN = 0xFFFF
 class Verdict:
     """What the entries say of one device: for each why it does not match; None where it does."""
 
-    device: Device
+    device: PciDevice
     reasons: tuple[str | None, ...]
 
     @property
@@ -33,10 +33,10 @@ class _Target:
 
     spec: DeviceSpec
     address: AddressSpec | None
-    pf: Device | None
+    pf: PciDevice | None
 
 
-def judge(specs: Sequence[DeviceSpec], devices: Sequence[Device]) -> tuple[Verdict, ...]:
+def match_all(specs: Sequence[DeviceSpec], devices: Sequence[PciDevice]) -> tuple[Verdict, ...]:
     """What the entries say of each device. ``devices`` are all that the host has.
 
     Raises: Invalid, for an entry that cannot be right on this host.
@@ -66,7 +66,7 @@ def warnings(specs: Sequence[DeviceSpec], verdicts: Sequence[Verdict]) -> tuple[
     return tuple(found)
 
 
-def _target(spec: DeviceSpec, devices: Sequence[Device]) -> _Target:
+def _target(spec: DeviceSpec, devices: Sequence[PciDevice]) -> _Target:
     if spec.address is None:
         named = next((each for each in devices if spec.devname in each.netdevs), None)
         address = None if named is None else exactly(named.address)
@@ -79,7 +79,7 @@ def _target(spec: DeviceSpec, devices: Sequence[Device]) -> _Target:
     return _Target(spec=spec, address=address, pf=pf)
 
 
-def _examine_remote(spec: DeviceSpec, address: AddressSpec | None, pf: Device | None) -> None:
+def _examine_remote(spec: DeviceSpec, address: AddressSpec | None, pf: PciDevice | None) -> None:
     """Nova refuses a remotely managed PF, because nobody could program its representor."""
     if address is None:
         raise Invalid(
@@ -107,7 +107,7 @@ def _examine_remote(spec: DeviceSpec, address: AddressSpec | None, pf: Device | 
         )
 
 
-def _reason(target: _Target, device: Device) -> str | None:
+def _reason(target: _Target, device: PciDevice) -> str | None:
     """Why the entry does not match the device."""
     spec = target.spec
     if device.address.domain > _HIGHEST_DOMAIN:
@@ -121,7 +121,7 @@ def _reason(target: _Target, device: Device) -> str | None:
     return _elsewhere(target, device)
 
 
-def _elsewhere(target: _Target, device: Device) -> str | None:
+def _elsewhere(target: _Target, device: PciDevice) -> str | None:
     """In what its address differs. The address of a PF stands for those of its VFs as well."""
     if target.address is None:
         return f"there is no PCI device with an interface '{target.spec.devname}'"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from smartvif.choose.allow_list import oslo_ini
-from smartvif.choose.allow_list.oslo_ini import Entry
+from smartvif.choose.allow_list.oslo_ini import IniOption
 from smartvif.model.errors import Invalid
 
 # Old names go before new ones, wherever they stand (oslo_config/cfg.py, _get_file_value).
@@ -23,7 +23,7 @@ _TRUE, _FALSE = ("true", "1", "on", "yes"), ("false", "0", "off", "no")
 class NovaPci:
     """The allow-list in the order in which Nova goes through it, and whether Placement is told."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[IniOption, ...]
     report_in_placement: bool
 
 
@@ -34,7 +34,7 @@ def read(text: str) -> NovaPci:
     """
     options = list(oslo_ini.options(text))
     entries = tuple(
-        Entry(line=entry.line, text=oslo_ini.plain(entry))
+        IniOption(line=entry.line, text=oslo_ini.plain(entry))
         for wanted in _NAMES
         for name, entry in options
         if name == wanted
@@ -46,7 +46,7 @@ def read(text: str) -> NovaPci:
     )
 
 
-def _boolean(entry: Entry) -> bool:
+def _boolean(entry: IniOption) -> bool:
     word = entry.text.strip().lower()
     if word not in _TRUE + _FALSE:
         raise Invalid(

@@ -16,14 +16,14 @@ _REFERENCE = re.compile(r"\$(?:\$|(?P<name>[_a-z][._a-z0-9]*|\{[_a-z][._a-z0-9]*
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class IniOption:
     """One value of a repeated option; ``line`` is the number of its first line."""
 
     line: int
     text: str
 
 
-def options(text: str) -> Iterator[tuple[tuple[str, str], Entry]]:
+def options(text: str) -> Iterator[tuple[tuple[str, str], IniOption]]:
     """Every option by its section and name (oslo_config/iniparser.py).
 
     Raises: Invalid, naming the line.
@@ -38,7 +38,7 @@ def options(text: str) -> Iterator[tuple[tuple[str, str], Entry]]:
             parts.append(content.lstrip())
             continue
         if name:
-            yield (section, name), Entry(line=line, text="\n".join(parts))
+            yield (section, name), IniOption(line=line, text="\n".join(parts))
             name = ""
         if content.startswith("["):
             section = _section(content, number)
@@ -74,7 +74,7 @@ def _assignment(content: str, number: int) -> tuple[str, str]:
     return match[1].strip(), value
 
 
-def plain(entry: Entry) -> str:
+def plain(entry: IniOption) -> str:
     """The value with its dollar signs as they are meant.
 
     Raises: Invalid, naming the line.

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from smartvif.choose.allow_list import nova_conf
-from smartvif.choose.allow_list.match import Rules, Verdict, judge, warnings
+from smartvif.choose.allow_list.match import Rules, Verdict, match_all, warnings
 from smartvif.choose.allow_list.spec import DeviceSpec, parse
 from smartvif.host import pci_devices
-from smartvif.host.pci_devices import Device
+from smartvif.host.pci_devices import PciDevice
 from smartvif.host.sriov import EswitchMode, Pf
 from smartvif.model.errors import Invalid, NotFound
 
@@ -75,7 +75,7 @@ class Report:
         return sum(verdict.reasons[index] is None for verdict in self.verdicts)
 
 
-def written(pfs: Sequence[Pf]) -> tuple[dict[str, str | None], ...]:
+def generate(pfs: Sequence[Pf]) -> tuple[dict[str, str | None], ...]:
     """One entry for each PF with VFs in switchdev mode, which is for its VFs alone.
 
     The network is null, because the switch decides it, not the card.
@@ -117,7 +117,7 @@ def check(file: Path | None, configured: tuple[DeviceSpec, ...]) -> Report:
 
 
 def _report(source: str | None, specs: tuple[DeviceSpec, ...]) -> Report:
-    return Report(source=source, specs=specs, verdicts=judge(specs, _devices(specs)))
+    return Report(source=source, specs=specs, verdicts=match_all(specs, _devices(specs)))
 
 
 def _of_nova(path: Path) -> tuple[DeviceSpec, ...]:
@@ -149,10 +149,10 @@ def rules(specs: Sequence[DeviceSpec]) -> Rules | None:
     return Rules(
         entries={
             verdict.device.address: None if verdict.first is None else specs[verdict.first]
-            for verdict in judge(specs, _devices(specs))
+            for verdict in match_all(specs, _devices(specs))
         }
     )
 
 
-def _devices(specs: Iterable[DeviceSpec]) -> tuple[Device, ...]:
+def _devices(specs: Iterable[DeviceSpec]) -> tuple[PciDevice, ...]:
     return pci_devices.devices(serials=any(spec.remote_managed for spec in specs))

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from smartvif.choose.claims.ticket_lock import Turns
+from smartvif.choose.claims.ticket_lock import TicketLock
 from smartvif.model.errors import CannotTell
 
 _VERSION = 1
@@ -55,7 +55,7 @@ class ClaimsFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._mutex = threading.Lock()
-        self._turns = Turns(path.with_name(f"{path.name}-turns"))
+        self._turns = TicketLock(path.with_name(f"{path.name}-turns"))
         with self._explained():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
             self._db = sqlite3.connect(path, timeout=_SECONDS, check_same_thread=False)

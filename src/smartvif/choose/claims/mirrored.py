@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from smartvif.choose.claims.store import Claim, Engine
-from smartvif.choose.selection.pool import Choice, Pool, unfit
+from smartvif.choose.claims.store import Claim, ClaimStore
+from smartvif.choose.selection.pool import Choice, Pool, mismatch
 from smartvif.choose.selection.request import DeviceRequest
 
 _NONE = "Placement offers none: they are given away there, or not published like this"
 
 
-class Together:
+class MirroredClaims:
     """``local`` knows each device of this host, ``upstream`` how many there are on every host."""
 
-    def __init__(self, local: Engine, upstream: Engine) -> None:
+    def __init__(self, local: ClaimStore, upstream: ClaimStore) -> None:
         self._local = local
         self._upstream = upstream
 
@@ -62,7 +62,7 @@ class Together:
 
 def _would_do(pool: Pool, requests: Sequence[DeviceRequest]) -> bool:
     """Whether the host itself knows of no reason, which would be a better one."""
-    return any(unfit(pool, request) is None for request in requests)
+    return any(mismatch(pool, request) is None for request in requests)
 
 
 def _given_away(pool: Pool) -> Pool:

@@ -40,7 +40,7 @@ class PfFunctions:
         """Those of one pool; none, if there is no such pool."""
         return tuple(f for f in self.functions if f.device is device and f.facts == facts)
 
-    def obstacle(self, function: Function) -> str | None:
+    def blocker(self, function: Function) -> str | None:
         """Why nobody can have it now; None where it is free."""
         if function.owner is not None:
             return f"in use by port {function.owner}"
@@ -58,7 +58,7 @@ class PfFunctions:
             return f"a {part.device} of it cannot be had: {part.held}"
         return f"a {part.device} of it is in use by port {part.owner}"
 
-    def room(self, pool: Sequence[Function]) -> int | None:
+    def bandwidth_left(self, pool: Sequence[Function]) -> int | None:
         """What is left of the PF's speed, in kbit/s; None: nobody can tell."""
         # A PF can have become slower than what was promised.
         return None if pool[0].speed is None else max(0, pool[0].speed - self._promised)

@@ -70,7 +70,7 @@ def of_pf(host: str, pf: str, functions: PfFunctions) -> Iterator[Pool]:
         functions.functions, key=lambda each: (each.device, each.facts)
     ):
         pool = tuple(members)
-        obstacles = {PciAddress.parse(each.address): functions.obstacle(each) for each in pool}
+        obstacles = {PciAddress.parse(each.address): functions.blocker(each) for each in pool}
         free = tuple(address for address, reason in obstacles.items() if reason is None)
         yield Pool(
             host=host,
@@ -80,7 +80,7 @@ def of_pf(host: str, pf: str, functions: PfFunctions) -> Iterator[Pool]:
             free=len(free),
             functions=free,
             held={address: reason for address, reason in obstacles.items() if reason is not None},
-            rate=functions.room(pool),
+            rate=functions.bandwidth_left(pool),
             **_properties(text),
         )
 

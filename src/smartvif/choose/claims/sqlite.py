@@ -76,7 +76,7 @@ _RELEASE = "UPDATE functions SET owner = NULL, state = 'available', rate = 0 WHE
 _CHOOSE_AGAIN = "choose again"
 
 
-class Claims:
+class SqliteClaims:
     """The store in the file ``path``, made if need be; an ``engine.Engine``.
 
     Threads may share it. It and each method raise CannotTell where the file cannot be used.
@@ -170,9 +170,9 @@ class Claims:
                 raise NotFound(f"{host} has no such function", where=str(address))
             functions = _read(db, host, rows[0][0])
             function = next(f for f in functions.functions if f.address == str(address))
-            # That it is held is no obstacle: it is this port that has it in use.
+            # That it is held is no blocker: it is this port that has it in use.
             if function.owner != owner:
-                taken = functions.obstacle(replace(function, held=None))
+                taken = functions.blocker(replace(function, held=None))
                 if taken is not None:
                     raise Refused(taken, where=str(address))
             db.execute(_ADOPT, (owner, rate, host, str(address)))
@@ -213,14 +213,14 @@ def _take(db: sqlite3.Connection, choice: Choice) -> Claim:
     request, pool = choice.request, choice.pool
     functions = _read(db, pool.host, str(pool.pf))
     members = functions.of_pool(pool.device, claims_pools.facts(pool))
-    free = [each.address for each in members if functions.obstacle(each) is None]
+    free = [each.address for each in members if functions.blocker(each) is None]
     wanted = [str(request.vf)] if request.vf else [str(each) for each in pool.functions] or free
     address = next((each for each in wanted if each in free), None)
     where = f"PF {pool.pf} of {pool.host}"
     if address is None:
         what = f"{request.vf} is not" if request.vf else f"no {pool.device} is"
         raise Conflict(f"{what} free any more", where=where, hint=_CHOOSE_AGAIN)
-    room = functions.room(members)
+    room = functions.bandwidth_left(members)
     if request.min_rate and room is not None and request.min_rate > room:
         what = f"{room} kbit/s are left, and {request.min_rate} are needed"
         raise Conflict(what, where=where, hint=_CHOOSE_AGAIN)

@@ -35,7 +35,7 @@ class Claim:
     rate: int = 0
 
 
-class Engine(Protocol):
+class ClaimStore(Protocol):
     """Where claims are made. Choices of several ports are one machine's: all or none."""
 
     def pools(self, requests: Sequence[DeviceRequest], host: str | None = None) -> tuple[Pool, ...]:

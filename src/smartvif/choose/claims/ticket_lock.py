@@ -19,7 +19,7 @@ from pathlib import Path
 _NUMBER = 8  # bytes of the last number drawn, at the beginning of the file
 
 
-class Turns:
+class TicketLock:
     """The queue whose side file is ``path``, made if need be."""
 
     def __init__(self, path: Path) -> None:

@@ -18,7 +18,7 @@ from smartvif.choose.placement import candidates as placement_candidates
 from smartvif.choose.placement import probe as placement_probe
 from smartvif.choose.placement import providers as placement_provider
 from smartvif.choose.placement import publish as placement_publish
-from smartvif.choose.placement.client import CONCURRENT, Answer, Call, refuse
+from smartvif.choose.placement.client import CONCURRENT, Call, PlacementResponse, refuse
 from smartvif.choose.placement.providers import BANDWIDTH, CLASSES, Place
 from smartvif.choose.selection.pool import Choice, Pool
 from smartvif.choose.selection.request import DeviceRequest
@@ -34,7 +34,7 @@ _SHARED = "MISC_SHARES_VIA_AGGREGATE"
 _OWN = "consumer generation conflict"
 
 
-class Placement:
+class PlacementClaims:
     """The Placement that ``adapter`` reaches, which must be for service_type placement.
 
     ``project`` and ``user`` are whose the claims are. ``here`` is the host that gives back what
@@ -219,7 +219,7 @@ class Placement:
 
     def _allocate(
         self, call: Call, wanted: Mapping[str, _Resources], held: Mapping[str, _Held]
-    ) -> Answer:
+    ) -> PlacementResponse:
         """Ask for all; a refusal is only for what a further try can change."""
         body = {
             owner: {

@@ -39,7 +39,7 @@ _random = random.SystemRandom()  # processes that were forked must not keep in s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class PlacementResponse:
     """What Placement said; of what it refused its ``code`` and its own ``words``."""
 
     status: int
@@ -136,7 +136,7 @@ class Call:
         *,
         query: Sequence[tuple[str, str]] = (),
         accept: Sequence[HTTPStatus] = (),
-    ) -> Answer:
+    ) -> PlacementResponse:
         """Send a request. What it refuses is an error, unless ``accept`` has the status.
 
         Raises: CannotTell, where nobody answers, or not in time, or somebody else than Placement;
@@ -166,7 +166,7 @@ class Call:
 
     def _once(
         self, method: str, path: str, body: object, query: Sequence[tuple[str, str]]
-    ) -> Answer:
+    ) -> PlacementResponse:
         from keystoneauth1 import exceptions
 
         try:
@@ -199,7 +199,7 @@ class _Silent(Exception):
     """Nobody answered."""
 
 
-def refuse(answer: Answer) -> NoReturn:
+def refuse(answer: PlacementResponse) -> NoReturn:
     """Raise what a refusal means.
 
     Raises: Conflict; Failed.
@@ -214,23 +214,23 @@ def refuse(answer: Answer) -> NoReturn:
     )
 
 
-def _answer(status: int, content: bytes, parse: Any) -> Answer:
+def _answer(status: int, content: bytes, parse: Any) -> PlacementResponse:
     """Raises: CannotTell, where it is not Placement that speaks."""
     if not content and status < HTTPStatus.BAD_REQUEST:
-        return Answer(status=status)
+        return PlacementResponse(status=status)
     try:
         body = parse()
     except ValueError:
         body = None
     if isinstance(body, dict) and status < HTTPStatus.BAD_REQUEST:
-        return Answer(status=status, body=body)
+        return PlacementResponse(status=status, body=body)
     try:
         [error, *_] = body["errors"]
         words = " ".join(error["detail"].split())
-        return Answer(status=status, code=error.get("code", ""), words=words)
+        return PlacementResponse(status=status, code=error.get("code", ""), words=words)
     except (AttributeError, KeyError, TypeError, ValueError):
         text = " ".join(content[:200].decode(errors="replace").split())
     # Who stands before Placement has no JSON where it finds nobody behind it, or no such user.
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) or status >= 500:
-        return Answer(status=status, words=f"{status} {text}".strip())
+        return PlacementResponse(status=status, words=f"{status} {text}".strip())
     raise CannotTell(f"it answered {status} '{text}'", where="Placement", hint=_ANYBODY)

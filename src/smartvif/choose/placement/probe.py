@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Barrier
 
 from smartvif.choose.allow_list import oslo_ini
-from smartvif.choose.placement.client import CONCURRENT, Answer, Call
+from smartvif.choose.placement.client import CONCURRENT, Call, PlacementResponse
 from smartvif.model.errors import CannotTell, Invalid, Refused
 
 _OPTION = ("placement", "allocation_conflict_retry_count")
@@ -86,7 +86,7 @@ def _round(begin: Callable[[], Call], provider: str) -> bool:
     start = Barrier(_RIVALS)
     consumers = [str(uuid.uuid4()) for _ in range(_RIVALS)]
 
-    def claim(consumer: str) -> Answer:
+    def claim(consumer: str) -> PlacementResponse:
         call = begin()
         body = {
             "allocations": {provider: {"resources": {_CLASS: 1}}},

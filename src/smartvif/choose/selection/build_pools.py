@@ -19,7 +19,7 @@ _NOT_ALLOWED = "[pci] device_spec does not allow it: smartvif device-spec --chec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
+class PfInventory:
     """A PF, and what was found out about it.
 
     ``traits`` are those of its VFs, ``unknown`` those that nobody can tell. ``rate`` is its speed
@@ -37,7 +37,7 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
-class _Likeness:
+class _PoolKey:
     """What makes one device as good as another of its PF."""
 
     device: DeviceType
@@ -49,7 +49,7 @@ class _Likeness:
 
 def build_pools(
     host: str,
-    cards: Sequence[Card],
+    cards: Sequence[PfInventory],
     holders: Mapping[PciAddress, str],
     rules: Rules | None,
     *,
@@ -61,7 +61,7 @@ def build_pools(
     """
     found: list[Pool] = []
     for card in cards:
-        alike: dict[_Likeness, dict[PciAddress, str | None]] = defaultdict(dict)
+        alike: dict[_PoolKey, dict[PciAddress, str | None]] = defaultdict(dict)
         for vf in card.pf.vfs:
             tags = _tags(rules, vf.address)
             likeness = _vf(vf, card, tags or {}, forwarder=forwarder)
@@ -79,7 +79,7 @@ def _tags(rules: Rules | None, address: PciAddress) -> dict[str, str | None] | N
     return {"physical_network": None, "trusted": "true"} if rules is None else rules.tags(address)
 
 
-def _vf(vf: Vf, card: Card, tags: Mapping[str, str | None], *, forwarder: bool) -> _Likeness:
+def _vf(vf: Vf, card: PfInventory, tags: Mapping[str, str | None], *, forwarder: bool) -> _PoolKey:
     names = set(card.traits) | set(_said(tags)) | set(_uses(vf, card, forwarder=forwarder))
     unknown = set(card.unknown)
     if not _trust(tags):
@@ -87,7 +87,7 @@ def _vf(vf: Vf, card: Card, tags: Mapping[str, str | None], *, forwarder: bool) 
         unknown.discard(traits.TRUSTED)
     if vf.simulated:
         names.add(traits.SIMULATED)
-    return _Likeness(
+    return _PoolKey(
         device=DeviceType.VDPA if vf.address in card.vdpa else DeviceType.VF,
         numa_node=vf.numa_node,
         traits=frozenset(names),
@@ -96,7 +96,7 @@ def _vf(vf: Vf, card: Card, tags: Mapping[str, str | None], *, forwarder: bool) 
     )
 
 
-def _uses(vf: Vf, card: Card, *, forwarder: bool) -> Iterator[str]:
+def _uses(vf: Vf, card: PfInventory, *, forwarder: bool) -> Iterator[str]:
     """The VNIC types that the VF can be behind."""
     if vf.address in card.alone or vf.simulated:
         yield traits.vnic_type(VnicType.DIRECT)
@@ -121,8 +121,8 @@ def _said(tags: Mapping[str, str | None]) -> Iterator[str]:
             yield traits.normal(name)
 
 
-def _pf(card: Card, tags: Mapping[str, str | None]) -> _Likeness:
-    return _Likeness(
+def _pf(card: PfInventory, tags: Mapping[str, str | None]) -> _PoolKey:
+    return _PoolKey(
         device=DeviceType.PF,
         numa_node=card.pf.numa_node,
         traits=frozenset(_said(tags)) | _trust(tags),
@@ -155,7 +155,7 @@ def _why_pf_held(pf: Pf, holders: Mapping[PciAddress, str]) -> str | None:
 
 
 def _pool(
-    host: str, card: Card, likeness: _Likeness, functions: Mapping[PciAddress, str | None]
+    host: str, card: PfInventory, likeness: _PoolKey, functions: Mapping[PciAddress, str | None]
 ) -> Pool:
     free = tuple(sorted(address for address, why in functions.items() if why is None))
     return Pool(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from smartvif.choose.selection.pool import Choice, Pool, is_called
+from smartvif.choose.selection.pool import Choice, Pool, names_pf
 from smartvif.choose.selection.request import DeviceRequest
 from smartvif.choose.selection.select import Rank, Selection, rank
 from smartvif.model.errors import NotFound, Refused, SmartvifError
@@ -108,7 +108,7 @@ def refusal(selection: Selection, request: DeviceRequest) -> SmartvifError:
     """
     pools = selection.pools
     if request.pf is not None:
-        pools = tuple(pool for pool in pools if is_called(pool, request.pf))
+        pools = tuple(pool for pool in pools if names_pf(pool, request.pf))
     if not pools:
         what = "with VFs" if request.pf is None else f"'{request.pf}'"
         hint = f"PFs: {_names(selection.pools)}"

@@ -67,7 +67,7 @@ _HAVING = {
 }
 
 
-def without(pool: Pool, taken: Mapping[PciAddress, str]) -> Pool:
+def excluding(pool: Pool, taken: Mapping[PciAddress, str]) -> Pool:
     """The pool, were some of its functions taken, by whom ``taken`` says."""
     functions = tuple(each for each in pool.functions if each not in taken)
     gone = {each: f"in use by {taken[each]}" for each in pool.functions if each in taken}
@@ -76,18 +76,18 @@ def without(pool: Pool, taken: Mapping[PciAddress, str]) -> Pool:
     )
 
 
-def as_new(pool: Pool, given: Collection[PciAddress]) -> Pool:
+def as_unclaimed(pool: Pool, given: Collection[PciAddress]) -> Pool:
     """The pool as if nobody had those ``given``, and of devices that can be had only."""
     functions = tuple(sorted({*pool.functions, *(pool.held.keys() & set(given))}))
     count = len(functions)
     return replace(pool, total=count, free=count, functions=functions, held={})
 
 
-def unfit(pool: Pool, request: DeviceRequest, guest: Guest = ANYWHERE) -> str | None:
+def mismatch(pool: Pool, request: DeviceRequest, guest: Guest = ANYWHERE) -> str | None:
     """Why the devices of a pool would not do, free or not; None where they would."""
     if pool.device is not request.device:
         return f"it is a {pool.device}, and a {request.device} is needed"
-    if request.pf is not None and not is_called(pool, request.pf):
+    if request.pf is not None and not names_pf(pool, request.pf):
         return f"it is of another PF than {request.pf}"
     return (
         _without(pool, request)
@@ -97,7 +97,7 @@ def unfit(pool: Pool, request: DeviceRequest, guest: Guest = ANYWHERE) -> str | 
     )
 
 
-def is_called(pool: Pool, name: str) -> bool:
+def names_pf(pool: Pool, name: str) -> bool:
     """Whether a person means the pool's PF: by its address in either case, or by its netdev."""
     return name == pool.netdev or name.lower() == str(pool.pf)
 

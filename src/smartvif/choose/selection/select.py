@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from smartvif.choose.selection.pool import ANYWHERE, Choice, Guest, Pool, unfit
+from smartvif.choose.selection.pool import ANYWHERE, Choice, Guest, Pool, mismatch
 from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.model.pci import PciAddress
 
@@ -103,7 +103,7 @@ def rank(pool: Pool, used: int, policy: Policy, guest: Guest) -> Rank:
 
 
 def _reason(pool: Pool, request: DeviceRequest, guest: Guest) -> str | None:
-    reason = unfit(pool, request, guest)
+    reason = mismatch(pool, request, guest)
     if reason is not None or request.vf is None:
         return reason or (None if pool.free > 0 else "none of it is free")
     if request.vf in pool.functions:

@@ -49,7 +49,7 @@ class RelayState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flow:
+class DirectionCounters:
     """What went one way since the engine was started, or longer. ``drops`` did not get through.
 
     ``packets`` and ``bytes`` are counted where the guest is.
@@ -64,12 +64,12 @@ class Flow:
 class RelayCounters:
     """Both ways through a relay."""
 
-    to_guest: Flow
-    from_guest: Flow
+    to_guest: DirectionCounters
+    from_guest: DirectionCounters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class EngineCapacity:
     """How many relays an engine has, and how many it can have: None where nobody can tell.
 
     ``hugepages``: whether it takes its memory from the host's huge pages.
@@ -80,17 +80,17 @@ class Room:
     hugepages: bool
 
 
-class Engine(Protocol):
+class ForwarderEngine(Protocol):
     """One engine. Each call has a deadline, and raises CannotTell where there is no answer.
 
     A relay outlives the engine's process: whoever starts the engine again has its relays again.
     Where they are lost all the same, ``holds`` says so and ``add`` makes them anew.
     """
 
-    def confirm(self) -> None:
+    def check_alive(self) -> None:
         """See that the engine is at work."""
 
-    def room(self) -> Room:
+    def capacity(self) -> EngineCapacity:
         """What it has and what it can have."""
 
     def add(self, spec: RelaySpec, links: Links, /) -> None:
@@ -105,10 +105,10 @@ class Engine(Protocol):
         Raises: Failed.
         """
 
-    def holds(self, spec: RelaySpec, /) -> bool:
+    def matches(self, spec: RelaySpec, /) -> bool:
         """Whether the engine has the relay as ``spec`` says, and the VF, without an error."""
 
-    def relay_of(self, port_id: str, /) -> RelaySpec | None:
+    def relay_spec(self, port_id: str, /) -> RelaySpec | None:
         """What the engine has been told of a port's relay, or None."""
 
     def state(self, port_id: str, /) -> RelayState | None:

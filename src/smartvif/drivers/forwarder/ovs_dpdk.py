@@ -21,12 +21,18 @@ from pathlib import Path
 from typing import Protocol
 
 from smartvif.drivers.forwarder import ovs_dpdk_rows as rows
-from smartvif.drivers.forwarder.engine import Flow, RelayCounters, RelaySpec, RelayState, Room
+from smartvif.drivers.forwarder.engine import (
+    DirectionCounters,
+    EngineCapacity,
+    RelayCounters,
+    RelaySpec,
+    RelayState,
+)
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.kernel.netdevice import Link
 from smartvif.drivers.ovs import openflow
 from smartvif.drivers.ovs.client import Op
-from smartvif.drivers.ovs.rows import OWNER, PortState, mapping, ovsdb_map, select, uuids
+from smartvif.drivers.ovs.rows import OWNER, OvsPortState, mapping, ovsdb_map, select, uuids
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.errors import CannotTell, Failed, NotFound
 
@@ -39,7 +45,7 @@ Who starts the instance gives it its memory, and so is the one who knows.
 """
 
 
-class Inside(Protocol):
+class NamespaceLinks(Protocol):
     """The links of the forwarder's namespace, and what is done with them; as ``Links`` does it."""
 
     def get(self, name: str, /) -> Link | None:
@@ -55,7 +61,7 @@ class Inside(Protocol):
         """Close what was opened."""
 
 
-class Forwarder:
+class OvsDpdkEngine:
     """An OVS-DPDK instance, and the network namespace ``netns`` that it lives in.
 
     ``inside`` opens the links there for one call. Without it this process enters the namespace
@@ -63,20 +69,20 @@ class Forwarder:
     """
 
     def __init__(
-        self, ovs: OpenVSwitch, *, netns: str, inside: Callable[[], Inside] | None = None
+        self, ovs: OpenVSwitch, *, netns: str, inside: Callable[[], NamespaceLinks] | None = None
     ) -> None:
         self.ovs = ovs
         self.netns = netns
-        self._inside: Callable[[], Inside] = inside or partial(Links, netns)
+        self._inside: Callable[[], NamespaceLinks] = inside or partial(Links, netns)
 
-    def confirm(self) -> None:
+    def check_alive(self) -> None:
         """See that ovsdb-server answers: a relay is made when ovs-vswitchd comes back, too.
 
         Raises: CannotTell.
         """
         self.ovs.bridges()
 
-    def room(self) -> Room:
+    def capacity(self) -> EngineCapacity:
         """How many relays there are and can be, as the instance's database has it.
 
         Raises: CannotTell.
@@ -99,7 +105,7 @@ class Forwarder:
             )
         config = configs[0]
         most = mapping(config["external_ids"]).get(RELAYS, "")
-        return Room(
+        return EngineCapacity(
             relays=sum(OWNER in mapping(row["external_ids"]) for row in bridges),
             most=int(most) if most.isdecimal() else None,
             hugepages="--no-huge" not in mapping(config["other_config"]).get("dpdk-extra", ""),
@@ -112,7 +118,7 @@ class Forwarder:
         """
         came = self._take(spec, links)
         # ovs-vswitchd may still hold a netdev that has gone and come again: it gets a new port.
-        if came or self.relay_of(spec.port_id) != spec:
+        if came or self.relay_spec(spec.port_id) != spec:
             self._delete_bridge(spec.port_id)
             self.ovs.db.commit(rows.insert_ops(spec), self.ovs.deadline())
         failure = self._failure(spec)
@@ -136,7 +142,7 @@ class Forwarder:
                     inside.move(spec.netdev, None)
         remove_socket(spec.socket)
 
-    def holds(self, spec: RelaySpec) -> bool:
+    def matches(self, spec: RelaySpec) -> bool:
         """Whether the VF is there and the relay in the database, and OVS has no error with it.
 
         Raises: CannotTell.
@@ -145,9 +151,9 @@ class Forwarder:
             with closing(self._inside()) as inside:
                 if inside.get(spec.netdev) is None:
                     return False
-        return self.relay_of(spec.port_id) == spec and self._failure(spec) is None
+        return self.relay_spec(spec.port_id) == spec and self._failure(spec) is None
 
-    def relay_of(self, port_id: str) -> RelaySpec | None:
+    def relay_spec(self, port_id: str) -> RelaySpec | None:
         """The relay that is there for a port, as the forwarder's database has it, or None.
 
         Raises: CannotTell.
@@ -197,7 +203,7 @@ class Forwarder:
 
         Raises: CannotTell.
         """
-        spec = self.relay_of(port_id)
+        spec = self.relay_spec(port_id)
         if spec is None:
             return None
         guest, vf = (self.ovs.port(name) for name in (rows.vhost_name(port_id), rows.vf_name(spec)))
@@ -216,12 +222,12 @@ class Forwarder:
             return None
         at_guest, at_vf = counted[guest.ofport or 0], counted[vf.ofport or 0]
         return RelayCounters(
-            to_guest=Flow(
+            to_guest=DirectionCounters(
                 packets=at_guest.tx_packets,
                 bytes=at_guest.tx_bytes,
                 drops=at_guest.tx_dropped + at_vf.rx_dropped,
             ),
-            from_guest=Flow(
+            from_guest=DirectionCounters(
                 packets=at_guest.rx_packets,
                 bytes=at_guest.rx_bytes,
                 drops=at_guest.rx_dropped + at_vf.tx_dropped,
@@ -278,5 +284,5 @@ def remove_socket(path: str) -> None:
         raise Failed(f"cannot remove {path}: {error}", where="forwarder") from error
 
 
-def _state(port: PortState) -> RelayState:
+def _state(port: OvsPortState) -> RelayState:
     return RelayState(failure=port.failure, link_up=port.link_up, says=port.as_json())

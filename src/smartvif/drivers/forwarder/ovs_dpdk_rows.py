@@ -8,7 +8,7 @@ from smartvif.drivers.forwarder.engine import RelaySpec
 from smartvif.drivers.ovs.client import Op, Row
 from smartvif.drivers.ovs.rows import (
     OWNER,
-    PortSpec,
+    OvsPortSpec,
     bridge_ops,
     interface_row,
     mapping,
@@ -49,10 +49,10 @@ def read(port_id: str, vf: Row, socket: Row) -> RelaySpec:
     )
 
 
-def _vf(spec: RelaySpec) -> PortSpec:
+def _vf(spec: RelaySpec) -> OvsPortSpec:
     if spec.pci is None:
-        return PortSpec(bridge=bridge_name(spec.port_id), name=vf_name(spec), owner=spec.port_id)
-    return PortSpec(
+        return OvsPortSpec(bridge=bridge_name(spec.port_id), name=vf_name(spec), owner=spec.port_id)
+    return OvsPortSpec(
         bridge=bridge_name(spec.port_id),
         name=vf_name(spec),
         owner=spec.port_id,
@@ -65,7 +65,7 @@ def _vf(spec: RelaySpec) -> PortSpec:
 def insert_ops(spec: RelaySpec) -> list[Op]:
     """Add the relay; fails where there is a bridge of its name."""
     name = bridge_name(spec.port_id)
-    vhost = PortSpec(
+    vhost = OvsPortSpec(
         bridge=name,
         name=vhost_name(spec.port_id),
         owner=spec.port_id,
@@ -73,7 +73,7 @@ def insert_ops(spec: RelaySpec) -> list[Op]:
         options={"vhost-server-path": spec.socket},
         mtu_request=spec.mtu,
     )
-    local = PortSpec(bridge=name, name=name, owner=spec.port_id, type="internal")
+    local = OvsPortSpec(bridge=name, name=name, owner=spec.port_id, type="internal")
     bridge = {
         "name": name,
         "datapath_type": "netdev",

@@ -31,7 +31,7 @@ _IFF_TAP = 2  # include/uapi/linux/if_tun.h
 # include/uapi/linux/rtnetlink.h: RTEXT_FILTER_VF, RTEXT_FILTER_SKIP_STATS. With counters the VFs
 # of a large card do not fit into the 65535 bytes of an attribute, and the list comes broken.
 _WITH_VFS = 1 | 8
-_NOBODYS_MAC = "02:00:00:00:00:00"  # locally administered (IEEE 802, 8.4)
+_PLACEHOLDER_MAC = "02:00:00:00:00:00"  # locally administered (IEEE 802, 8.4)
 
 
 class Links:
@@ -272,7 +272,7 @@ class Links:
                     raise
                 # Some drivers let no VF be without an address that has had one (qede's, older ones
                 # of ixgbe and igb). It gets nobody's, so that no guest's stays.
-                self._route.link("set", index=index, vf={"vf": number, "mac": _NOBODYS_MAC})
+                self._route.link("set", index=index, vf={"vf": number, "mac": _PLACEHOLDER_MAC})
             done = True
         return done
 

@@ -11,8 +11,7 @@ import os
 from pathlib import Path
 from time import monotonic, sleep
 
-from smartvif.host import sriov as facts
-from smartvif.host import sysfs as attribute
+from smartvif.host import sriov, sysfs
 from smartvif.host.sriov import SYSFS, Vf
 from smartvif.model.errors import Failed, NotFound, Refused, TimedOut
 from smartvif.model.pci import PciAddress
@@ -38,14 +37,14 @@ class Vfio:
         self._drivers = f"{root}/bus/pci/drivers"
         self._patience = patience
 
-    def look(self, address: PciAddress) -> Vf:
+    def read(self, address: PciAddress) -> Vf:
         """A VF as it is now.
 
         Raises: NotFound.
         """
-        return facts.vf(address, self._root)
+        return sriov.vf(address, self._root)
 
-    def take(self, address: PciAddress) -> None:
+    def bind(self, address: PciAddress) -> None:
         """Bind a VF to vfio-pci; one that is so already is left alone.
 
         When an error comes between two writes, the VF may be without a driver; ``give_back``
@@ -69,7 +68,7 @@ class Vfio:
         finally:
             _tell(override, _CLEAR, f"ending the reservation of VF {address}")
 
-    def give_back(self, address: PciAddress, driver: str | None) -> None:
+    def restore(self, address: PciAddress, driver: str | None) -> None:
         """Give a VF that ``take`` took, wholly or in part, back to the driver it had, or to none.
 
         One that had vfio-pci before, is gone, or has got another driver since, is left alone. The
@@ -79,13 +78,13 @@ class Vfio:
         open; Failed, with the kernel's words.
         """
         try:
-            found = self.look(address)
+            found = self.read(address)
         except NotFound:
             return
         if driver == DRIVER or found.driver not in {DRIVER, None, driver}:
             return
         override = f"{self._folder(address)}/driver_override"
-        if attribute.read(override) == DRIVER:
+        if sysfs.read(override) == DRIVER:
             _tell(override, _CLEAR, f"ending the reservation of VF {address}")
         if found.driver == driver:
             return
@@ -101,18 +100,18 @@ class Vfio:
 
     def _vf_only(self, address: PciAddress) -> Vf:
         folder, where = self._folder(address), str(address)
-        if attribute.read(f"{folder}/vendor") is not None:
+        if sysfs.read(f"{folder}/vendor") is not None:
             # Only a PF has this file (drivers/pci/iov.c, sriov_pf_attrs_are_visible).
-            if attribute.read(f"{folder}/sriov_numvfs") is not None:
+            if sysfs.read(f"{folder}/sriov_numvfs") is not None:
                 raise Refused("it is a PF", where=where, hint="give the address of one of its VFs")
-            if attribute.target(f"{folder}/physfn") is None:
+            if sysfs.target(f"{folder}/physfn") is None:
                 raise Refused("it is not a VF", where=where, hint="give the address of a VF")
-        return self.look(address)
+        return self.read(address)
 
     def _refuse_unusable(self, found: Vf) -> None:
         """Raises: Refused, where no program could get the VF."""
         folder, where = self._folder(found.address), f"VF {found.address}"
-        if DRIVER not in attribute.names(self._drivers):
+        if DRIVER not in sysfs.names(self._drivers):
             raise Refused(f"{DRIVER} is not loaded", where=where, hint=f"modprobe {DRIVER}")
         if found.iommu_group is None:
             raise Refused(
@@ -120,14 +119,14 @@ class Vfio:
                 where=where,
                 hint="switch the IOMMU on in the firmware, and boot with intel_iommu=on on Intel",
             )
-        others = set(attribute.names(f"{folder}/iommu_group/devices")) - {str(found.address)}
+        others = set(sysfs.names(f"{folder}/iommu_group/devices")) - {str(found.address)}
         if others:
             raise Refused(
                 f"its IOMMU group {found.iommu_group} has also {', '.join(sorted(others))}",
                 where=where,
                 hint="use a slot, or a machine, that isolates it (PCIe ACS)",
             )
-        pinned = attribute.read(f"{folder}/driver_override")
+        pinned = sysfs.read(f"{folder}/driver_override")
         if pinned not in {"(null)", "", DRIVER}:
             raise Refused(
                 f"its driver_override is {pinned}",
@@ -141,7 +140,7 @@ class Vfio:
         if found.driver is None:
             return
         folder = f"{self._folder(found.address)}/net"
-        netdevs = sorted(attribute.names(folder))
+        netdevs = sorted(sysfs.names(folder))
         if not netdevs:
             # sysfs shows the netdevs of one network namespace alone.
             raise Refused(
@@ -151,7 +150,7 @@ class Vfio:
                 " ip link",
             )
         for netdev in netdevs:
-            flags = attribute.read(f"{folder}/{netdev}/flags")
+            flags = sysfs.read(f"{folder}/{netdev}/flags")
             if flags is None or int(flags, 16) & _IFF_UP:
                 raise Refused(
                     f"its netdev '{netdev}' is not down",
@@ -159,7 +158,7 @@ class Vfio:
                     hint=f"if nothing needs it: ip link set {netdev} down",
                 )
             links = [
-                name for name in attribute.names(f"{folder}/{netdev}") if name.startswith("upper_")
+                name for name in sysfs.names(f"{folder}/{netdev}") if name.startswith("upper_")
             ]
             if links:
                 raise Refused(
@@ -174,7 +173,7 @@ class Vfio:
         """Raises: Refused, where the VF could not get ``driver``."""
         if driver is None:
             return
-        if driver not in attribute.names(self._drivers):
+        if driver not in sysfs.names(self._drivers):
             raise Refused(
                 f"the driver {driver} is not loaded",
                 where=f"VF {found.address}",
@@ -182,7 +181,7 @@ class Vfio:
             )
         # drivers/pci/pci-driver.c, pci_device_can_probe
         autoprobe = f"{self._folder(found.pf)}/sriov_drivers_autoprobe"
-        if attribute.number(autoprobe) == 0:
+        if sysfs.number(autoprobe) == 0:
             raise Refused(
                 f"the kernel would not give it to {driver} again",
                 where=f"VF {found.address}",
@@ -196,7 +195,7 @@ class Vfio:
         Raises: TimedOut.
         """
         deadline = monotonic() + self._patience
-        while attribute.number(f"{self._folder(address)}/enable"):
+        while sysfs.number(f"{self._folder(address)}/enable"):
             if monotonic() >= deadline:
                 raise TimedOut(
                     "a program still has it open",
@@ -213,7 +212,7 @@ class Vfio:
     def _bind(self, address: PciAddress, driver: str) -> None:
         doing = f"giving VF {address} to {driver}"
         _tell(f"{self._drivers}/{driver}/bind", str(address), doing)
-        now = attribute.target(f"{self._folder(address)}/driver")
+        now = sysfs.target(f"{self._folder(address)}/driver")
         if now != driver:
             raise Failed(
                 f"{doing}: its driver is {now or 'none'} after that", where="kernel", hint=_SEE_LOG

@@ -20,7 +20,7 @@ class _Request(Generic[T]):
     error: BaseException | None = None
 
 
-class Coalescer(Generic[T]):
+class Batcher(Generic[T]):
     """Hands requests to ``act`` in batches, without making a lone one wait.
 
     Whoever comes first acts at once, for itself. Those that come meanwhile wait for their turn;

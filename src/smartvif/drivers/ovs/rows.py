@@ -26,7 +26,7 @@ INTERFACE_COLUMNS = [
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bridge:
+class OvsBridge:
     """A bridge. ``datapath_type`` is ``system`` or ``netdev``."""
 
     name: str
@@ -34,7 +34,7 @@ class Bridge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PortSpec:
+class OvsPortSpec:
     """A port as it should be. ``tag`` is the access VLAN; ``mtu_request`` in bytes.
 
     The netdev of an ``awaited`` port may come later, and go and come again.
@@ -60,7 +60,7 @@ class PortSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PortState:
+class OvsPortState:
     """A port as it is. ``ofport`` is None until ovs-vswitchd has seen it, -1 where it failed."""
 
     name: str
@@ -101,7 +101,7 @@ def select(table: str, where: list[Any], columns: list[str]) -> Op:
     return {"op": "select", "table": table, "where": where, "columns": columns}
 
 
-def interface_row(spec: PortSpec) -> Row:
+def interface_row(spec: OvsPortSpec) -> Row:
     """The Interface row that ``spec`` asks for, without its immutable name."""
     row: Row = {
         "type": spec.type,
@@ -118,11 +118,11 @@ def ovsdb_map(values: Mapping[str, str]) -> list[Any]:
     return ["map", [[key, value] for key, value in values.items()]]
 
 
-def _port_row(spec: PortSpec) -> Row:
+def _port_row(spec: OvsPortSpec) -> Row:
     return {"tag": ["set", []] if spec.tag is None else spec.tag}
 
 
-def insert_ops(spec: PortSpec, number: int = 0) -> list[Op]:
+def insert_ops(spec: OvsPortSpec, number: int = 0) -> list[Op]:
     """Add a port; holds only if the bridge is there and the port is not.
 
     ``number`` tells several in one transaction apart.
@@ -167,7 +167,7 @@ def _wait(table: str, name: str, rows: list[Row]) -> Op:
     }
 
 
-def update_ops(spec: PortSpec) -> list[Op]:
+def update_ops(spec: OvsPortSpec) -> list[Op]:
     """Bring a port that is there to what ``spec`` says."""
     where = [["name", "==", spec.name]]
     return [
@@ -222,9 +222,9 @@ def _is(uuid: list[str]) -> list[Any]:
     return ["_uuid", "==", uuid]
 
 
-def port_state(interface: Row, port: Row, bridge: str) -> PortState:
+def port_state(interface: Row, port: Row, bridge: str) -> OvsPortState:
     """An Interface row and the Port row of the same name."""
-    return PortState(
+    return OvsPortState(
         name=interface["name"],
         bridge=bridge,
         type=interface["type"],
@@ -237,10 +237,10 @@ def port_state(interface: Row, port: Row, bridge: str) -> PortState:
     )
 
 
-def bridge_value(row: Row) -> Bridge:
+def bridge_value(row: Row) -> OvsBridge:
     """A Bridge row."""
     # An empty datapath_type means "system" (ovs-vswitchd.conf.db(5), Bridge).
-    return Bridge(name=row["name"], datapath_type=row["datapath_type"] or "system")
+    return OvsBridge(name=row["name"], datapath_type=row["datapath_type"] or "system")
 
 
 def optional(value: Any) -> Any:

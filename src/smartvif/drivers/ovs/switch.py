@@ -10,14 +10,14 @@ import logging
 from collections.abc import Sequence
 from itertools import chain
 
-from smartvif.drivers.ovs.batching import Coalescer
+from smartvif.drivers.ovs.batching import Batcher
 from smartvif.drivers.ovs.client import Op, Ovsdb, Row
 from smartvif.drivers.ovs.rows import (
     INTERFACE_COLUMNS,
     OWNER,
-    Bridge,
-    PortSpec,
-    PortState,
+    OvsBridge,
+    OvsPortSpec,
+    OvsPortState,
     bridge_value,
     insert_ops,
     mapping,
@@ -50,7 +50,7 @@ class OpenVSwitch:
     def __init__(self, db: Ovsdb, *, timeout: float = 10.0) -> None:
         self.db = db
         self.timeout = timeout
-        self._adding = Coalescer(self._add_ports)
+        self._adding = Batcher(self._add_ports)
 
     def deadline(self) -> Deadline:
         """A fresh deadline for one call, ``timeout`` seconds away."""
@@ -66,7 +66,7 @@ class OpenVSwitch:
         except TimedOut as error:
             raise CannotTell(error.what, where=error.where, hint=error.hint) from error
 
-    def bridges(self) -> tuple[Bridge, ...]:
+    def bridges(self) -> tuple[OvsBridge, ...]:
         """All bridges by name.
 
         Raises: CannotTell.
@@ -75,7 +75,7 @@ class OpenVSwitch:
         (found,) = self.db.transact([select("Bridge", [], columns)], self.deadline())
         return tuple(sorted(map(bridge_value, found["rows"]), key=lambda bridge: bridge.name))
 
-    def bridge(self, name: str) -> Bridge:
+    def bridge(self, name: str) -> OvsBridge:
         """The bridge called ``name``.
 
         Raises: NotFound naming the bridges there are, CannotTell.
@@ -86,7 +86,7 @@ class OpenVSwitch:
             raise NotFound(f"there is no bridge '{name}'", where="Open vSwitch", hint=hint)
         return known[name]
 
-    def ports(self) -> tuple[PortState, ...]:
+    def ports(self) -> tuple[OvsPortState, ...]:
         """Every port of every bridge, with the interface of the same name.
 
         Raises: CannotTell.
@@ -107,7 +107,7 @@ class OpenVSwitch:
             if row["name"] in port_of and port_of[row["name"]]["_uuid"][1] in bridge_of
         )
 
-    def port(self, name: str) -> PortState | None:
+    def port(self, name: str) -> OvsPortState | None:
         """The port called ``name``, or None.
 
         Raises: CannotTell.
@@ -127,7 +127,7 @@ class OpenVSwitch:
         (found,) = self.db.transact([select("Interface", where, ["name"])], self.deadline())
         return tuple(sorted(row["name"] for row in found["rows"]))
 
-    def add_port(self, spec: PortSpec) -> None:
+    def add_port(self, spec: OvsPortSpec) -> None:
         """Make the port, or bring one that ``spec.owner`` already has to what ``spec`` says.
 
         When it returns, ovs-vswitchd has the port; or waits for its netdev, where that is awaited.
@@ -161,7 +161,7 @@ class OpenVSwitch:
             _log.warning("ovs-vswitchd has not confirmed a removal: it is down or very busy")
 
     def _add_ports(
-        self, specs: Sequence[PortSpec], deadline: Deadline
+        self, specs: Sequence[OvsPortSpec], deadline: Deadline
     ) -> Sequence[SmartvifError | None]:
         """Add ports in one transaction, or where that does not hold, one after the other."""
         try:
@@ -178,7 +178,7 @@ class OpenVSwitch:
                 return [error]
         return self._failures(specs, deadline)
 
-    def _update_port(self, spec: PortSpec, deadline: Deadline) -> None:
+    def _update_port(self, spec: OvsPortSpec, deadline: Deadline) -> None:
         """What to do where the port is there already, or the bridge is not."""
         self.bridge(spec.bridge)
         port, interface = self._rows(spec.name, deadline)
@@ -187,7 +187,7 @@ class OpenVSwitch:
         self.db.commit(insert_ops(spec) if port is None else update_ops(spec), deadline)
 
     def _failures(
-        self, specs: Sequence[PortSpec], deadline: Deadline
+        self, specs: Sequence[OvsPortSpec], deadline: Deadline
     ) -> Sequence[SmartvifError | None]:
         """What ovs-vswitchd says of ports that it has just been given."""
         columns = ["ofport", "error"]
@@ -211,7 +211,7 @@ class OpenVSwitch:
         return found["rows"][0]["name"] if found["rows"] else None
 
     def _refuse_foreign(
-        self, spec: PortSpec, port: Row, interface: Row | None, deadline: Deadline
+        self, spec: OvsPortSpec, port: Row, interface: Row | None, deadline: Deadline
     ) -> None:
         bridge = self._bridge_of(port, deadline)
         owner = mapping(interface["external_ids"]).get(OWNER) if interface else None
@@ -227,7 +227,7 @@ class OpenVSwitch:
         )
 
 
-def _failure(spec: PortSpec, rows: list[Row]) -> Failed | None:
+def _failure(spec: OvsPortSpec, rows: list[Row]) -> Failed | None:
     error = optional(rows[0]["error"]) if rows else "the interface has vanished"
     ofport = optional(rows[0]["ofport"]) if rows else None
     if spec.may_fail_with(error) or (not error and ofport is not None and ofport >= 0):

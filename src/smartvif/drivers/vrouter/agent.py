@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from smartvif.drivers.vrouter.port import PortFiles, VRouterPort
+from smartvif.drivers.vrouter.files import PortFiles
+from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.model.errors import CannotTell, Failed, Invalid, TimedOut
 
 _MOST = 1 << 20  # bytes of an answer; the agent's are some hundreds

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from oslo_config import cfg
 
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.vif import ProfileKind, VifKind
@@ -32,12 +32,12 @@ class AgilioOvsPlugin(Plugin):
         VifKind.BRIDGE: (("1.0", "1.0"), _BASE | _OPENVSWITCH),
     }
 
-    def _open(self) -> World:
+    def _open(self) -> Drivers:
         from smartvif.openstack.privileged import PrivilegedLinks, PrivilegedVfio
 
         options = self.options
         database = Ovsdb(options.ovsdb_connection)
-        return World(
+        return Drivers(
             links=PrivilegedLinks(),
             vfio=PrivilegedVfio(),
             ovs=OpenVSwitch(database, timeout=options.ovs_timeout),

@@ -16,21 +16,21 @@ from typing import Any, ClassVar
 from os_vif import objects
 from os_vif.plugin import PluginBase
 
-from smartvif.drivers.drivers import World
-from smartvif.drivers.forwarder.engine import Engine
-from smartvif.drivers.forwarder.ovs_dpdk import Forwarder
+from smartvif.drivers.drivers import Drivers
+from smartvif.drivers.forwarder.engine import ForwarderEngine
+from smartvif.drivers.forwarder.ovs_dpdk import OvsDpdkEngine
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
-from smartvif.host import sriov as facts
+from smartvif.host import sriov
 from smartvif.host.representors import Representors
 from smartvif.model.errors import CannotTell, Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.model.vif import Machine, Offload, PortProfile, ProfileKind, Vif, VifKind
 from smartvif.openstack.os_vif.convert import from_osvif
-from smartvif.plug import executor as apply
+from smartvif.plug import executor
 from smartvif.plug.journal import Journal
 from smartvif.plug.plan import plan
-from smartvif.plug.plans.inputs import Devices, devices
+from smartvif.plug.plans.inputs import PortDevices, devices
 from smartvif.plug.prepare import port_facts
 
 Versions = tuple[str, str]
@@ -81,7 +81,7 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
         Raises: Invalid, NotFound, Ambiguous, Refused (the VF or the port is another's), StepFailed,
         CannotTell. os-vif makes a PlugException of each, with its text.
         """
-        value = _checked(from_osvif(vif))
+        value = _normalised(from_osvif(vif))
         found = self._devices(value)
         machine = Machine(
             uuid=instance_info.uuid, name=instance_info.name, project=instance_info.project_id
@@ -90,7 +90,7 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
         if not steps:
             self._leave_to_libvirt(value)
             return
-        apply.plug(
+        executor.plug(
             value.id,
             steps,
             self._journal,
@@ -107,16 +107,16 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
         so another port's here.
         Raises: Failed and CannotTell, where a step cannot be undone; CannotTell (journal).
         """
-        apply.unplug(vif.id, self._journal, self._world)
+        executor.unplug(vif.id, self._journal, self._world)
 
     def _leave_to_libvirt(self, vif: Vif) -> None:
         """See that libvirt, which plugs this VIF itself, finds the bridge and no port of ours."""
         bridge = vif.bridge_name or vif.network.bridge
         assert bridge is not None  # plan() has seen to it
         self._world.need_ovs().bridge(bridge)
-        apply.unplug(vif.id, self._journal, self._world)
+        executor.unplug(vif.id, self._journal, self._world)
 
-    def _devices(self, vif: Vif) -> Devices | None:
+    def _devices(self, vif: Vif) -> PortDevices | None:
         if vif.profile is None or vif.profile.offload is None:
             return None
         address = vif.profile.offload.representor_address
@@ -128,7 +128,7 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
                 hint=f"set forwarder_database and forwarder_netns in [{self.GROUP}]",
             )
         relayed = vif.kind is VifKind.VHOSTUSER
-        return devices(facts.vf(PciAddress.parse(address)), self._representors, relayed=relayed)
+        return devices(sriov.vf(PciAddress.parse(address)), self._representors, relayed=relayed)
 
     @cached_property
     def _representors(self) -> Representors:
@@ -146,14 +146,14 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
             ) from error
 
     @cached_property
-    def _world(self) -> World:
+    def _world(self) -> Drivers:
         return self._open()
 
     @abstractmethod
-    def _open(self) -> World:
+    def _open(self) -> Drivers:
         """The drivers that the plugin's options describe."""
 
-    def _forwarder(self) -> Engine | None:
+    def _forwarder(self) -> ForwarderEngine | None:
         """The virtio forwarder, if there is one."""
         options = self.options
         if options.forwarder_daemon:
@@ -166,11 +166,11 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
             return VirtioForwarderEngine(client)
         if not (options.forwarder_database and options.forwarder_netns):
             return None
-        from smartvif.openstack.privileged_netns import ForwarderLinks
+        from smartvif.openstack.privileged_netns import PrivsepNamespaceLinks
 
         switch = OpenVSwitch(Ovsdb(options.forwarder_database), timeout=options.forwarder_timeout)
-        inside = partial(ForwarderLinks, self.GROUP)
-        return Forwarder(switch, netns=options.forwarder_netns, inside=inside)
+        inside = partial(PrivsepNamespaceLinks, self.GROUP)
+        return OvsDpdkEngine(switch, netns=options.forwarder_netns, inside=inside)
 
     @property
     def options(self) -> Any:
@@ -178,7 +178,7 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
         return self.config
 
 
-def _checked(vif: Vif) -> Vif:
+def _normalised(vif: Vif) -> Vif:
     """The VIF with its VF in one place, where it has one: in the profile's offload.
 
     A VIFHostDevice has the VF's address itself, and its profile may be silent.

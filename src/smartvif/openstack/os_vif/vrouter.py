@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from oslo_config import cfg
 
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.model.vif import ProfileKind, VifKind
 from smartvif.openstack.options import VROUTER, VROUTER_GROUP
@@ -29,7 +29,7 @@ class VRouterPlugin(Plugin):
         VifKind.HOST_DEVICE: (("1.0", "1.0"), _BASE),
     }
 
-    def _open(self) -> World:
+    def _open(self) -> Drivers:
         from smartvif.openstack.privileged import (
             PrivilegedLinks,
             PrivilegedPortFiles,
@@ -38,7 +38,7 @@ class VRouterPlugin(Plugin):
 
         options = self.options
         files = PrivilegedPortFiles(Path(options.ports_directory))
-        return World(
+        return Drivers(
             links=PrivilegedLinks(),
             vfio=PrivilegedVfio(),
             vrouter=VRouterAgent(options.agent, files, timeout=options.agent_timeout),

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from smartvif.context.host import Host
+from smartvif.context.host import HostContext
 from smartvif.model.errors import Refused, SmartvifError
 from smartvif.model.pci import PciAddress
-from smartvif.operations.migration.offer import Offer, OfferedPort
-from smartvif.operations.ports.attach import attach, port_of
-from smartvif.operations.ports.claims import following, unplug, would_get
-from smartvif.operations.ports.prepare import Placement, bound, examine_switch, place, wanted
+from smartvif.operations.migration.offer import MachineOffer, OfferedPort
+from smartvif.operations.ports.attach import attach, port_from
+from smartvif.operations.ports.claims import claim_synced_with_journal, preview_claim, unplug
+from smartvif.operations.ports.prepare import Placement, bound, check_switch, place, wanted
 from smartvif.plug.executor import adopt, plug
-from smartvif.plug.steps.guest import GuestInterface
+from smartvif.plug.steps.guest import AttachedInterface
 
 
-def examine(offer: Offer, host: Host) -> dict[str, Any]:
+def examine(offer: MachineOffer, host: HostContext) -> dict[str, Any]:
     """What would keep the machine from coming, by port; nothing is changed.
 
     Returns ``problem``, of the machine itself; ``ports``, a problem or None for each; ``address``,
@@ -33,7 +33,7 @@ def examine(offer: Offer, host: Host) -> dict[str, Any]:
     }
 
 
-def prepare(offer: Offer, host: Host) -> dict[str, str]:
+def prepare(offer: MachineOffer, host: HostContext) -> dict[str, str]:
     """Plug all ports that move with the machine, or none; the XML of the guest's side of each.
 
     What is left of an earlier time is undone first. Raises: as abandon and attach do.
@@ -51,7 +51,7 @@ def prepare(offer: Offer, host: Host) -> dict[str, str]:
     return made
 
 
-def finish(offer: Offer, interfaces: dict[str, str], host: Host) -> dict[str, str]:
+def finish(offer: MachineOffer, interfaces: dict[str, str], host: HostContext) -> dict[str, str]:
     """Take over the machine that has come, and attach what was detached for the journey.
 
     ``interfaces`` is what ``prepare`` returned. Twice is once. Returns the ports that could not be
@@ -61,7 +61,7 @@ def finish(offer: Offer, interfaces: dict[str, str], host: Host) -> dict[str, st
     for port in offer.ports:
         try:
             if port.transparent:
-                step = GuestInterface(domain=offer.vm, mac=port.mac, xml=interfaces[port.id])
+                step = AttachedInterface(domain=offer.vm, mac=port.mac, xml=interfaces[port.id])
                 adopt(port.id, step, host.journal)
             elif host.journal.port(port.id) is None:
                 attach(port.request(offer.vm), host)
@@ -70,7 +70,7 @@ def finish(offer: Offer, interfaces: dict[str, str], host: Host) -> dict[str, st
     return failed
 
 
-def abandon(offer: Offer, host: Host) -> None:
+def abandon(offer: MachineOffer, host: HostContext) -> None:
     """Undo ``prepare``, wholly done or in part; the machine stays where it was.
 
     Raises: Refused, where the machine is here; Failed, where something cannot be undone.
@@ -82,30 +82,32 @@ def abandon(offer: Offer, host: Host) -> None:
     _unplug([port.id for port in offer.ports], host)
 
 
-def _problem(port: OfferedPort, offer: Offer, host: Host, vfs: dict[PciAddress, str]) -> str | None:
+def _problem(
+    port: OfferedPort, offer: MachineOffer, host: HostContext, vfs: dict[PciAddress, str]
+) -> str | None:
     """``vfs`` are those that the ports before it would get."""
     try:
         request = port.request(offer.vm)
-        examine_switch(request, host)
+        check_switch(request, host)
         # One that an earlier time has left gives its VF back first.
         if request.mode.needs_vf and host.journal.port(port.id) is None:
-            asked = port_of(request)
+            asked = port_from(request)
             device = wanted(asked, bound(asked, request, host), request)
-            vfs[would_get(device, host, vfs)] = f"port {port.id}"
+            vfs[preview_claim(device, host, vfs)] = f"port {port.id}"
     except SmartvifError as error:
         return str(error)
     return None
 
 
-def _plug(port: OfferedPort, offer: Offer, host: Host) -> Placement:
+def _plug(port: OfferedPort, offer: MachineOffer, host: HostContext) -> Placement:
     request = port.request(offer.vm)
-    examine_switch(request, host)
-    with following(port.id, host):
-        placed = place(port_of(request), request, offer.machine, host)
-        plug(port.id, placed.steps, host.journal, host.world, vf=placed.vf, facts=placed.facts)
+    check_switch(request, host)
+    with claim_synced_with_journal(port.id, host):
+        placed = place(port_from(request), request, offer.machine, host)
+        plug(port.id, placed.steps, host.journal, host.drivers, vf=placed.vf, facts=placed.facts)
     return placed
 
 
-def _unplug(ports: list[str], host: Host) -> None:
+def _unplug(ports: list[str], host: HostContext) -> None:
     for port in reversed(ports):
         unplug(port, host)

@@ -8,7 +8,7 @@ from typing import Any
 
 from smartvif.model.errors import Invalid
 from smartvif.model.needs import Needs
-from smartvif.model.port_spec import Mode, Request
+from smartvif.model.port_spec import Mode, PortSpec
 from smartvif.model.switch import Switch
 from smartvif.model.vif import Machine
 from smartvif.plug.journal import PortRecord
@@ -33,12 +33,12 @@ class OfferedPort:
         """Whether it can move without the guest's noticing; a passed-through VF stays behind."""
         return self.mode != Mode.DIRECT
 
-    def request(self, vm: str) -> Request:
+    def request(self, vm: str) -> PortSpec:
         """It as an attachment on the host where this runs.
 
         Raises: Invalid.
         """
-        return Request(
+        return PortSpec(
             vm=vm,
             id=self.id,
             mac=self.mac,
@@ -53,7 +53,7 @@ class OfferedPort:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
+class MachineOffer:
     """A machine with its ports."""
 
     vm: str
@@ -70,7 +70,7 @@ class Offer:
         return asdict(self)
 
     @classmethod
-    def of(cls, vm: str, uuid: str, records: Iterable[PortRecord]) -> Offer:
+    def of(cls, vm: str, uuid: str, records: Iterable[PortRecord]) -> MachineOffer:
         """The machine with the ports of the journal's ``records``."""
         keys = ("mac", "mode", "switch", "bridge", "network", "vlan", "mtu")
         return cls(
@@ -87,7 +87,7 @@ class Offer:
         )
 
     @classmethod
-    def from_json(cls, document: Any) -> Offer:
+    def from_json(cls, document: Any) -> MachineOffer:
         """What ``as_json`` gave.
 
         Raises: Invalid.

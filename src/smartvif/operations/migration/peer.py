@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from smartvif.context.settings import MigrationSettings
 from smartvif.model.error_codec import decode
 from smartvif.model.errors import CannotTell, Failed, Invalid, Refused, SmartvifError
-from smartvif.operations.migration.offer import Offer
+from smartvif.operations.migration.offer import MachineOffer
 
 _LONGEST = 300  # seconds; the guest's ports are made there, or a direct one is hot-plugged
 # ssh(1) exits with 255 where it cannot connect, a shell with the others where there is no command.
@@ -37,16 +37,16 @@ class Peer(Protocol):
     def libvirt(self) -> str:
         """The URI of its libvirt."""
 
-    def examine(self, offer: Offer) -> dict[str, Any]:
+    def examine(self, offer: MachineOffer) -> dict[str, Any]:
         """See receive.examine."""
 
-    def prepare(self, offer: Offer) -> dict[str, str]:
+    def prepare(self, offer: MachineOffer) -> dict[str, str]:
         """See receive.prepare."""
 
-    def finish(self, offer: Offer, interfaces: dict[str, str]) -> dict[str, str]:
+    def finish(self, offer: MachineOffer, interfaces: dict[str, str]) -> dict[str, str]:
         """See receive.finish."""
 
-    def abandon(self, offer: Offer) -> None:
+    def abandon(self, offer: MachineOffer) -> None:
         """See receive.abandon."""
 
 
@@ -68,22 +68,22 @@ class RemotePeer:
             raise Invalid(f"remote: {error}", where="[migration]", hint='"ssh {host}"') from error
         self._remote = [word.replace("{host}", name) for word in words]
 
-    def examine(self, offer: Offer) -> dict[str, Any]:
+    def examine(self, offer: MachineOffer) -> dict[str, Any]:
         """See receive.examine."""
         return self._run("examine", offer.as_json())
 
-    def prepare(self, offer: Offer) -> dict[str, str]:
+    def prepare(self, offer: MachineOffer) -> dict[str, str]:
         """See receive.prepare."""
         interfaces: dict[str, str] = self._run("prepare", offer.as_json())["interfaces"]
         return interfaces
 
-    def finish(self, offer: Offer, interfaces: dict[str, str]) -> dict[str, str]:
+    def finish(self, offer: MachineOffer, interfaces: dict[str, str]) -> dict[str, str]:
         """See receive.finish."""
         document = {**offer.as_json(), "interfaces": interfaces}
         failed: dict[str, str] = self._run("finish", document)["failed"]
         return failed
 
-    def abandon(self, offer: Offer) -> None:
+    def abandon(self, offer: MachineOffer) -> None:
         """See receive.abandon."""
         self._run("abandon", offer.as_json())
 

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from smartvif.context.host import Host
+from smartvif.context.host import HostContext
 from smartvif.model.errors import Failed, Refused, SmartvifError
-from smartvif.operations.migration.offer import Offer
+from smartvif.operations.migration.offer import MachineOffer
 from smartvif.operations.migration.peer import Peer, RemotePeer
 from smartvif.operations.ports.attach import attach
 from smartvif.operations.ports.claims import unplug
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PortOutlook:
+class PortMigrationCheck:
     """What will become of a port. ``problem`` is what keeps it from moving."""
 
     id: str
@@ -37,12 +37,12 @@ class PortOutlook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
+class MigrationCheck:
     """Whether a machine can move. ``problem`` is the machine's own."""
 
     vm: str
     problem: str | None
-    ports: tuple[PortOutlook, ...]
+    ports: tuple[PortMigrationCheck, ...]
     address: str | None
 
     @property
@@ -51,7 +51,7 @@ class Outlook:
         return self.problem is None and all(port.problem is None for port in self.ports)
 
 
-def outlook(vm: str, host: Host, peer: Peer) -> Outlook:
+def outlook(vm: str, host: HostContext, peer: Peer) -> MigrationCheck:
     """Look at everything that can be in the way; nothing is changed.
 
     Raises: NotFound, for a machine that is not here; Failed and CannotTell, where the other host,
@@ -62,11 +62,11 @@ def outlook(vm: str, host: Host, peer: Peer) -> Outlook:
     problem = there["problem"] and f"{peer.name}: {there['problem']}"
     if not host.domains.running(vm):
         problem = "it does not run: define it there, and attach its ports"
-    return Outlook(
+    return MigrationCheck(
         vm=vm,
         problem=problem,
         ports=tuple(
-            PortOutlook(
+            PortMigrationCheck(
                 id=port.id,
                 mode=port.mode,
                 transparent=port.transparent,
@@ -78,7 +78,7 @@ def outlook(vm: str, host: Host, peer: Peer) -> Outlook:
     )
 
 
-def migrate(vm: str, host: Host, peer: Peer, tell: Callable[[str], None]) -> dict[str, str]:
+def migrate(vm: str, host: HostContext, peer: Peer, tell: Callable[[str], None]) -> dict[str, str]:
     """Move the machine; ``tell`` hears of each step.
 
     Returns the ports that moved but could not be attached there, each with the reason.
@@ -94,7 +94,7 @@ def migrate(vm: str, host: Host, peer: Peer, tell: Callable[[str], None]) -> dic
         return _migrate(vm, host, peer, tell)
 
 
-def settle(host: Host, *, dry_run: bool = False) -> dict[str, str]:
+def finish_migrations(host: HostContext, *, dry_run: bool = False) -> dict[str, str]:
     """Bring every move to an end whose process died.
 
     Where the machine is here everything is as before the move; else the other host takes over,
@@ -110,7 +110,7 @@ def settle(host: Host, *, dry_run: bool = False) -> dict[str, str]:
                 continue
             stays = host.domains.exists(vm)
             words = f"{'undo' if stays else 'finish'}: {vm} was moving to {move['to']}"
-            concerned |= {port.id: words for port in Offer.from_json(move).ports}
+            concerned |= {port.id: words for port in MachineOffer.from_json(move).ports}
             try:
                 if not dry_run:
                     _settle(move, host)
@@ -121,7 +121,7 @@ def settle(host: Host, *, dry_run: bool = False) -> dict[str, str]:
     return concerned
 
 
-def moving(host: Host) -> frozenset[str]:
+def migrating_ports(host: HostContext) -> frozenset[str]:
     """The ports of machines that are moving or have moved: not to be judged by what is here.
 
     Raises: CannotTell, where libvirt does not answer.
@@ -130,11 +130,11 @@ def moving(host: Host) -> frozenset[str]:
     for vm, move in host.journal.moves().items():
         with host.journal.locked(_lock(vm), wait=False) as settled:
             if not (settled and host.domains.exists(vm)):
-                ports |= {port.id for port in Offer.from_json(move).ports}
+                ports |= {port.id for port in MachineOffer.from_json(move).ports}
     return frozenset(ports)
 
 
-def _migrate(vm: str, host: Host, peer: Peer, tell: Callable[[str], None]) -> dict[str, str]:
+def _migrate(vm: str, host: HostContext, peer: Peer, tell: Callable[[str], None]) -> dict[str, str]:
     found = outlook(vm, host, peer)
     if not found.ready:
         reasons = [found.problem, *(port.problem for port in found.ports)]
@@ -159,12 +159,12 @@ def _migrate(vm: str, host: Host, peer: Peer, tell: Callable[[str], None]) -> di
     except BaseException:
         # An interruption may come when it has moved: then reconcile finishes what was begun.
         if host.domains.exists(vm):
-            _stay(offer, host, peer)
+            _roll_back(offer, host, peer)
         raise
     tell(f"{vm} runs on {peer.name}")
     # This first: the switch here sends its packets to its old port until that is gone, or the
     # guest has been heard from the other host.
-    _leave(offer, host)
+    _clean_up_source(offer, host)
     tell("nothing of it is left here")
     failed = peer.finish(offer, interfaces)
     host.journal.end_move(vm)
@@ -172,35 +172,35 @@ def _migrate(vm: str, host: Host, peer: Peer, tell: Callable[[str], None]) -> di
     return failed
 
 
-def _settle(move: dict[str, Any], host: Host) -> None:
+def _settle(move: dict[str, Any], host: HostContext) -> None:
     """Bring a move to its end.
 
     Raises: Failed and CannotTell, where the other host cannot take over; Failed, where a port is
     not attached there, or something cannot be undone here.
     """
-    offer, peer = Offer.from_json(move), RemotePeer(move["to"], host.settings.migration)
+    offer, peer = MachineOffer.from_json(move), RemotePeer(move["to"], host.settings.migration)
     if host.domains.exists(offer.vm):
-        _stay(offer, host, peer)
+        _roll_back(offer, host, peer)
         return
-    _leave(offer, host)
+    _clean_up_source(offer, host)
     failed = peer.finish(offer, move["interfaces"])
     host.journal.end_move(offer.vm)
     for port, reason in failed.items():
         raise Failed(f"port {port} is not attached: {reason}", where=peer.name)
 
 
-def _offer(vm: str, host: Host) -> Offer:
+def _offer(vm: str, host: HostContext) -> MachineOffer:
     records = [record for record in host.journal.ports() if record.facts["vm"] == vm]
-    return Offer.of(vm, host.domains.uuid(vm), records)
+    return MachineOffer.of(vm, host.domains.uuid(vm), records)
 
 
-def _leave(offer: Offer, host: Host) -> None:
+def _clean_up_source(offer: MachineOffer, host: HostContext) -> None:
     """Take away what the machine has left here."""
     for port in offer.ports:
         unplug(port.id, host)
 
 
-def _stay(offer: Offer, host: Host, peer: Peer) -> None:
+def _roll_back(offer: MachineOffer, host: HostContext, peer: Peer) -> None:
     """Undo what was done for a machine that does not move; what cannot be undone is told."""
     whole, again = True, "smartvif reconcile tries again"
     try:

@@ -7,65 +7,66 @@ import uuid
 from collections.abc import Callable
 
 from smartvif.choose.selection.pool import ANYWHERE
-from smartvif.context.host import Host
+from smartvif.context.host import HostContext
 from smartvif.model import checks
 from smartvif.model.errors import Invalid, Refused
 from smartvif.model.needs import NOTHING_SPECIAL
 from smartvif.model.port import Network, Port
-from smartvif.model.port_spec import Mode, Request
+from smartvif.model.port_spec import Mode, PortSpec
 from smartvif.model.vif import Machine
 from smartvif.operations.ports import preflight
-from smartvif.operations.ports.claims import Told, following
+from smartvif.operations.ports.claims import OnCandidates, claim_synced_with_journal
 from smartvif.operations.ports.inventory import guest
-from smartvif.operations.ports.prepare import examine_switch, place
+from smartvif.operations.ports.prepare import check_switch, place
 from smartvif.plug.executor import plug
 from smartvif.plug.journal import PortRecord
 from smartvif.plug.plans.inputs import DEFAULT_MTU
-from smartvif.plug.steps.guest import GuestInterface
+from smartvif.plug.steps.guest import AttachedInterface
 from smartvif.plug.steps.step import Step
 
 
 def attach(
-    request: Request,
-    host: Host,
+    request: PortSpec,
+    host: HostContext,
     *,
-    progress: Callable[[Step], None] = lambda _: None,
-    told: Told = lambda _: None,
+    on_step: Callable[[Step], None] = lambda _: None,
+    on_candidates: OnCandidates = lambda _: None,
 ) -> PortRecord:
     """Attach a machine as ``request`` says, or change nothing.
 
-    ``progress`` hears of each step when it has been taken, ``told`` of every device that was
-    looked at.
+    ``on_step`` is called after each step, ``on_candidates`` with every device that was considered.
     Raises: Invalid, NotFound and Refused before anything is changed; StepFailed after what was
     done has been undone; CannotTell, where OVS or libvirt does not answer.
     """
-    port = port_of(request)
+    port = port_from(request)
     _examine(request, host)
     ready = preflight.look(request.vm, host) if request.mode is Mode.VIRTIO_FORWARDER else None
     if ready is not None:
         preflight.examine(ready)
     machine = Machine(uuid=host.domains.uuid(request.vm), name=request.vm)
     near = guest(request.vm, host) if request.mode.needs_vf else ANYWHERE
-    with following(port.id, host):
-        placed = place(port, request, machine, host, guest=near, told=told)
+    with claim_synced_with_journal(port.id, host):
+        placed = place(port, request, machine, host, guest=near, on_candidates=on_candidates)
         if ready is not None and placed.vf is not None:
             preflight.warn_of_distance(ready, placed.vf)
-        interface = GuestInterface(domain=request.vm, mac=placed.vif.address, xml=placed.guest_xml)
+        interface = AttachedInterface(
+            domain=request.vm, mac=placed.vif.address, xml=placed.guest_xml
+        )
         plug(
             port.id,
             (*placed.steps, interface),
             host.journal,
-            host.world,
+            host.drivers,
             vf=placed.vf,
             facts=placed.facts,
-            progress=progress,
+            on_step=on_step,
         )
     record = host.journal.port(port.id)
     assert record is not None
     return record
 
 
-def port_of(request: Request) -> Port:
+def port_from(request: PortSpec) -> Port:
     """The port that is asked for, with what was left to be chosen."""
     network = checks.uuid(request.network) if request.network is not None else request.bridge
     return Port(
@@ -91,9 +92,9 @@ def _new_mac() -> str:
     return "52:54:00:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
 
 
-def _examine(request: Request, host: Host) -> None:
+def _examine(request: PortSpec, host: HostContext) -> None:
     """Look at everything that can be wrong before anything is changed."""
-    examine_switch(request, host)
+    check_switch(request, host)
     taken = {interface.mac for interface in host.domains.interfaces(request.vm)}
     if request.mac is not None and request.mac.lower() in taken:
         raise Refused(

@@ -13,30 +13,34 @@ from contextlib import contextmanager
 
 from smartvif.choose.claims.store import Claim, ClaimState
 from smartvif.choose.selection.explain import Candidate, explain, refusal
-from smartvif.choose.selection.pool import ANYWHERE, Guest, without
+from smartvif.choose.selection.pool import ANYWHERE, Guest, excluding
 from smartvif.choose.selection.request import DeviceRequest
 from smartvif.choose.selection.select import Policy, select
-from smartvif.context.host import Host
-from smartvif.host import sriov as facts
+from smartvif.context.host import HostContext
+from smartvif.host import sriov
 from smartvif.model.errors import Conflict, SmartvifError
 from smartvif.model.needs import Needs
 from smartvif.model.pci import PciAddress
 from smartvif.operations.ports.holders import holders, port_holders
 from smartvif.operations.ports.inventory import publish
-from smartvif.plug import executor as apply
-from smartvif.plug.executor import Action
+from smartvif.plug import executor, recover
 from smartvif.plug.journal import PortRecord, PortStatus
+from smartvif.plug.recover import Action
 
 _log = logging.getLogger(__name__)
 
 _TRIES = 64  # so many others may be quicker, one after another
 
-Told = Callable[[tuple[Candidate, ...]], None]
+OnCandidates = Callable[[tuple[Candidate, ...]], None]
 """Hears of every device that was looked at, and why it was not taken."""
 
 
 def claim(
-    wanted: DeviceRequest, host: Host, *, guest: Guest = ANYWHERE, told: Told = lambda _: None
+    wanted: DeviceRequest,
+    host: HostContext,
+    *,
+    guest: Guest = ANYWHERE,
+    on_candidates: OnCandidates = lambda _: None,
 ) -> PciAddress:
     """Make a port the owner of the device that suits it best.
 
@@ -52,26 +56,30 @@ def claim(
             guest=guest,
         )
         if selection.problem is not None:
-            told(explain(selection))
+            on_candidates(explain(selection))
             raise refusal(selection, wanted)
         try:
             claims = host.engine.claim(selection.choices)
         except Conflict:
             continue
-        told(explain(selection, {each.address: each.owner for each in claims if each.address}))
+        on_candidates(
+            explain(selection, {each.address: each.owner for each in claims if each.address})
+        )
         address = claims[0].address
         assert address is not None
         return address
     raise Conflict(f"{_TRIES} times another was quicker", where="SmartNICs", hint="try again")
 
 
-def would_get(wanted: DeviceRequest, host: Host, besides: Mapping[PciAddress, str]) -> PciAddress:
+def preview_claim(
+    wanted: DeviceRequest, host: HostContext, besides: Mapping[PciAddress, str]
+) -> PciAddress:
     """The device that a port would get, were those ``besides`` taken as well, by whom it says.
 
     Raises: NotFound and Refused, where there is none; CannotTell.
     """
     publish(host)
-    pools = [without(pool, besides) for pool in host.engine.pools((wanted,), host.name)]
+    pools = [excluding(pool, besides) for pool in host.engine.pools((wanted,), host.name)]
     selection = select(pools, (wanted,), policy=Policy(host.settings.pci.policy))
     if selection.problem is not None:
         raise refusal(selection, wanted)
@@ -79,26 +87,26 @@ def would_get(wanted: DeviceRequest, host: Host, besides: Mapping[PciAddress, st
 
 
 @contextmanager
-def following(port: str, host: Host) -> Iterator[None]:
+def claim_synced_with_journal(port: str, host: HostContext) -> Iterator[None]:
     """Hold the port alone; afterwards, or when it failed, its claim is as the journal has it."""
     with host.journal.locked(port):
         try:
             yield
         finally:
-            _follow(port, host)
+            _sync_claim(port, host)
 
 
-def unplug(port: str, host: Host) -> None:
+def unplug(port: str, host: HostContext) -> None:
     """Undo every step of a port, and give back what it had.
 
     Raises: as plug.apply.unplug does.
     """
-    with following(port, host):
-        apply.unplug(port, host.journal, host.world)
+    with claim_synced_with_journal(port, host):
+        executor.unplug(port, host.journal, host.drivers)
 
 
 def reconcile_claims(
-    host: Host, *, leave: Collection[str] = (), dry_run: bool = False
+    host: HostContext, *, leave: Collection[str] = (), dry_run: bool = False
 ) -> dict[str, str]:
     """Bring claims to an end whose process died, and write down those that were lost.
 
@@ -109,7 +117,7 @@ def reconcile_claims(
     found = host.engine.claims(host.name)
     booked = {each.owner: each for each in found if each.address is None}
     ports = {each.owner for each in found} | set(port_holders(host).values())
-    return apply.see_to(
+    return recover.for_each_port(
         sorted(ports - set(leave)),
         lambda port: _to_do(port, booked.get(port), host),
         host.journal,
@@ -117,14 +125,14 @@ def reconcile_claims(
     )
 
 
-def _to_do(port: str, booked: Claim | None, host: Host) -> Action | None:
+def _to_do(port: str, booked: Claim | None, host: HostContext) -> Action | None:
     """What a port's claim needs that nobody is at work on; ``booked`` is what has none here."""
     record = host.journal.port(port)
     mine = [each for each in host.claims.claims(host.name) if each.owner == port]
     if record is None and mine:
-        return _give_back(port, mine, host)
+        return _release_orphan(port, mine, host)
     if record is None:
-        return None if booked is None else _give_up(booked, host)
+        return None if booked is None else _release_booking(booked, host)
     if record.status is not PortStatus.PLUGGED or record.vf is None:
         return None  # it is to be undone first
     vf = PciAddress.parse(record.vf)
@@ -140,7 +148,7 @@ def _to_do(port: str, booked: Claim | None, host: Host) -> Action | None:
     return None
 
 
-def _adopt(port: PortRecord, vf: PciAddress, host: Host) -> None:
+def _adopt(port: PortRecord, vf: PciAddress, host: HostContext) -> None:
     """Write down a claim that the store has lost, or, of a port of Nova's, never had."""
     publish(host)
     rate = Needs.from_json(port.facts.get("needs")).min_rate
@@ -148,9 +156,9 @@ def _adopt(port: PortRecord, vf: PciAddress, host: Host) -> None:
     host.claims.adopt(port.id, host.name, vf, rate=rate)
 
 
-def _give_back(port: str, mine: Sequence[Claim], host: Host) -> Action | None:
+def _release_orphan(port: str, mine: Sequence[Claim], host: HostContext) -> Action | None:
     """Give back what a port claimed that the journal does not know."""
-    taken = holders(facts.pfs(), host)
+    taken = holders(sriov.pfs(), host)
     for each in mine:
         if each.address in taken:
             _log.warning(
@@ -166,7 +174,7 @@ def _give_back(port: str, mine: Sequence[Claim], host: Host) -> Action | None:
     )
 
 
-def _give_up(booked: Claim, host: Host) -> Action:
+def _release_booking(booked: Claim, host: HostContext) -> Action:
     """Give back what a port has in Placement and not here."""
     return Action(
         words=f"give back a VF of {booked.pf}, which only Placement knows of",
@@ -174,7 +182,7 @@ def _give_up(booked: Claim, host: Host) -> Action:
     )
 
 
-def _follow(port: str, host: Host) -> None:
+def _sync_claim(port: str, host: HostContext) -> None:
     """Bring a port's claim to where the journal has the port.
 
     A port that is gone is gone, also where Placement does not answer: reconcile gives back later

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from smartvif.context.host import Host
-from smartvif.operations.migration.source import moving, settle
-from smartvif.operations.ports.claims import reconcile_claims, unplug
-from smartvif.plug.executor import recover
+from smartvif.context.host import HostContext
+from smartvif.operations.ports.claims import unplug
 from smartvif.plug.journal import PortRecord
 
 
-def detach(name: str, host: Host) -> PortRecord:
+def detach(name: str, host: HostContext) -> PortRecord:
     """Undo the attachment whose identifier is or begins with ``name``; return what it was.
 
     Raises: NotFound, Ambiguous; Failed, where something cannot be undone: the rest stays, to be
@@ -18,20 +16,3 @@ def detach(name: str, host: Host) -> PortRecord:
     record = host.journal.find(name)
     unplug(record.id, host)
     return record
-
-
-def reconcile(host: Host, *, dry_run: bool = False) -> dict[str, str]:
-    """Undo what dead processes left half done, and mend what does not hold any more.
-
-    A machine's move comes to its end as well, and so do claims: see chain.migrate.settle and
-    chain.claim.reconcile_claims.
-    Returns what was done, or with ``dry_run`` would be, for each port concerned.
-    Raises: as plug.apply.recover, settle and reconcile_claims do.
-    """
-    settled: dict[str, str] = {}
-    try:
-        settled = settle(host, dry_run=dry_run)
-    finally:  # a host that cannot be reached is no reason to leave the other ports
-        leave = moving(host)
-        mended = recover(host.journal, host.world, leave=leave, dry_run=dry_run)
-    return reconcile_claims(host, leave=leave, dry_run=dry_run) | settled | mended

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from smartvif.context.host import Host
+from smartvif.context.host import HostContext
 from smartvif.host.sriov import EswitchMode, Pf
 from smartvif.model.errors import CannotTell, NotFound
 from smartvif.model.pci import PciAddress
 
 
-def holders(pfs: Sequence[Pf], host: Host) -> dict[PciAddress, str]:
+def holders(pfs: Sequence[Pf], host: HostContext) -> dict[PciAddress, str]:
     """The functions that a switch or a machine has, and which.
 
     Raises: CannotTell, where libvirt does not answer.
@@ -22,7 +22,7 @@ def holders(pfs: Sequence[Pf], host: Host) -> dict[PciAddress, str]:
     }
 
 
-def switch_holders(pfs: Sequence[Pf], host: Host) -> dict[PciAddress, str]:
+def switch_holders(pfs: Sequence[Pf], host: HostContext) -> dict[PciAddress, str]:
     """The functions that a switch has, and where."""
     taken, switches = {}, _switches(host)
     for pf in pfs:
@@ -36,16 +36,16 @@ def switch_holders(pfs: Sequence[Pf], host: Host) -> dict[PciAddress, str]:
     return taken
 
 
-def port_holders(host: Host) -> dict[PciAddress, str]:
+def port_holders(host: HostContext) -> dict[PciAddress, str]:
     """The functions that the journal's ports have, and the ports."""
     ports = host.journal.ports()
     return {PciAddress.parse(port.vf): port.id for port in ports if port.vf is not None}
 
 
-def _switches(host: Host) -> dict[str | None, str]:
+def _switches(host: HostContext) -> dict[str | None, str]:
     """Where each netdev is that is in a switch."""
     found: dict[str | None, str] = {}
     with suppress(CannotTell):  # a host of the vRouter's may have no Open vSwitch
-        found = {port.name: f"bridge {port.bridge}" for port in host.world.need_ovs().ports()}
-    vrouter = host.world.need_vrouter().files.netdevs()
+        found = {port.name: f"bridge {port.bridge}" for port in host.drivers.need_ovs().ports()}
+    vrouter = host.drivers.need_vrouter().files.netdevs()
     return found | {netdev: f"the vRouter's port {port}" for netdev, port in vrouter.items()}

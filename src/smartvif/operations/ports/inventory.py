@@ -6,12 +6,10 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from smartvif.choose.allow_list import report as allow_list
-from smartvif.choose.selection.build_pools import Card, build_pools
-from smartvif.choose.selection.pool import Guest, Pool, without
-from smartvif.context.host import Host
-from smartvif.host import bond, numa, vdpa
-from smartvif.host import netdev as link
-from smartvif.host import sriov as facts
+from smartvif.choose.selection.build_pools import PfInventory, build_pools
+from smartvif.choose.selection.pool import Guest, Pool, excluding
+from smartvif.context.host import HostContext
+from smartvif.host import bond, netdev, numa, sriov, vdpa
 from smartvif.host.capabilities import capabilities
 from smartvif.host.passthrough import passed_through_siblings, shares_group
 from smartvif.host.sriov import Pf
@@ -22,24 +20,24 @@ from smartvif.operations.ports.holders import holders, port_holders, switch_hold
 _log = logging.getLogger(__name__)
 
 
-def publish(host: Host) -> tuple[Pool, ...]:
+def publish(host: HostContext) -> tuple[Pool, ...]:
     """Have the claims know what this host has; return it.
 
     Raises: CannotTell, where libvirt does not answer; Invalid, for the allow-list.
     """
-    pfs = facts.pfs()
+    pfs = sriov.pfs()
     found = _pools(pfs, holders(pfs, host), host)
     host.claims.publish(host.name, found)
     return found
 
 
-def look(host: Host) -> tuple[Pool, ...]:
+def look(host: HostContext) -> tuple[Pool, ...]:
     """What ports can have of this host now; nothing is written.
 
     Where libvirt does not answer, which VFs its machines have is not known, and that is told.
     Raises: Invalid, for the allow-list.
     """
-    pfs = facts.pfs()
+    pfs = sriov.pfs()
     try:
         taken = holders(pfs, host)
     except CannotTell as error:
@@ -47,10 +45,10 @@ def look(host: Host) -> tuple[Pool, ...]:
         taken = switch_holders(pfs, host)
     claims = host.claims.claims(host.name)
     claimed = {each.address: f"port {each.owner}" for each in claims if each.address is not None}
-    return tuple(without(pool, claimed) for pool in _pools(pfs, taken, host))
+    return tuple(excluding(pool, claimed) for pool in _pools(pfs, taken, host))
 
 
-def guest(vm: str, host: Host) -> Guest:
+def guest(vm: str, host: HostContext) -> Guest:
     """Where a machine of this host runs.
 
     Raises: NotFound; CannotTell, where libvirt does not answer.
@@ -58,29 +56,31 @@ def guest(vm: str, host: Host) -> Guest:
     return Guest(nodes=host.domains.nodes(vm), sockets=numa.sockets())
 
 
-def _pools(pfs: Sequence[Pf], taken: Mapping[PciAddress, str], host: Host) -> tuple[Pool, ...]:
+def _pools(
+    pfs: Sequence[Pf], taken: Mapping[PciAddress, str], host: HostContext
+) -> tuple[Pool, ...]:
     ports = {address: f"port {port}" for address, port in port_holders(host).items()}
     return build_pools(
         host.name,
         _cards(pfs),
         {**taken, **ports},
         allow_list.rules(host.settings.pci.device_spec),
-        forwarder=host.world.forwarder is not None,
+        forwarder=host.drivers.forwarder is not None,
     )
 
 
-def _cards(pfs: Sequence[Pf]) -> list[Card]:
+def _cards(pfs: Sequence[Pf]) -> list[PfInventory]:
     there = vdpa.functions()
     return [_card(pf, pfs, there) for pf in pfs]
 
 
-def _card(pf: Pf, pfs: Sequence[Pf], there: frozenset[PciAddress]) -> Card:
+def _card(pf: Pf, pfs: Sequence[Pf], there: frozenset[PciAddress]) -> PfInventory:
     found = capabilities(pf, pfs=pfs)
-    return Card(
+    return PfInventory(
         pf=pf,
         traits=found.traits,
         unknown=found.unknown,
-        rate=None if pf.netdev is None else link.speed(pf.netdev),
+        rate=None if pf.netdev is None else netdev.speed(pf.netdev),
         drawback=_drawback(pf, pfs),
         vdpa=frozenset(vf.address for vf in pf.vfs if vf.address in there),
         alone=frozenset(

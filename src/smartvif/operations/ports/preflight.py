@@ -13,14 +13,13 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from smartvif.context.host import Host
-from smartvif.drivers.forwarder.engine import Room
-from smartvif.guest import affinity as placement
+from smartvif.context.host import HostContext
+from smartvif.drivers.forwarder.engine import EngineCapacity
+from smartvif.guest import affinity
 from smartvif.guest.affinity import User
 from smartvif.guest.connection import Connection, translated
 from smartvif.guest.xml import SHARED_MEMORY
-from smartvif.host import numa
-from smartvif.host import sriov as facts
+from smartvif.host import numa, sriov
 from smartvif.host.numa import HugePages
 from smartvif.host.sriov import Vf
 from smartvif.model.errors import Failed, Refused
@@ -46,7 +45,7 @@ class Directory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class MachineReadiness:
     """What counts of a machine. ``user`` is QEMU's, None where nobody can tell; ``groups`` are its.
 
     ``nodes`` are the NUMA nodes that it is bound to.
@@ -63,22 +62,22 @@ class Machine:
 class Readiness:
     """All that was found."""
 
-    machine: Machine
+    machine: MachineReadiness
     sockets: Directory
-    room: Room
+    room: EngineCapacity
     huge_pages: HugePages
 
 
-def look(vm: str, host: Host) -> Readiness:
+def look(vm: str, host: HostContext) -> Readiness:
     """Read what ``examine`` and ``distance`` decide by.
 
     Raises: NotFound (machine); CannotTell, where the forwarder or libvirt does not answer.
     """
-    engine = host.world.need_forwarder()
+    engine = host.drivers.need_forwarder()
     return Readiness(
         machine=_machine(vm, host),
         sockets=directory(Path(host.settings.forwarder.sockets)),
-        room=engine.room(),
+        room=engine.capacity(),
         huge_pages=numa.huge_pages(),
     )
 
@@ -129,7 +128,7 @@ def distance(found: Readiness, vf: Vf) -> str | None:
 
 def warn_of_distance(found: Readiness, vf: str) -> None:
     """Say on the log where the VF with that address is far from the machine's memory."""
-    words = distance(found, facts.vf(PciAddress.parse(vf)))
+    words = distance(found, sriov.vf(PciAddress.parse(vf)))
     if words is not None:
         _log.warning("%s", words)
 
@@ -148,7 +147,7 @@ def _may_write(directory: Directory, user: User, groups: frozenset[int]) -> bool
     return directory.mode & wanted == wanted
 
 
-def _examine_directory(sockets: Directory, machine: Machine) -> None:
+def _examine_directory(sockets: Directory, machine: MachineReadiness) -> None:
     if sockets.mode is None:
         raise Failed(
             f"the directory for the guests' sockets is not there: {sockets.path}",
@@ -182,18 +181,18 @@ def directory(path: Path) -> Directory:
     )
 
 
-def _machine(name: str, host: Host) -> Machine:
+def _machine(name: str, host: HostContext) -> MachineReadiness:
     connection = Connection(host.settings.libvirt.uri)
     domain = connection.domain(name)
     with translated(f"virtual machine {name}"):
         text, capabilities = domain.XMLDesc(), connection.open().getCapabilities()
-    user = placement.qemu_user(capabilities)
-    return Machine(
+    user = affinity.qemu_user(capabilities)
+    return MachineReadiness(
         name=name,
         shares_memory=host.domains.shared_memory(name),
         user=user,
         groups=groups(user) if user is not None else frozenset(),
-        nodes=placement.nodes(text, numa.nodes()),
+        nodes=affinity.nodes(text, numa.nodes()),
     )
 
 

@@ -8,19 +8,19 @@ from typing import Any
 from smartvif.choose.selection.pool import ANYWHERE, Guest
 from smartvif.choose.selection.request import DeviceRequest
 from smartvif.choose.selection.request import request as device_request
-from smartvif.context.host import Host
+from smartvif.context.host import HostContext
 from smartvif.control import names
 from smartvif.control.bind_ovs import HostSwitch, bind
 from smartvif.control.bind_vrouter import VRouterHost, bind_vrouter
 from smartvif.control.build_vif import build_vif
 from smartvif.guest.xml import interface_xml
-from smartvif.host import sriov as facts
+from smartvif.host import sriov
 from smartvif.model.port import Binding, Port
-from smartvif.model.port_spec import Mode, Request
+from smartvif.model.port_spec import Mode, PortSpec
 from smartvif.model.vif import Machine, PortProfile, ProfileKind, Vif, VifKind
-from smartvif.operations.ports.claims import Told, claim
+from smartvif.operations.ports.claims import OnCandidates, claim
 from smartvif.plug.plan import plan
-from smartvif.plug.plans.inputs import Devices, devices
+from smartvif.plug.plans.inputs import PortDevices, devices
 from smartvif.plug.prepare import port_facts
 from smartvif.plug.steps.step import Plan
 
@@ -38,12 +38,12 @@ class Placement:
 
 def place(
     port: Port,
-    request: Request,
+    request: PortSpec,
     machine: Machine,
-    host: Host,
+    host: HostContext,
     *,
     guest: Guest = ANYWHERE,
-    told: Told = lambda _: None,
+    on_candidates: OnCandidates = lambda _: None,
 ) -> Placement:
     """Choose and claim a VF if one is needed, and plan the port; nothing else is changed.
 
@@ -54,10 +54,12 @@ def place(
     binding = bound(port, request, host)
     found = None
     if request.mode.needs_vf:
-        address = claim(wanted(port, binding, request), host, guest=guest, told=told)
+        address = claim(
+            wanted(port, binding, request), host, guest=guest, on_candidates=on_candidates
+        )
         port = replace(port, pci_slot=str(address))
         relayed = request.mode is Mode.VIRTIO_FORWARDER
-        found = devices(facts.vf(address), host.representors, relayed=relayed)
+        found = devices(sriov.vf(address), host.representors, relayed=relayed)
     vif = _with_tap(build_vif(port, binding))
     steps = plan(vif, machine=machine, devices=found)
     placed = Placement(
@@ -66,7 +68,7 @@ def place(
         steps=steps,
         guest_xml=_guest_xml(vif, found),
         facts={
-            **port_facts(vif, machine, found, steps, host.world),
+            **port_facts(vif, machine, found, steps, host.drivers),
             "needs": asdict(request.needs),
         },
     )
@@ -74,30 +76,30 @@ def place(
     return placed
 
 
-def wanted(port: Port, binding: Binding, request: Request) -> DeviceRequest:
+def wanted(port: Port, binding: Binding, request: PortSpec) -> DeviceRequest:
     """What is to be claimed for the port, with what the person has chosen."""
     return replace(device_request(port, binding.vif_type), pf=request.pf, vf=request.vf)
 
 
-def examine_switch(request: Request, host: Host) -> None:
+def check_switch(request: PortSpec, host: HostContext) -> None:
     """See whether the switch, and the forwarder if one is needed, could take the port.
 
     Raises: NotFound, for the bridge; CannotTell, where one of them does not answer.
     """
     if request.bridge is not None:
-        host.world.need_ovs().bridge(request.bridge)
+        host.drivers.need_ovs().bridge(request.bridge)
     elif request.mode.needs_vf:
-        host.world.need_vrouter().examine()
+        host.drivers.need_vrouter().examine()
     if request.mode is Mode.VIRTIO_FORWARDER:
-        host.world.need_forwarder().confirm()
+        host.drivers.need_forwarder().check_alive()
 
 
-def bound(port: Port, request: Request, host: Host) -> Binding:
+def bound(port: Port, request: PortSpec, host: HostContext) -> Binding:
     """The controller's answer; here we are the controller."""
     sockets = host.settings.forwarder.sockets
     if request.bridge is None:
         return bind_vrouter(port, VRouterHost(name="", dpdk=False, vhost_user_dir=sockets))
-    bridge = host.world.need_ovs().bridge(request.bridge)
+    bridge = host.drivers.need_ovs().bridge(request.bridge)
     switch = HostSwitch(
         datapath_type="netdev" if bridge.datapath_type == "netdev" else "system",
         vhost_user_dir=sockets,
@@ -112,7 +114,7 @@ def _with_tap(vif: Vif) -> Vif:
     return replace(vif, profile=PortProfile(kind=ProfileKind.BASE, create_tap=True))
 
 
-def _guest_xml(vif: Vif, found: Devices | None) -> str:
+def _guest_xml(vif: Vif, found: PortDevices | None) -> str:
     """The guest's side; in a simulation a tap, where it would have been a PCI device."""
     if vif.kind is VifKind.HOST_DEVICE and found is not None and found.vf.simulated:
         vif = _with_tap(replace(vif, kind=VifKind.GENERIC, vif_name=names.tap(vif.id)))

@@ -11,11 +11,12 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from smartvif.context.host import Host
+from smartvif.context.host import HostContext
 from smartvif.control.build_vif import build_vif
 from smartvif.drivers.vrouter.agent import wait_for_datapath
-from smartvif.drivers.vrouter.port import PortFiles, PortType
-from smartvif.host import sriov as facts
+from smartvif.drivers.vrouter.files import PortFiles
+from smartvif.drivers.vrouter.port import PortType
+from smartvif.host import sriov
 from smartvif.model import checks
 from smartvif.model.errors import Failed, Invalid
 from smartvif.model.pci import PciAddress
@@ -33,7 +34,7 @@ _LINK_STATE = "link-state"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PortRequest:
+class AgentPortRequest:
     """One port. ``netdev`` is the tap's name, or that of a vhost-user port; a VF's port needs none.
 
     ``vhost_user`` is a port of the DPDK vRouter, or with a VF one behind a forwarder; QEMU is the
@@ -80,7 +81,7 @@ class PortRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waits:
+class Timeouts:
     """How long to wait for the DPDK vRouter, in seconds, and where its datapath listens."""
 
     agent: float = 120.0
@@ -89,10 +90,10 @@ class Waits:
     datapath_socket: Path = Path("/var/run/vrouter/dpdk_netlink")
 
 
-_WAITS = Waits()
+_WAITS = Timeouts()
 
 
-def add(request: PortRequest, host: Host, *, waits: Waits = _WAITS) -> None:
+def add(request: AgentPortRequest, host: HostContext, *, waits: Timeouts = _WAITS) -> None:
     """Give the vRouter a port, or change nothing; twice is once.
 
     A tap's port is done when its file is there, though no agent runs. Other ports need one: a port
@@ -107,7 +108,7 @@ def add(request: PortRequest, host: Host, *, waits: Waits = _WAITS) -> None:
     found = None
     if request.vf is not None:
         relayed = request.mode is Mode.VIRTIO_FORWARDER
-        found = devices(facts.vf(request.vf), host.representors, relayed=relayed)
+        found = devices(sriov.vf(request.vf), host.representors, relayed=relayed)
     machine = Machine(uuid=request.machine, name=request.name, project=request.project)
     planned = plan(vif, machine=machine, devices=found)
     steps = tuple(_told(step, request, waits) for step in planned)
@@ -115,31 +116,31 @@ def add(request: PortRequest, host: Host, *, waits: Waits = _WAITS) -> None:
         request.id,
         steps,
         host.journal,
-        host.world,
+        host.drivers,
         vf=str(found.vf.address) if found is not None else None,
-        facts=port_facts(vif, machine, found, steps, host.world),
+        facts=port_facts(vif, machine, found, steps, host.drivers),
     )
 
 
-def delete(port: str, host: Host) -> None:
+def delete(port: str, host: HostContext) -> None:
     """Undo what was done for a port; one that is not there is deleted already.
 
     Raises: Failed, where something cannot be undone: it stays, to be tried again.
     """
     if host.journal.port(port) is not None:
-        unplug(port, host.journal, host.world)
+        unplug(port, host.journal, host.drivers)
     with host.journal.locked(port):
         # The agent may have it from somebody who keeps no journal. No other switch is asked.
         if host.journal.port(port) is None:
-            host.world.need_vrouter().remove(port)
+            host.drivers.need_vrouter().remove(port)
 
 
-def set_link(port: str, host: Host, *, up: bool) -> None:
+def set_link(port: str, host: HostContext, *, up: bool) -> None:
     """Bring the link of an ESXi port up or down, now and when the agent starts; it runs or not.
 
     Raises: AgentFailed, for a port that the agent does not know, or of another type; Failed.
     """
-    agent = host.world.need_vrouter()
+    agent = host.drivers.need_vrouter()
     with host.journal.locked(port):
         _write_link(port, agent.files, up=up)
         agent.set_link(port, up=up)
@@ -155,7 +156,7 @@ def _write_link(port: str, files: PortFiles, *, up: bool) -> None:
     files.write_text(port, json.dumps(document))
 
 
-def _vif(request: PortRequest) -> Vif:
+def _vif(request: AgentPortRequest) -> Vif:
     """The VIF that a controller would have bound."""
     details: dict[str, str | bool] = {}
     if request.vhost_user or request.mode is Mode.VIRTIO_FORWARDER:
@@ -184,11 +185,11 @@ def _vif(request: PortRequest) -> Vif:
     return vif if request.netdev is None else replace(vif, vif_name=request.netdev)
 
 
-def _examine(request: PortRequest, host: Host, waits: Waits) -> None:
+def _examine(request: AgentPortRequest, host: HostContext, waits: Timeouts) -> None:
     """Look at what may be down before anything is changed."""
-    agent = host.world.need_vrouter()
+    agent = host.drivers.need_vrouter()
     if request.mode is Mode.VIRTIO_FORWARDER:
-        host.world.need_forwarder()
+        host.drivers.need_forwarder()
     if request.mode.needs_vf:
         agent.examine()
     elif request.vhost_user:
@@ -196,7 +197,7 @@ def _examine(request: PortRequest, host: Host, waits: Waits) -> None:
         wait_for_datapath(waits.datapath_socket, waits.datapath)
 
 
-def _told(step: Step, request: PortRequest, waits: Waits) -> Step:
+def _told(step: Step, request: AgentPortRequest, waits: Timeouts) -> Step:
     """The step, if it is the agent's with what only the request says."""
     if not isinstance(step, AgentPort):
         return step

@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from smartvif.control import names
-from smartvif.host import sriov as facts
+from smartvif.host import sriov
 from smartvif.host.representors import Representors
 from smartvif.host.sriov import Vf
 from smartvif.model.errors import Failed
 from smartvif.model.vif import Machine, Vif
 from smartvif.plug.steps.links import Tap
-from smartvif.plug.steps.simulated_vf import SimulatedPassthrough, VfSettings
+from smartvif.plug.steps.simulated_vf import SimulatedPassthrough, SimulatedVfSettings
 
 DEFAULT_MTU = 1500
 """Bytes, where the network says nothing (os-vif's ``network_device_mtu``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Devices:
+class PortDevices:
     """The VF behind a VIF, with its representor's netdev where a switch has it, and its PF's."""
 
     vf: Vf
@@ -39,23 +39,23 @@ class Devices:
         return self.vf.netdev
 
 
-def devices(vf: Vf, representors: Representors, *, relayed: bool) -> Devices:
+def devices(vf: Vf, representors: Representors, *, relayed: bool) -> PortDevices:
     """Look up what a plan must know of ``vf``; more where a forwarder is to have it (``relayed``).
 
     Raises: NotFound, Ambiguous.
     """
     # To find a PF's own netdev among its representors takes as long as all else of a plug.
-    uplink = facts.uplink(vf.pf) if relayed else None
-    return Devices(vf=vf, representor=representors.find(vf).netdev, uplink=uplink)
+    uplink = sriov.uplink(vf.pf) if relayed else None
+    return PortDevices(vf=vf, representor=representors.find(vf).netdev, uplink=uplink)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class PlanInput:
     """One VIF to be planned for. ``devices`` is there wherever a step needs the VF."""
 
     vif: Vif
     machine: Machine
-    devices: Devices | None
+    devices: PortDevices | None
 
     @property
     def mtu(self) -> int:
@@ -63,7 +63,7 @@ class Case:
         return self.vif.network.mtu or DEFAULT_MTU
 
     @property
-    def with_vf(self) -> Devices:
+    def with_vf(self) -> PortDevices:
         """The VF, of a VIF that has one."""
         assert self.devices is not None  # plan() has seen to it
         return self.devices
@@ -83,9 +83,9 @@ class Case:
             multi_queue=vif.profile is not None and vif.profile.multiqueue,
         )
 
-    def vf_settings(self) -> VfSettings:
+    def vf_settings(self) -> SimulatedVfSettings:
         """A simulated VF with the guest's address."""
-        return VfSettings(netdev=self.with_vf.netdev, mac=self.vif.address, mtu=self.mtu)
+        return SimulatedVfSettings(netdev=self.with_vf.netdev, mac=self.vif.address, mtu=self.mtu)
 
     def passthrough(self) -> tuple[Tap, SimulatedPassthrough]:
         """What stands in for passthrough of a simulated VF."""

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import VifKind
-from smartvif.plug.plans.inputs import Case
+from smartvif.plug.plans.inputs import PlanInput
 from smartvif.plug.steps.step import Plan
 from smartvif.plug.steps.vf import VfAdminSettings
 
 
-def _passthrough(case: Case) -> Plan:
+def _passthrough(case: PlanInput) -> Plan:
     """The guest has the VF."""
     if not case.vif.trusted:
         return ()
@@ -31,7 +31,7 @@ def _passthrough(case: Case) -> Plan:
     return (VfAdminSettings(pf=case.devices.uplink, number=number, wanted=wanted),)
 
 
-PLANS: dict[tuple[VifKind, bool], Callable[[Case], Plan]] = {
+PLANS: dict[tuple[VifKind, bool], Callable[[PlanInput], Plan]] = {
     (VifKind.HOST_DEVICE, False): _passthrough,
 }
 """(the VIF's shape, is there a representor in a switch behind it?)"""

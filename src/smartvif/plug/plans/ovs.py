@@ -6,17 +6,17 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from smartvif.control import names
-from smartvif.drivers.ovs.rows import PortSpec
+from smartvif.drivers.ovs.rows import OvsPortSpec
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import SocketMode, VifKind
-from smartvif.plug.plans.inputs import Case
-from smartvif.plug.plans.relay import readied, relay
+from smartvif.plug.plans.inputs import PlanInput
+from smartvif.plug.plans.relay import relay, vf_steps
 from smartvif.plug.steps.links import HybridBridge
 from smartvif.plug.steps.ovs import SwitchPort
 from smartvif.plug.steps.step import Plan
 
 
-def _tap(case: Case) -> Plan:
+def _tap(case: PlanInput) -> Plan:
     """A tap in the switch: ours, or one that libvirt makes when the guest starts.
 
     libvirt takes a tap that is there already only with managed='no', which Nova does not write for
@@ -30,7 +30,7 @@ def _tap(case: Case) -> Plan:
     return (SwitchPort(spec=spec),) if profile is not None and profile.create_port else ()
 
 
-def _hybrid(case: Case) -> Plan:
+def _hybrid(case: PlanInput) -> Plan:
     """A Linux bridge for the guest's tap, which libvirt makes, and a veth into the switch."""
     vif = case.vif
     assert vif.bridge_name is not None
@@ -39,7 +39,7 @@ def _hybrid(case: Case) -> Plan:
     return bridge, SwitchPort(spec=_port(case, outer))
 
 
-def _switch_socket(case: Case) -> Plan:
+def _switch_socket(case: PlanInput) -> Plan:
     """A vhost-user port of a switch that has DPDK."""
     vif = case.vif
     assert vif.vif_name is not None
@@ -55,7 +55,7 @@ def _switch_socket(case: Case) -> Plan:
     return (SwitchPort(spec=spec),)
 
 
-def _passthrough(case: Case) -> Plan:
+def _passthrough(case: PlanInput) -> Plan:
     """The representor in the switch; the guest has the VF."""
     plugged = _in_switch(case, case.representor)
     if not case.with_vf.vf.simulated:
@@ -63,17 +63,17 @@ def _passthrough(case: Case) -> Plan:
     return case.vf_settings(), plugged, *case.passthrough()
 
 
-def _forwarder(case: Case) -> Plan:
+def _forwarder(case: PlanInput) -> Plan:
     """The representor in the switch, the VF in the forwarder, the guest on its socket."""
     relayed = relay(case)
-    return *readied(case), _in_switch(case, case.representor), relayed
+    return *vf_steps(case), _in_switch(case, case.representor), relayed
 
 
-def _in_switch(case: Case, netdev: str) -> SwitchPort:
+def _in_switch(case: PlanInput, netdev: str) -> SwitchPort:
     return SwitchPort(spec=_port(case, netdev), mtu=case.mtu)
 
 
-def _port(case: Case, netdev: str) -> PortSpec:
+def _port(case: PlanInput, netdev: str) -> OvsPortSpec:
     """The port with the identifiers that Neutron's agents and OVN look for."""
     vif, vf = case.vif, case.devices
     interface_id = vif.profile.interface_id if vif.profile else None
@@ -85,7 +85,7 @@ def _port(case: Case, netdev: str) -> PortSpec:
     }
     if vf is not None:
         ids["smartvif-vf"] = str(vf.vf.address)
-    return PortSpec(
+    return OvsPortSpec(
         bridge=_bridge(case),
         name=netdev,
         owner=vif.id,
@@ -94,7 +94,7 @@ def _port(case: Case, netdev: str) -> PortSpec:
     )
 
 
-def _bridge(case: Case) -> str:
+def _bridge(case: PlanInput) -> str:
     on_switch = case.vif.bridge_name if case.vif.kind is VifKind.OPENVSWITCH else None
     bridge = on_switch or case.vif.network.bridge
     if bridge is None:
@@ -102,7 +102,7 @@ def _bridge(case: Case) -> str:
     return bridge
 
 
-PLANS: dict[tuple[VifKind, bool], Callable[[Case], Plan]] = {
+PLANS: dict[tuple[VifKind, bool], Callable[[PlanInput], Plan]] = {
     (VifKind.OPENVSWITCH, False): _tap,
     (VifKind.BRIDGE, False): _hybrid,
     (VifKind.VHOSTUSER, False): _switch_socket,

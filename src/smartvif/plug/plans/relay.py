@@ -6,13 +6,13 @@ from smartvif.drivers.forwarder.engine import RelaySpec
 from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import SocketMode
-from smartvif.plug.plans.inputs import Case
-from smartvif.plug.steps.simulated_vf import Relay
+from smartvif.plug.plans.inputs import PlanInput
+from smartvif.plug.steps.relay import ForwarderRelay
 from smartvif.plug.steps.step import Plan
 from smartvif.plug.steps.vf import VfAdminSettings, VfioBinding
 
 
-def readied(case: Case) -> Plan:
+def vf_steps(case: PlanInput) -> Plan:
     """The VF with the guest's address, and where the forwarder can take it.
 
     Raises: Invalid, for a VF whose PF has no netdev to set it by.
@@ -33,7 +33,7 @@ def readied(case: Case) -> Plan:
     )
 
 
-def relay(case: Case) -> Relay:
+def relay(case: PlanInput) -> ForwarderRelay:
     """The relay of a VIF behind the forwarder.
 
     Raises: Invalid, for a socket that the forwarder cannot take.
@@ -46,7 +46,7 @@ def relay(case: Case) -> Relay:
             hint="have the controller say vhostuser_mode=server",
         )
     assert vif.path is not None
-    return Relay(
+    return ForwarderRelay(
         spec=RelaySpec(
             port_id=vif.id,
             socket=vif.path,

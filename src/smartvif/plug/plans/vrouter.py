@@ -17,14 +17,14 @@ from smartvif.drivers.vrouter.port import VhostUserMode, VRouterPort
 from smartvif.model import checks
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import SocketMode, VifKind
-from smartvif.plug.plans.inputs import Case
-from smartvif.plug.plans.relay import readied, relay
+from smartvif.plug.plans.inputs import PlanInput
+from smartvif.plug.plans.relay import relay, vf_steps
 from smartvif.plug.steps.links import LinkUp
 from smartvif.plug.steps.step import Plan
 from smartvif.plug.steps.vrouter import AgentPort
 
 
-def _tap(case: Case) -> Plan:
+def _tap(case: PlanInput) -> Plan:
     """A tap, which libvirt makes when the guest starts unless the VIF has us make it.
 
     The agent takes the port before and activates it when the tap appears. It reads its files when
@@ -36,14 +36,14 @@ def _tap(case: Case) -> Plan:
     return (told,)
 
 
-def _socket(case: Case) -> Plan:
+def _socket(case: PlanInput) -> Plan:
     """A vhost-user port of the DPDK vRouter, which lives and dies with its agent."""
     name, path = _needed(case.vif.vif_name, "name"), _needed(case.vif.path, "socket")
     listens = case.vif.mode is SocketMode.CLIENT
     return (AgentPort(port=_port(case, name), socket=path if listens else None),)
 
 
-def _passthrough(case: Case) -> Plan:
+def _passthrough(case: PlanInput) -> Plan:
     """The representor in the vRouter; the guest has the VF."""
     plugged = _with_representor(case)
     if not case.with_vf.vf.simulated:
@@ -51,18 +51,18 @@ def _passthrough(case: Case) -> Plan:
     return case.vf_settings(), *plugged, *case.passthrough()
 
 
-def _forwarder(case: Case) -> Plan:
+def _forwarder(case: PlanInput) -> Plan:
     """The representor in the vRouter, the VF in the forwarder, the guest on its socket."""
     relayed = relay(case)
-    return *readied(case), *_with_representor(case), relayed
+    return *vf_steps(case), *_with_representor(case), relayed
 
 
-def _with_representor(case: Case) -> Plan:
+def _with_representor(case: PlanInput) -> Plan:
     netdev = case.representor
     return LinkUp(name=netdev, mtu=case.mtu), AgentPort(port=_port(case, netdev))
 
 
-def _port(case: Case, netdev: str) -> VRouterPort:
+def _port(case: PlanInput, netdev: str) -> VRouterPort:
     vif, machine = case.vif, case.machine
     project = None
     with suppress(Invalid):  # Keystone's are UUIDs without dashes; other clouds have other names
@@ -99,7 +99,7 @@ def _needed(value: str | None, what: str) -> str:
     return value
 
 
-PLANS: dict[tuple[VifKind, bool], Callable[[Case], Plan]] = {
+PLANS: dict[tuple[VifKind, bool], Callable[[PlanInput], Plan]] = {
     (VifKind.GENERIC, False): _tap,
     (VifKind.VHOSTUSER, False): _socket,
     (VifKind.HOST_DEVICE, True): _passthrough,

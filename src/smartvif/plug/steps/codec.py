@@ -6,14 +6,15 @@ import dataclasses
 from typing import Any
 
 from smartvif.drivers.forwarder.engine import RelaySpec
-from smartvif.drivers.ovs.rows import PortSpec
+from smartvif.drivers.ovs.rows import OvsPortSpec
 from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import CannotTell
-from smartvif.plug.steps.guest import GuestInterface
+from smartvif.plug.steps.guest import AttachedInterface
 from smartvif.plug.steps.links import HybridBridge, LinkUp, Tap
 from smartvif.plug.steps.ovs import SwitchPort
-from smartvif.plug.steps.simulated_vf import Relay, SimulatedPassthrough, VfSettings
+from smartvif.plug.steps.relay import ForwarderRelay
+from smartvif.plug.steps.simulated_vf import SimulatedPassthrough, SimulatedVfSettings
 from smartvif.plug.steps.step import Step
 from smartvif.plug.steps.vf import VfAdminSettings, VfioBinding
 from smartvif.plug.steps.vrouter import AgentPort
@@ -22,21 +23,21 @@ _KINDS: dict[str, Any] = {
     kind.KIND: kind
     for kind in (
         AgentPort,
-        GuestInterface,
+        AttachedInterface,
         HybridBridge,
         LinkUp,
-        Relay,
+        ForwarderRelay,
         SimulatedPassthrough,
         SwitchPort,
         Tap,
         VfAdminSettings,
-        VfSettings,
+        SimulatedVfSettings,
         VfioBinding,
     )
 }
 _VALUES: dict[str, tuple[str, Any]] = {
     "AgentPort": ("port", VRouterPort),
-    "SwitchPort": ("spec", PortSpec),
+    "SwitchPort": ("spec", OvsPortSpec),
     "Relay": ("spec", RelaySpec),
     "VfAdminSettings": ("wanted", VfAdmin),
 }

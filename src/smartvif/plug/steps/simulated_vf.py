@@ -10,13 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from smartvif.drivers.drivers import World
-from smartvif.drivers.forwarder.engine import RelaySpec
-from smartvif.plug.steps.step import Found
+from smartvif.drivers.drivers import Drivers
+from smartvif.plug.steps.step import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VfSettings:
+class SimulatedVfSettings:
     """The MAC address and MTU (bytes) of a VF's netdev."""
 
     KIND: ClassVar[str] = "VfSettings"
@@ -29,28 +28,28 @@ class VfSettings:
         """Name the VF and its address."""
         return f"set {self.netdev} to {self.mac}"
 
-    def find(self, world: World) -> Found:
+    def snapshot(self, drivers: Drivers) -> Snapshot:
         """Its present address, MTU and state."""
-        link = world.links.get(self.netdev)
+        link = drivers.links.get(self.netdev)
         return {"mac": link.mac, "mtu": link.mtu, "up": link.up} if link else {}
 
-    def do(self, world: World) -> None:
+    def do(self, drivers: Drivers) -> None:
         """Set both and bring it up."""
-        world.links.set_mac(self.netdev, self.mac)
-        world.links.set_up(self.netdev, mtu=self.mtu)
+        drivers.links.set_mac(self.netdev, self.mac)
+        drivers.links.set_up(self.netdev, mtu=self.mtu)
 
-    def undo(self, world: World, found: Found) -> None:
+    def undo(self, drivers: Drivers, found: Snapshot) -> None:
         """Put everything back, if the VF is still there."""
-        if found and world.links.get(self.netdev) is not None:
-            world.links.set_down(self.netdev)
-            world.links.set_mac(self.netdev, found["mac"])
-            world.links.set_mtu(self.netdev, found["mtu"])
+        if found and drivers.links.get(self.netdev) is not None:
+            drivers.links.set_down(self.netdev)
+            drivers.links.set_mac(self.netdev, found["mac"])
+            drivers.links.set_mtu(self.netdev, found["mtu"])
             if found["up"]:
-                world.links.set_up(self.netdev)
+                drivers.links.set_up(self.netdev)
 
-    def check(self, world: World) -> bool:
+    def check(self, drivers: Drivers) -> bool:
         """Whether the VF has the address; one that the forwarder has is out of our sight."""
-        link = world.links.get(self.netdev)
+        link = drivers.links.get(self.netdev)
         return link is None or (link.mac == self.mac and link.mtu == self.mtu)
 
 
@@ -68,50 +67,21 @@ class SimulatedPassthrough:
         """Say that it is simulated."""
         return f"join {self.netdev} and {self.tap} (simulated passthrough)"
 
-    def find(self, world: World) -> Found:
+    def snapshot(self, drivers: Drivers) -> Snapshot:
         """Nothing to put back."""
         return {}
 
-    def do(self, world: World) -> None:
+    def do(self, drivers: Drivers) -> None:
         """Bring the tap up and redirect each to the other."""
-        world.links.set_up(self.tap, mtu=self.mtu)
-        world.links.redirect(self.netdev, self.tap)
-        world.links.redirect(self.tap, self.netdev)
+        drivers.links.set_up(self.tap, mtu=self.mtu)
+        drivers.links.redirect(self.netdev, self.tap)
+        drivers.links.redirect(self.tap, self.netdev)
 
-    def undo(self, world: World, found: Found) -> None:
+    def undo(self, drivers: Drivers, found: Snapshot) -> None:
         """End both redirections."""
-        world.links.end_redirect(self.netdev)
-        world.links.end_redirect(self.tap)
+        drivers.links.end_redirect(self.netdev)
+        drivers.links.end_redirect(self.tap)
 
-    def check(self, world: World) -> bool:
+    def check(self, drivers: Drivers) -> bool:
         """Whether both ends are there."""
-        return all(world.links.get(name) is not None for name in (self.netdev, self.tap))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Relay:
-    """A VF given to the forwarder, which relays it to a guest's socket."""
-
-    KIND: ClassVar[str] = "Relay"
-
-    spec: RelaySpec
-
-    def describe(self) -> str:
-        """Name the VF and the socket."""
-        return f"relay {self.spec.vf} to {self.spec.socket}"
-
-    def find(self, world: World) -> Found:
-        """Nothing to put back."""
-        return {}
-
-    def do(self, world: World) -> None:
-        """Make the relay."""
-        world.need_forwarder().add(self.spec, world.links)
-
-    def undo(self, world: World, found: Found) -> None:
-        """Take it away; the VF comes back."""
-        world.need_forwarder().remove(self.spec)
-
-    def check(self, world: World) -> bool:
-        """Whether the forwarder has it as it should be, and the VF, without an error."""
-        return world.need_forwarder().holds(self.spec)
+        return all(drivers.links.get(name) is not None for name in (self.netdev, self.tap))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Protocol
 
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 
-Found = dict[str, Any]
+Snapshot = dict[str, Any]
 """What a step found before it acted, as JSON can hold it. Its undo puts that back."""
 
 
@@ -24,16 +24,16 @@ class Step(Protocol):
     def describe(self) -> str:
         """What it does, as a clause for people."""
 
-    def find(self, world: World) -> Found:
+    def snapshot(self, drivers: Drivers) -> Snapshot:
         """What ``undo`` will have to put back. Reads only."""
 
-    def do(self, world: World) -> None:
+    def do(self, drivers: Drivers) -> None:
         """Act; twice is once."""
 
-    def undo(self, world: World, found: Found) -> None:
+    def undo(self, drivers: Drivers, found: Snapshot) -> None:
         """Put back what was found."""
 
-    def check(self, world: World) -> bool:
+    def check(self, drivers: Drivers) -> bool:
         """Whether what ``do`` makes is there. Reads only."""
 
 

@@ -10,12 +10,12 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
-from smartvif.drivers.drivers import World
+from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.kernel import vfio
 from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import Failed, NotFound
 from smartvif.model.pci import PciAddress
-from smartvif.plug.steps.step import Found
+from smartvif.plug.steps.step import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,33 +30,33 @@ class VfioBinding:
         """Name the VF."""
         return f"bind VF {self.vf} to {vfio.DRIVER}"
 
-    def find(self, world: World) -> Found:
+    def snapshot(self, drivers: Drivers) -> Snapshot:
         """Its present driver, and the MTU that its netdev has by it."""
-        found = world.vfio.look(self._address)
-        link = world.links.get(found.netdev) if found.netdev is not None else None
+        found = drivers.vfio.read(self._address)
+        link = drivers.links.get(found.netdev) if found.netdev is not None else None
         return {"driver": found.driver, "mtu": link.mtu if link else None}
 
-    def do(self, world: World) -> None:
+    def do(self, drivers: Drivers) -> None:
         """Bind it."""
-        world.vfio.take(self._address)
+        drivers.vfio.bind(self._address)
 
-    def undo(self, world: World, found: Found) -> None:
+    def undo(self, drivers: Drivers, found: Snapshot) -> None:
         """Give it back to the driver it had, if it is still there.
 
         Its netdev is a new one, whose MTU is set where the driver makes it at once; where it comes
         later, it is as the driver makes it. A rule of udev's may be renaming it just now.
         """
-        world.vfio.give_back(self._address, found["driver"])
+        drivers.vfio.restore(self._address, found["driver"])
         with suppress(NotFound):
-            netdev = world.vfio.look(self._address).netdev
-            link = world.links.get(netdev) if netdev is not None else None
+            netdev = drivers.vfio.read(self._address).netdev
+            link = drivers.links.get(netdev) if netdev is not None else None
             if link is not None and found["mtu"] not in {None, link.mtu}:
-                world.links.set_mtu(link.name, found["mtu"])
+                drivers.links.set_mtu(link.name, found["mtu"])
 
-    def check(self, world: World) -> bool:
+    def check(self, drivers: Drivers) -> bool:
         """Whether it is bound."""
         with suppress(NotFound):
-            return world.vfio.look(self._address).driver == vfio.DRIVER
+            return drivers.vfio.read(self._address).driver == vfio.DRIVER
         return False
 
     @property
@@ -78,13 +78,13 @@ class VfAdminSettings:
         """Name the VF and its address."""
         return f"set VF {self.number} of {self.pf} to {self.wanted.mac}"
 
-    def find(self, world: World) -> Found:
+    def snapshot(self, drivers: Drivers) -> Snapshot:
         """How it is set now."""
-        return asdict(world.links.vf_admin(self.pf, self.number))
+        return asdict(drivers.links.vf_admin(self.pf, self.number))
 
-    def do(self, world: World) -> None:
+    def do(self, drivers: Drivers) -> None:
         """Set what differs; a driver that cannot set all of it has it fail."""
-        unsupported = world.links.set_vf_admin(self.pf, self.number, self.wanted)
+        unsupported = drivers.links.set_vf_admin(self.pf, self.number, self.wanted)
         if unsupported:
             raise Failed(
                 f"the driver of link '{self.pf}' cannot set the {' and the '.join(unsupported)}"
@@ -92,7 +92,7 @@ class VfAdminSettings:
                 where="kernel",
             )
 
-    def undo(self, world: World, found: Found) -> None:
+    def undo(self, drivers: Drivers, found: Snapshot) -> None:
         """Put everything back, if the VF is still there; what could not be set needs no undoing.
 
         Where the driver did not say, the VF gets neither trust nor leave to spoof: the next guest
@@ -104,10 +104,10 @@ class VfAdminSettings:
         if before.spoof_check is None and self.wanted.spoof_check is False:
             before = replace(before, spoof_check=True)
         with suppress(NotFound):
-            world.links.set_vf_admin(self.pf, self.number, before)
+            drivers.links.set_vf_admin(self.pf, self.number, before)
 
-    def check(self, world: World) -> bool:
+    def check(self, drivers: Drivers) -> bool:
         """Whether it is set like this, as far as the driver says."""
         with suppress(NotFound):
-            return world.links.vf_admin(self.pf, self.number).is_as(self.wanted)
+            return drivers.links.vf_admin(self.pf, self.number).is_as(self.wanted)
         return False

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class CpioEntry:
     """One file. ``name`` is relative; ``mode`` has the type bits; ``device`` is (major, minor)."""
 
     name: str
@@ -22,28 +22,28 @@ class Entry:
     device: tuple[int, int] = (0, 0)
 
 
-def directory(name: str) -> Entry:
+def directory(name: str) -> CpioEntry:
     """A directory that everybody may read."""
-    return Entry(name=name, mode=stat.S_IFDIR | 0o755)
+    return CpioEntry(name=name, mode=stat.S_IFDIR | 0o755)
 
 
-def program(name: str, data: bytes) -> Entry:
+def program(name: str, data: bytes) -> CpioEntry:
     """A regular file that everybody may run."""
-    return Entry(name=name, mode=stat.S_IFREG | 0o755, data=data)
+    return CpioEntry(name=name, mode=stat.S_IFREG | 0o755, data=data)
 
 
-def character_device(name: str, major: int, minor: int) -> Entry:
+def character_device(name: str, major: int, minor: int) -> CpioEntry:
     """A character device node for root."""
-    return Entry(name=name, mode=stat.S_IFCHR | 0o600, device=(major, minor))
+    return CpioEntry(name=name, mode=stat.S_IFCHR | 0o600, device=(major, minor))
 
 
-def archive(entries: Iterable[Entry]) -> bytes:
+def archive(entries: Iterable[CpioEntry]) -> bytes:
     """The archive of ``entries`` in their order; the same entries give the same bytes."""
-    members = [*entries, Entry(name="TRAILER!!!", mode=0)]
+    members = [*entries, CpioEntry(name="TRAILER!!!", mode=0)]
     return b"".join(_member(inode, entry) for inode, entry in enumerate(members, start=1))
 
 
-def _member(inode: int, entry: Entry) -> bytes:
+def _member(inode: int, entry: CpioEntry) -> bytes:
     name = entry.name.encode() + b"\0"
     links = 2 if stat.S_ISDIR(entry.mode) else 1
     # Linux, Documentation/driver-api/early-userspace/buffer-format.rst: c_ino, c_mode, c_uid,

@@ -17,7 +17,7 @@ _MEMORY_MIB = 192
 _SOCKET_PATH_MAX = 107
 
 
-class Guests:
+class SimulatedGuests:
     """The guests of the libvirt at ``uri``, with their sockets and logs in ``run_dir``."""
 
     def __init__(self, uri: str, run_dir: Path) -> None:

@@ -13,11 +13,11 @@ import os
 import socket
 from pathlib import Path
 
-from smartvif.host import sriov as facts
+from smartvif.host import sriov
 from smartvif.model.errors import Failed
 from smartvif.sim.nic import nic
 
-PF_DRIVER, VF_DRIVER, VFIO_DRIVER = facts.SIMULATED_PF_DRIVER, "smartvif_sim_vf", "vfio-pci"
+PF_DRIVER, VF_DRIVER, VFIO_DRIVER = sriov.SIMULATED_PF_DRIVER, "smartvif_sim_vf", "vfio-pci"
 # No vendor has this number (pci.ids); a device_spec for the simulated card matches no real one.
 VENDOR, PF_DEVICE, VF_DEVICE = "fff0", "5350", "5356"
 
@@ -71,7 +71,7 @@ class _Tree:
     def _pf(self, pf: int, vfs: int, switch: dict[str, str]) -> None:
         address = str(nic.pf_address(pf))
         folder = self._function(address, pf, PF_DEVICE, PF_DRIVER)
-        offset = facts.routing_id(nic.vf_address(pf, 0)) - facts.routing_id(nic.pf_address(pf))
+        offset = sriov.routing_id(nic.vf_address(pf, 0)) - sriov.routing_id(nic.pf_address(pf))
         self._files(
             folder,
             sriov_totalvfs="256",

@@ -1,8 +1,8 @@
 """Starting a program again when it ends: what systemd does for a real host's daemons.
 
-A process of its own, the program's parent: ``python -m smartvif.sim.process.supervisor LOCK COMMAND...``.
-It holds LOCK while it runs, so that there is one for each program; it ends with its own parent, and
-the program with it.
+A process of its own, the program's parent:
+``python -m smartvif.sim.process.supervisor LOCK COMMAND...``. It holds LOCK while it runs, so that
+there is one for each program; it ends with its own parent, and the program with it.
 """
 
 from __future__ import annotations

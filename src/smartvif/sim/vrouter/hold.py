@@ -18,7 +18,7 @@ BRIDGE = "vrouter0"
 _MAC, _MTU = "02:53:56:ff:00:00", 1500
 
 
-class Hold:
+class HostFilter:
     """The bridge, made anew: netdevs that a dead vRouter held are free.
 
     Raises: Failed.

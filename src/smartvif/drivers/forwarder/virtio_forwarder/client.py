@@ -30,11 +30,11 @@ from smartvif.drivers.forwarder.virtio_forwarder.messages import (
     PORT_CONTROL,
     STATS,
     CoreOp,
-    Op,
+    PortControlOp,
     Service,
 )
-from smartvif.drivers.forwarder.virtio_forwarder.requests import Bond
-from smartvif.drivers.forwarder.virtio_forwarder.state import Device, Relay, RelayCpus
+from smartvif.drivers.forwarder.virtio_forwarder.requests import VfBond
+from smartvif.drivers.forwarder.virtio_forwarder.state import DaemonRelay, RelayCpus, RelayDevice
 from smartvif.model.deadline import Deadline
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
@@ -57,12 +57,12 @@ class VirtioForwarder:
             service: Channel(f"ipc://{directory / service.name}") for service in messages.SERVICES
         }
 
-    def add(self, relay: int, device: PciAddress | Bond, *, conditional: bool = True) -> None:
+    def add(self, relay: int, device: PciAddress | VfBond, *, conditional: bool = True) -> None:
         """Give a relay a device. ``conditional``: to a relay that has it already, too."""
         deadline = self._deadline()
         fields = {**request.devices(device), "virtio_id": request.number(relay)}
         try:
-            self._control(Op.ADD, deadline, conditional=conditional, **fields)
+            self._control(PortControlOp.ADD, deadline, conditional=conditional, **fields)
         except ForwarderFailed as error:
             # It compares addresses as text, and not all that it has are in capitals.
             if error.code != 8 or not conditional:
@@ -71,7 +71,7 @@ class VirtioForwarder:
             if [each.device for each in found] != [request.name(device)]:
                 raise
 
-    def remove(self, relay: int, device: Device, *, conditional: bool = True) -> None:
+    def remove(self, relay: int, device: RelayDevice, *, conditional: bool = True) -> None:
         """Take a relay's device away. ``conditional``: from a relay that has none, too.
 
         Where the daemon says that it did not do it wholly, its statistics decide.
@@ -79,7 +79,7 @@ class VirtioForwarder:
         deadline = self._deadline()
         fields = {**request.named(device), "virtio_id": request.number(relay)}
         try:
-            self._control(Op.REMOVE, deadline, conditional=conditional, **fields)
+            self._control(PortControlOp.REMOVE, deadline, conditional=conditional, **fields)
         except ForwarderFailed as error:
             if error.code not in {2, 5}:
                 raise
@@ -87,7 +87,7 @@ class VirtioForwarder:
             if not all(each.to_vm.state == "DPDK_UNINIT" for each in found):
                 raise
 
-    def add_sock(self, path: str, device: PciAddress | Bond, *, conditional: bool = True) -> None:
+    def add_sock(self, path: str, device: PciAddress | VfBond, *, conditional: bool = True) -> None:
         """Make a relay of a device and a guest's socket, by a number that the daemon chooses.
 
         ``conditional``: where this very relay is there, too, which the daemon itself refuses.
@@ -95,7 +95,7 @@ class VirtioForwarder:
         deadline = self._deadline()
         fields = {**request.devices(device), "vhost_path": request.path(path)}
         try:
-            self._control(Op.ADD_SOCK, deadline, conditional=conditional, **fields)
+            self._control(PortControlOp.ADD_SOCK, deadline, conditional=conditional, **fields)
         except ForwarderFailed as error:
             # 3: a device that is in use under its name in lower case, which it did not look for.
             if error.code not in {-17, 1, 3} or not conditional:
@@ -106,7 +106,7 @@ class VirtioForwarder:
             ):
                 raise
 
-    def remove_sock(self, path: str, device: Device, *, conditional: bool = True) -> None:
+    def remove_sock(self, path: str, device: RelayDevice, *, conditional: bool = True) -> None:
         """Take the relay of a device and a socket away; ``conditional``: where none is, too.
 
         Where the daemon did half of it, now or earlier, the other half is done.
@@ -115,7 +115,11 @@ class VirtioForwarder:
         target = {"vhost_path": request.path(path)}
         try:
             self._control(
-                Op.REMOVE_SOCK, deadline, conditional=conditional, **target, **request.named(device)
+                PortControlOp.REMOVE_SOCK,
+                deadline,
+                conditional=conditional,
+                **target,
+                **request.named(device),
             )
         except ForwarderFailed as error:
             if error.code not in {1, 2, 3, 4} or (error.code == 1 and not conditional):
@@ -124,21 +128,25 @@ class VirtioForwarder:
             whole = [each for each in relays if each.socket == path]
             if error.code == 2 and [each.device for each in whole] == [device]:
                 # It has the address in lower case: without one it takes its own.
-                self._control(Op.REMOVE_SOCK, deadline, conditional=conditional, **target)
+                self._control(
+                    PortControlOp.REMOVE_SOCK, deadline, conditional=conditional, **target
+                )
             elif whole or not self._remove_rest(relays, device, deadline):
                 raise
 
-    def query_pci(self, path: str) -> Device | None:
+    def query_pci(self, path: str) -> RelayDevice | None:
         """The device of the relay with a socket, or None while it has none.
 
         ForwarderFailed has 2 where there is no such socket.
         """
-        reply = self._control(Op.QUERY_PCI, self._deadline(), vhost_path=request.path(path))
+        reply = self._control(
+            PortControlOp.QUERY_PCI, self._deadline(), vhost_path=request.path(path)
+        )
         return state.device(reply.query_string) if reply.query_string else None
 
     def statistics(
         self, relays: Sequence[int] = (), *, include_inactive: bool = True, delay_ms: int = 0
-    ) -> tuple[Relay, ...]:
+    ) -> tuple[DaemonRelay, ...]:
         """The relays with these numbers, as far as there are such, or all.
 
         The daemon measures rates for ``delay_ms`` and does nothing else; that time is added to the
@@ -193,7 +201,9 @@ class VirtioForwarder:
         accept(reply, "GET_EAL_CORES", {1: "it has none"}, where=self._where(CORE_SCHED))
         return frozenset(reply.eal_cores)
 
-    def _remove_rest(self, relays: Sequence[Relay], device: Device, deadline: Deadline) -> bool:
+    def _remove_rest(
+        self, relays: Sequence[DaemonRelay], device: RelayDevice, deadline: Deadline
+    ) -> bool:
         """Take the device from a relay that has lost its socket; whether there is nothing left."""
         for each in relays:
             if each.device == device:
@@ -201,7 +211,7 @@ class VirtioForwarder:
                     return False
                 # Not REMOVE_SOCK: without a socket the daemon does not survive that.
                 self._control(
-                    Op.REMOVE,
+                    PortControlOp.REMOVE,
                     deadline,
                     conditional=False,
                     virtio_id=each.id,
@@ -211,13 +221,15 @@ class VirtioForwarder:
         # One that its CPU does not let go of shows no device, so it may be this.
         return all(each.idle or each.device or each.socket for each in relays)
 
-    def _read(self, relays: Sequence[int], deadline: Deadline, **fields: Any) -> tuple[Relay, ...]:
+    def _read(
+        self, relays: Sequence[int], deadline: Deadline, **fields: Any
+    ) -> tuple[DaemonRelay, ...]:
         asked = [request.number(each) for each in relays]
         reply = self._request(STATS, deadline, relay=asked, **{"include_inactive": True, **fields})
         accept_read(reply, where=self._where(STATS))
         return tuple(map(state.relay, reply.relay))
 
-    def _control(self, op: Op, deadline: Deadline, **fields: Any) -> Any:
+    def _control(self, op: PortControlOp, deadline: Deadline, **fields: Any) -> Any:
         reply = self._request(PORT_CONTROL, deadline, op=op, **fields)
         accept(reply, op.name, MEANINGS[op], where=self._where(PORT_CONTROL))
         return reply

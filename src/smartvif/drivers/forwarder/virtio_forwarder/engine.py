@@ -10,10 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from smartvif.drivers.forwarder.engine import Flow, RelayCounters, RelaySpec, RelayState, Room
+from smartvif.drivers.forwarder.engine import (
+    DirectionCounters,
+    EngineCapacity,
+    RelayCounters,
+    RelaySpec,
+    RelayState,
+)
 from smartvif.drivers.forwarder.ovs_dpdk import remove_socket
 from smartvif.drivers.forwarder.virtio_forwarder.client import VirtioForwarder
-from smartvif.drivers.forwarder.virtio_forwarder.state import Direction, Relay
+from smartvif.drivers.forwarder.virtio_forwarder.state import DaemonRelay, Direction
 from smartvif.drivers.kernel.links import Links
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
@@ -30,17 +36,17 @@ class VirtioForwarderEngine:
     def __init__(self, client: VirtioForwarder) -> None:
         self._client = client
 
-    def confirm(self) -> None:
+    def check_alive(self) -> None:
         """See that the daemon answers.
 
         Raises: CannotTell, TimedOut.
         """
         self._client.eal_cores()
 
-    def room(self) -> Room:
+    def capacity(self) -> EngineCapacity:
         """The relays that the daemon has numbers for; its memory is there for all of them."""
         relays = self._client.statistics()
-        return Room(
+        return EngineCapacity(
             relays=sum(not relay.idle for relay in relays), most=len(relays), hugepages=False
         )
 
@@ -59,12 +65,12 @@ class VirtioForwarderEngine:
         self._client.remove_sock(spec.socket, _address(spec))
         remove_socket(spec.socket)
 
-    def holds(self, spec: RelaySpec) -> bool:
+    def matches(self, spec: RelaySpec) -> bool:
         """Whether the daemon has a relay of this socket and this VF."""
         wanted = (spec.socket, _address(spec))
         return any((relay.socket, relay.device) == wanted for relay in self._client.statistics())
 
-    def relay_of(self, port_id: str) -> RelaySpec | None:
+    def relay_spec(self, port_id: str) -> RelaySpec | None:
         """The relay with a socket of the port's name and one VF, or None."""
         relay = self._find(port_id)
         if relay is None or relay.socket is None or not isinstance(relay.device, PciAddress):
@@ -88,19 +94,19 @@ class VirtioForwarderEngine:
             return None
         to_guest, from_guest = relay.to_vm, relay.to_vf
         return RelayCounters(
-            to_guest=Flow(
+            to_guest=DirectionCounters(
                 packets=to_guest.packets_out or 0,
                 bytes=to_guest.bytes_out or 0,
                 drops=_drops(to_guest),
             ),
-            from_guest=Flow(
+            from_guest=DirectionCounters(
                 packets=from_guest.packets_in or 0,
                 bytes=from_guest.bytes_in or 0,
                 drops=_drops(from_guest),
             ),
         )
 
-    def _find(self, port_id: str) -> Relay | None:
+    def _find(self, port_id: str) -> DaemonRelay | None:
         found = (relay for relay in self._client.statistics() if relay.socket is not None)
         return next((relay for relay in found if _port(relay) == port_id), None)
 
@@ -115,11 +121,11 @@ def _address(spec: RelaySpec) -> PciAddress:
     return PciAddress.parse(spec.pci)
 
 
-def _port(relay: Relay) -> str:
+def _port(relay: DaemonRelay) -> str:
     return Path(relay.socket or "").stem
 
 
-def _state(relay: Relay) -> RelayState:
+def _state(relay: DaemonRelay) -> RelayState:
     failure = None if relay.device is not None else "the relay has no VF"
     return RelayState(
         failure=failure,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from smartvif.drivers.forwarder.virtio_forwarder.messages import Op, ReadStatus, Status
+from smartvif.drivers.forwarder.virtio_forwarder.messages import PortControlOp, ReadStatus, Status
 from smartvif.model.errors import Failed
 
 # What the numbers mean, for each request.
-MEANINGS: Mapping[Op, Mapping[int, str]] = {
-    Op.ADD: {
+MEANINGS: Mapping[PortControlOp, Mapping[int, str]] = {
+    PortControlOp.ADD: {
         -1: "its DPDK cannot make bonds",
         1: "it has no such relay, or could not start the VF",
         2: "it could not take the VF, or make the bond",
@@ -20,14 +20,14 @@ MEANINGS: Mapping[Op, Mapping[int, str]] = {
         6: "it could not make the transmit queue, or start the bond",
         8: "the relay has a device already",
     },
-    Op.REMOVE: {
+    PortControlOp.REMOVE: {
         1: "it has no such relay",
         2: "it could not close the device",
         3: "the relay has another device",
         4: "the relay has no device",
         5: "the relay's CPU did not let go of it in time",
     },
-    Op.ADD_SOCK: {
+    PortControlOp.ADD_SOCK: {
         -17: "the device is in use",
         -1: "it got no path",
         1: "the socket is in use",
@@ -36,14 +36,14 @@ MEANINGS: Mapping[Op, Mapping[int, str]] = {
         4: "it could not make the bond",
         5: "it could not make the socket",
     },
-    Op.REMOVE_SOCK: {
+    PortControlOp.REMOVE_SOCK: {
         -1: "it got neither path nor device",
         1: "it has no relay for that",
         2: "the socket is another device's",
         3: "it could not take the socket away",
         4: "the socket is gone, but it could not let go of the device",
     },
-    Op.QUERY_PCI: {
+    PortControlOp.QUERY_PCI: {
         2: "it has no relay with that socket",
         22: "it got no path",
     },

@@ -24,7 +24,7 @@ _PACKAGE = "virtioforwarder"
 _Field = tuple[int, str, str, str]  # number, label, type, name
 
 
-class Op(IntEnum):
+class PortControlOp(IntEnum):
     """What is asked of the port control service."""
 
     ADD = 0
@@ -128,7 +128,7 @@ def _direction(source: str, target: str) -> tuple[_Field, ...]:
 
 
 _ENUMS: Mapping[str, type[IntEnum]] = {
-    "Op": Op,
+    "Op": PortControlOp,
     "CoreOp": CoreOp,
     "Status": Status,
     "ReadStatus": ReadStatus,

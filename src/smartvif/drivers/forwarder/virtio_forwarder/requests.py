@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import Any
 
 from smartvif.drivers.forwarder.virtio_forwarder.messages import MOST_VFS
-from smartvif.drivers.forwarder.virtio_forwarder.state import Device
+from smartvif.drivers.forwarder.virtio_forwarder.state import RelayDevice
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 
@@ -32,7 +32,7 @@ class BondMode(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bond:
+class VfBond:
     """Several VFs as one device. ``name`` is of 1 to 19 bytes, as DPDK wants it."""
 
     name: str
@@ -58,7 +58,7 @@ def path(text: str) -> str:
     return _text(text, "a socket's path", longest=_LONGEST_PATH, absolute=True)
 
 
-def devices(device: PciAddress | Bond) -> dict[str, Any]:
+def devices(device: PciAddress | VfBond) -> dict[str, Any]:
     """The fields of a device that is to be added.
 
     Raises: Invalid.
@@ -74,7 +74,7 @@ def devices(device: PciAddress | Bond) -> dict[str, Any]:
     }
 
 
-def named(device: Device) -> dict[str, Any]:
+def named(device: RelayDevice) -> dict[str, Any]:
     """The fields that name a device that is there.
 
     Raises: Invalid.
@@ -84,9 +84,9 @@ def named(device: Device) -> dict[str, Any]:
     return {"name": _text(device, "a bond's name", longest=_LONGEST_NAME)}
 
 
-def name(device: PciAddress | Bond) -> Device:
+def name(device: PciAddress | VfBond) -> RelayDevice:
     """How the daemon will name a device."""
-    return device.name if isinstance(device, Bond) else device
+    return device.name if isinstance(device, VfBond) else device
 
 
 def _address(vf: PciAddress) -> dict[str, int]:

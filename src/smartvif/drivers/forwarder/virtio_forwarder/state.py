@@ -11,7 +11,7 @@ from smartvif.model.pci import PciAddress
 _NO_SOCKET = "NONE"
 _ANY_NODE = 2**32 - 1  # DPDK's SOCKET_ID_ANY, -1, as the daemon writes it
 
-Device = PciAddress | str
+RelayDevice = PciAddress | str
 """A VF, or the name of a bond of several."""
 
 
@@ -41,13 +41,13 @@ class Direction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Relay:
+class DaemonRelay:
     """One relay. ``active`` is with machine and VF; ``node`` is the NUMA node of its memory."""
 
     id: int
     active: bool
     socket: str | None
-    device: Device | None
+    device: RelayDevice | None
     node: int | None
     to_vm: Direction
     to_vf: Direction
@@ -67,7 +67,7 @@ class RelayCpus:
     to_vf: int
 
 
-def device(text: str) -> Device:
+def device(text: str) -> RelayDevice:
     """A device as the daemon names it: it writes PCI addresses in either case."""
     try:
         return PciAddress.parse(text)
@@ -75,11 +75,11 @@ def device(text: str) -> Device:
         return text
 
 
-def relay(state: Any) -> Relay:
+def relay(state: Any) -> DaemonRelay:
     """The relay of a ``RelayState``."""
     name = state.vhost.vhost_socket_name
     found = state.vf.pci_addr_str
-    return Relay(
+    return DaemonRelay(
         id=state.id,
         active=state.active,
         socket=None if name == _NO_SOCKET else name,
