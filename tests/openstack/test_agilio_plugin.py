@@ -31,7 +31,7 @@ from smartvif.drivers.kernel.vfio import Vfio
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.rows import OvsPortSpec
 from smartvif.drivers.ovs.switch import OpenVSwitch
-from smartvif.host.vf_admin import NO_MAC, VfAdmin
+from smartvif.host.vf_info import NO_MAC, VfAdmin
 from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound, Refused
 from smartvif.openstack.options import AGILIO_OVS
 from smartvif.openstack.os_vif.agilio_ovs import AgilioOvsPlugin
