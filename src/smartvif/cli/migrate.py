@@ -10,7 +10,8 @@ import click
 
 from smartvif.cli import context
 from smartvif.cli.output import print_json, print_table, with_format
-from smartvif.model.errors import Invalid
+from smartvif.model.error_codec import encode
+from smartvif.model.errors import Invalid, SmartvifError
 
 if TYPE_CHECKING:
     from smartvif.operations.migration.source import MigrationCheck
@@ -71,6 +72,14 @@ def _tell_outlook(found: MigrationCheck, output: str) -> None:
 @click.argument("act", type=click.Choice(_VERBS))
 def receive(act: str) -> None:
     """The other host's part of migrate, which calls it: JSON in, JSON out."""
+    try:
+        print_json("receive", _receive(act))
+    except SmartvifError as error:
+        print_json("error", {**encode(error)})
+        raise
+
+
+def _receive(act: str) -> dict[str, Any]:
     from smartvif.operations.migration import destination as chain
     from smartvif.operations.migration.offer import MachineOffer
 
@@ -89,4 +98,4 @@ def receive(act: str) -> None:
             answer = {"failed": chain.finish(offer, document["interfaces"], host)}
         case "abandon":
             chain.abandon(offer, host)
-    print_json("receive", answer)
+    return answer

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from smartvif.host import bond, devlink, ethtool, sysfs, vf_settings
+from smartvif.host import bond, devlink, ethtool, sysfs, vf_info
 from smartvif.host.netdev import queues
 from smartvif.host.sriov import SYSFS, EswitchMode, Pf
 from smartvif.model import traits
@@ -69,7 +69,7 @@ class NetlinkReplies:
     """
 
     features: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    settings: vf_settings.VfSettings | None = None
+    settings: vf_info.VfReporting | None = None
     limits_rates: bool = False
 
 
@@ -114,7 +114,7 @@ def by_netlink(pf: Pf, netdevs: Sequence[str]) -> NetlinkReplies:
     switchdev = pf.eswitch is EswitchMode.SWITCHDEV
     return NetlinkReplies(
         features=ethtool.features(netdevs),
-        settings=vf_settings.read(pf.netdev) if pf.netdev is not None else None,
+        settings=vf_info.read_reporting(pf.netdev) if pf.netdev is not None else None,
         # Its answer is by PCI device, and those of a simulated card are not in the kernel.
         limits_rates=switchdev and not pf.simulated and devlink.limits_rates(pf.address),
     )

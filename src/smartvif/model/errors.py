@@ -62,10 +62,16 @@ class Conflict(Failed):
 
 
 class StepFailed(Failed):
-    """A step of a plan failed; the steps before it have been undone."""
+    """A step of a plan failed; the steps before it have been undone.
 
-    def __init__(self, step: str, cause: SmartvifError) -> None:
-        super().__init__(cause.what, where=f"step '{step}'", hint=cause.hint)
+    ``step`` is what the step does, in the imperative: "create tap tap0". It happened where its
+    cause did, or at ``where`` if the cause does not know.
+    """
+
+    def __init__(self, step: str, cause: SmartvifError, *, where: str = "") -> None:
+        super().__init__(
+            f"cannot {step}: {cause.what}", where=cause.where or where, hint=cause.hint
+        )
         self.step = step
         self.cause = cause
 

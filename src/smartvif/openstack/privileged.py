@@ -19,7 +19,7 @@ from oslo_privsep import capabilities, priv_context
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.kernel.vfio import Vfio
 from smartvif.drivers.vrouter.files import PortFiles
-from smartvif.host.vf_admin import NO_MAC, VfAdmin
+from smartvif.host.vf_info import NO_MAC, VfAdmin
 from smartvif.model import checks
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress

@@ -1,4 +1,4 @@
-"""Calls over the border between a service and its privileged daemon, with our errors both ways."""
+"""Calls from a service to its privileged daemon, whose errors arrive as what they were."""
 
 from __future__ import annotations
 
@@ -9,20 +9,11 @@ from typing import ParamSpec, TypeVar
 
 from oslo_privsep import comm, daemon, priv_context
 
-from smartvif.model.errors import (
-    CannotTell,
-    Failed,
-    Invalid,
-    NotFound,
-    Refused,
-    SmartvifError,
-    TimedOut,
-)
+from smartvif.model import error_codec
+from smartvif.model.errors import CannotTell, SmartvifError
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_KINDS = {kind.__name__: kind for kind in (Failed, Invalid, NotFound, Refused, TimedOut)}
 
 
 class Carried(Exception):
@@ -40,8 +31,7 @@ def entrypoint(
             try:
                 return act(*args, **kwargs)
             except SmartvifError as error:
-                kind = type(error).__name__
-                raise Carried(kind, error.what, error.where, error.hint) from error
+                raise Carried(error_codec.encode(error)) from error
 
         entry: Callable[P, R] = context.entrypoint(carrying)
         return entry
@@ -58,8 +48,8 @@ def asked(context: priv_context.PrivContext) -> Iterator[None]:
     try:
         yield
     except Carried as error:
-        kind, what, where, hint = error.args
-        raise _KINDS[kind](what, where=where, hint=hint) from None
+        (document,) = error.args
+        raise error_codec.decode(document) from None
     except (daemon.FailedToDropPrivileges, comm.PrivsepTimeout, OSError) as error:
         raise CannotTell(
             f"the privileged helper does not answer: {error}",

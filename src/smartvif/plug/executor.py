@@ -71,7 +71,7 @@ def plug(
                 if not was_plugged:
                     _roll_back(port, journal, drivers)
                 if isinstance(error, SmartvifError):
-                    raise StepFailed(step.describe(), error) from error
+                    raise StepFailed(step.describe(), error, where=f"port {port}") from error
                 raise
         journal.set_status(port, PortStatus.PLUGGED)
 

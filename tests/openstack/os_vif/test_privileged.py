@@ -14,7 +14,7 @@ from oslo_config import cfg
 
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.kernel.vfio import Vfio
-from smartvif.host.vf_admin import NO_MAC, VfAdmin
+from smartvif.host.vf_info import NO_MAC, VfAdmin
 from smartvif.model.errors import Failed, Invalid, NotFound, Refused
 from smartvif.sim.host import FORWARDER_NETNS
 from smartvif.sim.nic import nic

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 
-from smartvif.host import capabilities, ethtool, sriov, vf_settings
+from smartvif.host import capabilities, ethtool, sriov, vf_info
 from smartvif.host.capabilities import OFFLOADS
 from smartvif.host.netdev import speed
 from smartvif.host.sriov import EswitchMode
-from smartvif.host.vf_settings import VfSettings
+from smartvif.host.vf_info import VfReporting
 from smartvif.model.traits import MULTIQUEUE, RATE, SRIOV, SWITCHDEV, TRUSTED
 from smartvif.sim.nic import nic
 from smartvif.sim.testing import on_simulated_host
@@ -43,6 +43,13 @@ def by_ethtool(netdev: str) -> set[str]:
 def expected(active: set[str]) -> set[str]:
     """The traits of an interface with these features."""
     return {trait for trait, names in OFFLOADS.items() if active & set(names)}
+
+
+def test_features_are_the_kernels() -> None:
+    """Every feature has the name that the running kernel has for it, as ethtool lists them."""
+    listed = {line.strip().partition(":")[0] for line in run("ethtool", "-k", "lo").splitlines()}
+    known = {ALIASES.get(name, name) for name in listed - GROUPS}
+    assert {name for group in OFFLOADS.values() for name in group} | {"hw-tc-offload"} <= known
 
 
 @on_simulated_host("1x2")
@@ -80,7 +87,7 @@ def test_a_simulated_card() -> None:
     The kernel knows of no VFs below a veth, so it says no trust; of rates it never says a no.
     """
     pfs = sriov.pfs()
-    assert vf_settings.read("p0") == VfSettings(trust=False, rate=False)
+    assert vf_info.read_reporting("p0") == VfReporting(trust=False, rate=False)
     modern, legacy = (capabilities.capabilities(pf, pfs=pfs) for pf in pfs)
     assert modern.traits - legacy.traits == {SWITCHDEV}
     assert legacy.traits <= modern.traits

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from smartvif.drivers.kernel.links import Links
-from smartvif.host.vf_admin import NO_MAC, VfAdmin
+from smartvif.host.vf_info import NO_MAC, VfAdmin
 from smartvif.model.errors import NotFound
 from smartvif.sim.testing import on_simulated_host
 

@@ -133,8 +133,8 @@ def test_a_plan_that_fails_at_any_step_leaves_nothing(switch: Switch) -> None:
         for early in (True, False):
             with _when(kind, _fail, before=early), pytest.raises(StepFailed) as caught:
                 attach(_request(mode, switch), host)
-            assert caught.value.what == "made to fail"
-            assert caught.value.where == f"step '{caught.value.step}'"
+            assert caught.value.what == f"cannot {caught.value.step}: made to fail"
+            assert caught.value.where.startswith("port ")
             assert everything(host) == before, (mode, kind, early)
     assert reconcile(host) == {}
 

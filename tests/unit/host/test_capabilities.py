@@ -6,18 +6,16 @@ import dataclasses
 import shutil
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
 from pathlib import Path
 
 import pytest
-from pyroute2.ethtool.ioctl import IoctlEthtool
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
-from smartvif.host import capabilities, devlink, ethtool, sriov, vf_settings
+from smartvif.host import capabilities, devlink, ethtool, sriov, vf_info
 from smartvif.host.capabilities import OFFLOADS, TUNNELS, Capabilities, NetlinkReplies
 from smartvif.host.netdev import queues, speed
 from smartvif.host.sriov import EswitchMode, Pf
-from smartvif.host.vf_settings import VfSettings
+from smartvif.host.vf_info import VfReporting
 from smartvif.model.pci import PciAddress
 from smartvif.model.traits import (
     MULTIQUEUE,
@@ -84,14 +82,6 @@ def test_names() -> None:
     names = ALL | set(OFFLOADS) | set(TUNNELS)
     assert {name for name in names if not name.startswith("CUSTOM_")} <= standard
     assert {TC, VF_LAG} == names - standard
-
-
-def test_features_are_the_kernels() -> None:
-    """Every feature has the name that the running kernel has for it."""
-    names = {name for group in OFFLOADS.values() for name in group}
-    with closing(IoctlEthtool("lo")) as kernel:  # the older way, by which all names can be had
-        known = set(kernel.get_features().keys())
-    assert names | {"hw-tc-offload"} <= known
 
 
 def test_a_tree_that_stands_elsewhere(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,13 +179,13 @@ def test_tunnels(root: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "vfs", "there"),
     [
-        (VfSettings(trust=True, rate=False), 4, True),
-        (VfSettings(trust=False, rate=False), 4, False),
-        (VfSettings(trust=False, rate=False), 0, None),
+        (VfReporting(trust=True, rate=False), 4, True),
+        (VfReporting(trust=False, rate=False), 4, False),
+        (VfReporting(trust=False, rate=False), 0, None),
         (None, 4, None),
     ],
 )
-def test_trust(root: Path, settings: VfSettings | None, vfs: int, there: bool | None) -> None:
+def test_trust(root: Path, settings: VfReporting | None, vfs: int, there: bool | None) -> None:
     """A driver that says nothing of its VFs' trust has none; without VFs nobody can tell."""
     pf = dataclasses.replace(sriov.pfs(root)[0], num_vfs=vfs)
     found = capabilities.capabilities(pf, root, ask=answering(settings=settings))
@@ -206,8 +196,8 @@ def test_trust(root: Path, settings: VfSettings | None, vfs: int, there: bool | 
     ("said", "there"),
     [
         ({}, False),
-        ({"settings": VfSettings(trust=True, rate=False)}, False),
-        ({"settings": VfSettings(trust=False, rate=True)}, True),
+        ({"settings": VfReporting(trust=True, rate=False)}, False),
+        ({"settings": VfReporting(trust=False, rate=True)}, True),
         ({"limits_rates": True}, True),
     ],
 )
@@ -278,43 +268,29 @@ def vf(number: int, *, trust: int | None, least: int = 0, most: int = 0) -> byte
     return attribute(VF_INFO, body)
 
 
-def settings(*vfs: bytes) -> VfSettings:
+def settings(*vfs: bytes) -> VfReporting:
     """What is read from the kernel's answer about a PF with these VFs."""
     body = struct.pack("BxHiII", 0, 0, 3, 0, 0)
     body += attribute(VFINFO_LIST, *vfs) if vfs else b""
     read = ifinfmsg(struct.pack("IHHII", 16 + len(body), 16, 0, 0, 0) + body)
     read.decode()
-    return vf_settings.to_settings(read)
+    return vf_info.reporting(read)
 
 
 def test_settings_of_vfs() -> None:
     """Trust is said as on or off, a rate as least or most; what is left at -1 or 0 is not said."""
-    assert settings() == VfSettings(trust=False, rate=False)
-    assert settings(vf(0, trust=None)) == VfSettings(trust=False, rate=False)
-    assert settings(vf(0, trust=UNSAID)) == VfSettings(trust=False, rate=False)
-    assert settings(vf(0, trust=0)) == VfSettings(trust=True, rate=False)
-    assert settings(vf(0, trust=0), vf(1, trust=0, most=500)) == VfSettings(trust=True, rate=True)
-    assert settings(vf(0, trust=UNSAID, least=100)) == VfSettings(trust=False, rate=True)
+    assert settings() == VfReporting(trust=False, rate=False)
+    assert settings(vf(0, trust=None)) == VfReporting(trust=False, rate=False)
+    assert settings(vf(0, trust=UNSAID)) == VfReporting(trust=False, rate=False)
+    assert settings(vf(0, trust=0)) == VfReporting(trust=True, rate=False)
+    assert settings(vf(0, trust=0), vf(1, trust=0, most=500)) == VfReporting(trust=True, rate=True)
+    assert settings(vf(0, trust=UNSAID, least=100)) == VfReporting(trust=False, rate=True)
 
 
 def test_a_link_that_is_not_there() -> None:
     """The kernel that does not answer is not one that says no."""
-    assert vf_settings.read("no-such-link") is None
+    assert vf_info.read_reporting("no-such-link") is None
     assert ethtool.features(["no-such-link"]) == {}
-
-
-def test_features_message() -> None:
-    """The answer in the kernel's own bytes gives the names of the bits that are set."""
-    bits = [
-        attribute(1, attribute(1, struct.pack("I", number)), attribute(2, name + b"\0"))
-        for number, name in ((0, b"tx-scatter-gather"), (68, b"hw-tc-offload"))
-    ]
-    off = attribute(2, attribute(2, struct.pack("I", 74)))  # ETHTOOL_A_FEATURES_HW, not wanted
-    bitset = attribute(1) + attribute(2, struct.pack("I", 74)) + attribute(3, *bits)
-    body = struct.pack("BBH", 11, 1, 0) + off + attribute(4, bitset)
-    answer = ethtool.message_class()(data=struct.pack("IHHII", len(body) + 16, 22, 0, 1, 0) + body)
-    answer.decode()
-    assert ethtool.active(answer) == {"tx-scatter-gather", "hw-tc-offload"}
 
 
 @pytest.mark.parametrize(

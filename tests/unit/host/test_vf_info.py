@@ -15,7 +15,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.kernel.links import Links
-from smartvif.host.vf_admin import DOT1Q, NO_MAC, VfAdmin
+from smartvif.host.vf_info import DOT1Q, NO_MAC, VfAdmin
 from smartvif.model.errors import Failed, NotFound, Refused
 from smartvif.plug.steps.vf import VfAdminSettings
 

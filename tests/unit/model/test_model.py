@@ -200,8 +200,10 @@ def test_an_error_on_one_line(what: str, where: str, hint: str) -> None:
 
 
 def test_a_failed_step_tells_its_cause() -> None:
-    """The error of a step has the words and the hint of what went wrong in it, and the step."""
+    """The error of a step names the step, and has the words, place and hint of its cause."""
     cause = Failed("no such device", where="kernel", hint="look at dmesg")
-    error = StepFailed("create tap tap0", cause)
-    assert str(error) == "step 'create tap tap0': no such device (look at dmesg)"
+    error = StepFailed("create tap tap0", cause, where="port p")
+    assert str(error) == "kernel: cannot create tap tap0: no such device (look at dmesg)"
     assert (error.step, error.cause, error.exit_code) == ("create tap tap0", cause, 1)
+    error = StepFailed("create tap tap0", Failed("no such device"), where="port p")
+    assert str(error) == "port p: cannot create tap tap0: no such device"

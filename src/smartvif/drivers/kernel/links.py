@@ -18,8 +18,8 @@ from typing import Any
 
 from smartvif.drivers.kernel import netdevice
 from smartvif.drivers.kernel.netdevice import Link
-from smartvif.host import vf_admin
-from smartvif.host.vf_admin import VfAdmin
+from smartvif.host import vf_info
+from smartvif.host.vf_info import VfAdmin
 from smartvif.model.errors import Failed, NotFound, Refused
 
 _ETH_P_ALL = 3  # include/uapi/linux/if_ether.h
@@ -28,9 +28,6 @@ _INGRESS = 0xFFFF0000  # TC_H_INGRESS, include/uapi/linux/pkt_sched.h
 _NO_QDISC = frozenset({errno.ENOENT, errno.EINVAL, errno.ENODEV})
 _NOT_ALLOWED = frozenset({errno.EPERM, errno.EACCES})
 _IFF_TAP = 2  # include/uapi/linux/if_tun.h
-# include/uapi/linux/rtnetlink.h: RTEXT_FILTER_VF, RTEXT_FILTER_SKIP_STATS. With counters the VFs
-# of a large card do not fit into the 65535 bytes of an attribute, and the list comes broken.
-_WITH_VFS = 1 | 8
 _PLACEHOLDER_MAC = "02:00:00:00:00:00"  # locally administered (IEEE 802, 8.4)
 
 
@@ -102,8 +99,8 @@ class Links:
         """
         link = None
         with self._lock, _kernel(f"reading the VFs of link '{pf}'"):
-            (link,) = self._route.link("get", ifname=pf, ext_mask=_WITH_VFS)
-        found = vf_admin.read(link, number)
+            (link,) = self._route.link("get", ifname=pf, ext_mask=vf_info.WITH_VFS)
+        found = vf_info.admin(link, number)
         if found is None:
             raise NotFound(f"link '{pf}' has no VF {number}", where="kernel")
         return found
@@ -116,7 +113,7 @@ class Links:
         """
         now = self.vf_admin(pf, number)
         changes = dict(now.changes(wanted))
-        if "VLAN" in changes and now.vlan and now.vlan_protocol != vf_admin.DOT1Q:
+        if "VLAN" in changes and now.vlan and now.vlan_protocol != vf_info.DOT1Q:
             raise Refused(
                 f"VF {number} of link '{pf}' is in VLAN {now.vlan}, which is not of 802.1Q",
                 where="kernel",
@@ -268,7 +265,7 @@ class Links:
             try:
                 self._route.link("set", index=index, vf={"vf": number, **setting})
             except NetlinkError as error:
-                if setting != {"mac": vf_admin.NO_MAC} or error.code != errno.EINVAL:
+                if setting != {"mac": vf_info.NO_MAC} or error.code != errno.EINVAL:
                     raise
                 # Some drivers let no VF be without an address that has had one (qede's, older ones
                 # of ixgbe and igb). It gets nobody's, so that no guest's stays.

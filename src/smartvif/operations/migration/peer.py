@@ -9,23 +9,25 @@ import subprocess
 from typing import Any, Protocol
 
 from smartvif.context.settings import MigrationSettings
+from smartvif.model.error_codec import decode
 from smartvif.model.errors import CannotTell, Failed, Invalid, Refused, SmartvifError
 from smartvif.operations.migration.offer import MachineOffer
 
 _LONGEST = 300  # seconds; the guest's ports are made there, or a direct one is hot-plugged
 # ssh(1) exits with 255 where it cannot connect, a shell with the others where there is no command.
 _NOT_RUN = (126, 127, 255)
-_KINDS: dict[int, type[SmartvifError]] = {
+_KINDS: dict[int, type[SmartvifError]] = {  # of an error without a document
     CannotTell.exit_code: CannotTell,
     Refused.exit_code: Refused,
     **dict.fromkeys(_NOT_RUN, CannotTell),
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*")
-_ERROR = re.compile(r"^error: (?P<what>.*)(?:\n hint: (?P<hint>.*))?", re.MULTILINE)
+_SCHEMA = "smartvif.error/1"
+_BEGIN = re.compile(r"^\{", re.MULTILINE)
 
 
 class Peer(Protocol):
-    """What a migration asks of the other host. Each raises Failed, Refused and CannotTell."""
+    """What a migration asks of the other host. Each raises its errors, or CannotTell."""
 
     @property
     def name(self) -> str:
@@ -86,7 +88,7 @@ class RemotePeer:
         self._run("abandon", offer.as_json())
 
     def _run(self, verb: str, document: dict[str, Any]) -> dict[str, Any]:
-        """Have the other host do its part; the words of its error are ours."""
+        """Have the other host do its part; its error is ours, with its name in where."""
         argv = [*self._remote, "smartvif", "receive", verb]
         try:
             done = subprocess.run(
@@ -104,7 +106,7 @@ class RemotePeer:
                 hint="remote in [migration] says how a command is run there",
             ) from error
         if done.returncode != 0:
-            raise self._error(done.returncode, done.stderr)
+            raise self._error(done)
         try:
             answer: dict[str, Any] = json.loads(done.stdout)
             answer["schema"]
@@ -116,11 +118,28 @@ class RemotePeer:
             ) from error
         return answer
 
-    def _error(self, code: int, said: str) -> SmartvifError:
-        """The error of the command that ended with ``code``, as one of ours."""
-        ours = _ERROR.search(said)
-        what, hint = (ours["what"], ours["hint"] or "") if ours else (said.strip(), "")
-        if code in _NOT_RUN and not hint:
-            hint = "remote in [migration] says how a command is run there"
-        kind = _KINDS.get(code, Failed)
-        return kind(what or f"exit code {code}", where=self.name, hint=hint)
+    def _error(self, done: subprocess.CompletedProcess[str]) -> SmartvifError:
+        """The error of the command, by its document; without one, what was said on stderr."""
+        kind = _KINDS.get(done.returncode, Failed)
+        error = _documented(done.stdout, kind)
+        if error is not None:
+            error.where = f"{self.name}: {error.where}" if error.where else self.name
+            return error
+        not_run = done.returncode in _NOT_RUN
+        return kind(
+            done.stderr.strip() or f"exit code {done.returncode}",
+            where=self.name,
+            hint="remote in [migration] says how a command is run there" if not_run else "",
+        )
+
+
+def _documented(text: str, otherwise: type[SmartvifError]) -> SmartvifError | None:
+    """The error whose document is in the output; a shell's start-up file may print around it."""
+    for begin in _BEGIN.finditer(text):
+        try:
+            document, _ = json.JSONDecoder().raw_decode(text, begin.start())
+            if document.get("schema") == _SCHEMA:
+                return decode(document, otherwise=otherwise)
+        except (ValueError, RecursionError, Invalid):
+            continue
+    return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from smartvif.host.vf_admin import VfAdmin
+from smartvif.host.vf_info import VfAdmin
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import VifKind
 from smartvif.plug.plans.inputs import PlanInput

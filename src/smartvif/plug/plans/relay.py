@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from smartvif.drivers.forwarder.engine import RelaySpec
-from smartvif.host.vf_admin import VfAdmin
+from smartvif.host.vf_info import VfAdmin
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import SocketMode
 from smartvif.plug.plans.inputs import PlanInput

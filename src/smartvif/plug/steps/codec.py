@@ -8,7 +8,7 @@ from typing import Any
 from smartvif.drivers.forwarder.engine import RelaySpec
 from smartvif.drivers.ovs.rows import OvsPortSpec
 from smartvif.drivers.vrouter.port import VRouterPort
-from smartvif.host.vf_admin import VfAdmin
+from smartvif.host.vf_info import VfAdmin
 from smartvif.model.errors import CannotTell
 from smartvif.plug.steps.guest import AttachedInterface
 from smartvif.plug.steps.links import HybridBridge, LinkUp, Tap

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.kernel import vfio
-from smartvif.host.vf_admin import VfAdmin
+from smartvif.host.vf_info import VfAdmin
 from smartvif.model.errors import Failed, NotFound
 from smartvif.model.pci import PciAddress
 from smartvif.plug.steps.step import Snapshot

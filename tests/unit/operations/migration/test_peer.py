@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shlex
 import sys
@@ -15,7 +16,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartvif.context.settings import MigrationSettings
-from smartvif.model.errors import CannotTell, Failed, Invalid, Refused, SmartvifError
+from smartvif.model import errors
+from smartvif.model.error_codec import encode
+from smartvif.model.errors import (
+    CannotTell,
+    Conflict,
+    Failed,
+    Invalid,
+    Refused,
+    SmartvifError,
+    StepFailed,
+    TimedOut,
+)
 from smartvif.model.vif import Machine
 from smartvif.operations.migration import peer as module
 from smartvif.operations.migration.offer import MachineOffer, OfferedPort
@@ -34,6 +46,11 @@ PORT = OfferedPort(
     mtu=1450,
 )
 OFFER = MachineOffer(vm="vm1", uuid=UUID, ports=(PORT,))
+KINDS = [
+    kind
+    for _, kind in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(kind, SmartvifError) and kind is not StepFailed
+]
 Answer = Callable[..., RemotePeer]
 
 ports = st.builds(
@@ -168,6 +185,55 @@ def test_what_is_asked(answer: Answer, tmp_path: Path) -> None:
     asked("abandon")
 
 
+def failing(error: SmartvifError) -> str:
+    """What the command prints on standard output where it fails."""
+    return json.dumps({"schema": "smartvif.error/1", **encode(error)}, indent=2) + "\n"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("noise", ["", "Welcome to {host2}\n{not ours}\n"])
+def test_every_class(answer: Answer, kind: type[SmartvifError], noise: str) -> None:
+    """Its error is ours, of its class and in its own parts, and where it happened has its name.
+
+    What a shell's start-up file prints before it does no harm.
+    """
+    there = kind("there is none", where="bridge br-int", hint="make it")
+    text = there.explained() + "\n"
+    with pytest.raises(SmartvifError) as caught:
+        answer(noise + failing(there), text, kind.exit_code).examine(OFFER)
+    error = caught.value
+    assert type(error) is kind
+    assert (error.what, error.where) == ("there is none", "host2: bridge br-int")
+    assert error.hint == "make it"
+
+
+def test_a_failed_step(answer: Answer) -> None:
+    """The step and the class of its cause arrive as well."""
+    there = StepFailed("create tap tap0", TimedOut("no answer", where="kernel"))
+    with pytest.raises(StepFailed) as caught:
+        answer(failing(there), code=1).prepare(OFFER)
+    error = caught.value
+    assert str(error) == "host2: kernel: cannot create tap tap0: no answer"
+    assert (error.step, type(error.cause)) == ("create tap tap0", TimedOut)
+
+
+def test_an_error_of_nowhere(answer: Answer) -> None:
+    """Where the other host cannot say where, its name is all there is."""
+    with pytest.raises(Conflict) as caught:
+        answer(failing(Conflict("full")), code=1).examine(OFFER)
+    assert (caught.value.where, caught.value.hint) == ("host2", "")
+
+
+def test_an_error_of_a_newer_version(answer: Answer) -> None:
+    """A class that is not known here becomes what its exit code says, with its words."""
+    newer = failing(Failed("torn", where="page 3")).replace("Failed", "Newer")
+    for code, kind in ((1, Failed), (3, CannotTell), (4, Refused)):
+        with pytest.raises(SmartvifError) as caught:
+            answer(newer, code=code).examine(OFFER)
+        assert type(caught.value) is kind
+        assert (caught.value.what, caught.value.where) == ("torn", "host2: page 3")
+
+
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
@@ -181,22 +247,15 @@ def test_what_is_asked(answer: Answer, tmp_path: Path) -> None:
         (255, CannotTell),
     ],
 )
-def test_exit_codes(answer: Answer, code: int, kind: type[SmartvifError]) -> None:
-    """Its error is ours, of the kind that its exit code says, in its own parts."""
-    words = "note: something\nerror: bridge br-int: there is none\n hint: make it\n"
+@pytest.mark.parametrize("out", ["", said(), '{"schema": "smartvif.error/2"}\n', "{" * 9999])
+def test_exit_codes(answer: Answer, code: int, kind: type[SmartvifError], out: str) -> None:
+    """Without a document that is understood the kind is the exit code's, and the words stderr's."""
+    words = "error: bridge br-int: there is none"
     with pytest.raises(SmartvifError) as caught:
-        answer(said(), words, code).examine(OFFER)
+        answer(out, words + "\n", code).examine(OFFER)
     error = caught.value
     assert type(error) is kind
-    assert (error.where, error.what) == ("host2", "bridge br-int: there is none")
-    assert error.hint == "make it"
-
-
-def test_an_error_without_a_hint(answer: Answer) -> None:
-    """No other line of its output becomes one."""
-    with pytest.raises(Failed) as caught:
-        answer(err="error: full\nbye\n", code=1).examine(OFFER)
-    assert (caught.value.what, caught.value.hint) == ("full", "")
+    assert (error.where, error.what) == ("host2", words)
 
 
 @pytest.mark.parametrize(
@@ -216,6 +275,18 @@ def test_noise(answer: Answer, out: str) -> None:
     with pytest.raises(CannotTell, match="no answer") as caught:
         answer(out).examine(OFFER)
     assert "start-up file" in caught.value.hint
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the command itself prints where it fails is the document that is understood here."""
+    path = tmp_path / "smartvif.toml"
+    path.write_text("[surprise]\n")
+    monkeypatch.setenv("SMARTVIF_CONFIG", str(path))
+    remote = shlex.join(["env", f"PATH={Path(sys.executable).parent}"])
+    with pytest.raises(Invalid) as caught:
+        RemotePeer("host2", MigrationSettings(remote=remote)).examine(OFFER)
+    assert caught.value.where == f"host2: {path}"
+    assert "surprise" in caught.value.what
 
 
 def test_no_such_command() -> None:

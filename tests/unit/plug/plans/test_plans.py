@@ -19,7 +19,7 @@ from smartvif.control.build_vif import build_vif
 from smartvif.drivers.forwarder.engine import RelaySpec
 from smartvif.drivers.ovs.rows import OvsPortSpec
 from smartvif.host.sriov import Vf
-from smartvif.host.vf_admin import VfAdmin
+from smartvif.host.vf_info import VfAdmin
 from smartvif.model.errors import CannotTell, Failed, Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Network, Port, VifType, VnicType

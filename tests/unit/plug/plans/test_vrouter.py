@@ -12,7 +12,7 @@ from smartvif.drivers.forwarder.engine import RelaySpec
 from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.guest.xml import interface_xml
 from smartvif.host.sriov import Vf
-from smartvif.host.vf_admin import VfAdmin
+from smartvif.host.vf_info import VfAdmin
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Network, Port, VifType, VnicType

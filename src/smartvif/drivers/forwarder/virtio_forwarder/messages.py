@@ -1,8 +1,4 @@
-"""What virtio-forwarder's four services say: proto2 messages, one to a frame.
-
-The daemon's package is ``virtioforwarder``. A message has no name on the wire, so those that are
-the same in two services are one here (Netronome/virtio-forwarder, virtioforwarder.proto, 2023).
-"""
+"""What virtio-forwarder's four services say: the messages of virtioforwarder.proto, beside this."""
 
 from __future__ import annotations
 
@@ -10,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
+from importlib import resources
 from typing import Any
 
 from smartvif.model.errors import Failed
@@ -20,8 +17,7 @@ MOST_VFS = 8
 MOST_RELAYS = 64
 """Bits of the daemon's maps of relays; its DPDK may have room for fewer, and mostly has for 32."""
 
-_PACKAGE = "virtioforwarder"
-_Field = tuple[int, str, str, str]  # number, label, type, name
+_COMPILED = "virtioforwarder.desc"  # of virtioforwarder.proto, as that says
 
 
 class PortControlOp(IntEnum):
@@ -102,110 +98,6 @@ CORE_SCHED = Service(
 SERVICES = (PORT_CONTROL, STATS, CONFIG, CORE_SCHED)
 
 
-def _direction(source: str, target: str) -> tuple[_Field, ...]:
-    """One direction of a relay; the daemon leaves the counters out while its side is not up."""
-    counters = [
-        f"{unit}_{what}"
-        for what in (
-            f"rx_from_{source}",
-            f"tx_to_{target}",
-            f"dropped_{target}_queue_full",
-            f"dropped_{target}_not_connected",
-        )
-        for unit in ("pkts", "bytes")
-    ]
-    rates = [
-        f"{unit}_rate_{what}"
-        for what in (f"rx_from_{source}", f"tx_to_{target}")
-        for unit in ("pkt", "byte")
-    ]
-    return (
-        (1, "required", "bool", "active"),
-        (2, "required", "string", "internal_state"),
-        *((number, "optional", "uint64", name) for number, name in enumerate(counters, 3)),
-        *((number, "required", "float", name) for number, name in enumerate(rates, 11)),
-    )
-
-
-_ENUMS: Mapping[str, type[IntEnum]] = {
-    "Op": PortControlOp,
-    "CoreOp": CoreOp,
-    "Status": Status,
-    "ReadStatus": ReadStatus,
-}
-_MESSAGES: Mapping[str, tuple[_Field, ...]] = {
-    "PciAddress": (
-        (1, "required", "uint32", "domain"),
-        (2, "required", "uint32", "bus"),
-        (3, "required", "uint32", "slot"),
-        (4, "required", "uint32", "function"),
-    ),
-    "PortControlRequest": (
-        (1, "required", "Op", "op"),
-        (2, "repeated", "PciAddress", "pci_addrs"),
-        (3, "optional", "uint32", "virtio_id"),
-        (4, "optional", "bool", "conditional"),
-        (5, "optional", "string", "name"),
-        (6, "optional", "uint32", "mode"),
-        (7, "optional", "string", "vhost_path"),
-    ),
-    "PortControlResponse": (
-        (4, "required", "Status", "status"),
-        (5, "optional", "int32", "error_code"),
-        (6, "optional", "string", "error_code_source"),
-        (7, "optional", "string", "query_string"),
-    ),
-    "Cpus": (
-        (1, "optional", "int32", "vf_to_vm"),
-        (2, "optional", "int32", "vm_to_vf"),
-    ),
-    "Vhost": ((1, "required", "string", "vhost_socket_name"),),
-    "Vf": ((1, "optional", "string", "pci_addr_str"),),
-    "VfToVm": _direction("vf", "vm"),
-    "VmToVf": _direction("vm", "vf"),
-    "RelayState": (
-        (1, "required", "uint32", "id"),
-        (2, "required", "bool", "active"),
-        (3, "optional", "string", "ident"),
-        (4, "optional", "Cpus", "cpu"),
-        (5, "required", "Vhost", "vhost"),
-        (6, "optional", "Vf", "vf"),
-        (7, "required", "VfToVm", "vf_to_vm"),
-        (8, "required", "VmToVf", "vm_to_vf"),
-        (9, "required", "uint32", "socket_id"),
-    ),
-    "StatsRequest": (
-        (1, "packed", "uint32", "relay"),
-        (2, "optional", "bool", "include_inactive"),
-        (3, "optional", "uint32", "delay"),
-    ),
-    "StatsResponse": (
-        (1, "required", "ReadStatus", "status"),
-        (2, "repeated", "RelayState", "relay"),
-    ),
-    "RelayCpu": (
-        (1, "required", "int32", "relay_number"),
-        (2, "required", "int32", "vf2virtio_cpu"),
-        (3, "required", "int32", "virtio2vf_cpu"),
-    ),
-    "ConfigRequest": (),
-    "ConfigResponse": (
-        (1, "required", "ReadStatus", "status"),
-        (5, "repeated", "RelayCpu", "relay_cpu_map"),
-    ),
-    "CoreSchedRequest": (
-        (1, "required", "CoreOp", "op"),
-        (2, "repeated", "RelayCpu", "relay_cpu_map"),
-    ),
-    "CoreSchedResponse": (
-        (4, "required", "Status", "status"),
-        (5, "optional", "int32", "error_code"),
-        (6, "optional", "string", "error_code_source"),
-        (7, "repeated", "uint32", "eal_cores"),
-    ),
-}
-
-
 class Undecodable(Exception):
     """The bytes are not a message of this kind, or one that lacks what it must have."""
 
@@ -270,30 +162,13 @@ def _classes() -> Mapping[str, Any]:
         from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
     except ImportError as error:
         raise Failed("protobuf's Python module is not installed", hint=INSTALL) from error
-    file = descriptor_pb2.FileDescriptorProto(
-        name=f"{_PACKAGE}.proto", package=_PACKAGE, syntax="proto2"
-    )
-    for name, values in _ENUMS.items():
-        enum = file.enum_type.add(name=name)
-        for value in values:
-            # The names of an enum's values are its surroundings'.
-            enum.value.add(name=f"{name}_{value.name}", number=value)
-    for name, fields in _MESSAGES.items():
-        message = file.message_type.add(name=name)
-        for number, label, kind, field_name in fields:
-            field = message.field.add(name=field_name, number=number)
-            packed = label == "packed"
-            field.label = field.Label.Value(f"LABEL_{'REPEATED' if packed else label.upper()}")
-            if packed:
-                field.options.packed = True
-            if kind in _ENUMS or kind in _MESSAGES:
-                field.type = field.TYPE_ENUM if kind in _ENUMS else field.TYPE_MESSAGE
-                field.type_name = f".{_PACKAGE}.{kind}"
-            else:
-                field.type = field.Type.Value(f"TYPE_{kind.upper()}")
+    shipped = resources.files(__package__).joinpath(_COMPILED).read_bytes()
+    (file,) = descriptor_pb2.FileDescriptorSet.FromString(shipped).file
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
     return {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
-        for name in _MESSAGES
+        each.name: message_factory.GetMessageClass(
+            pool.FindMessageTypeByName(f"{file.package}.{each.name}")
+        )
+        for each in file.message_type
     }

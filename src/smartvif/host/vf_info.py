@@ -1,18 +1,25 @@
-"""What the host's side of a NIC says of one VF, whatever the VF's own driver is.
+"""What the host's side of a NIC says of its VFs, whatever a VF's own driver is, by rtnetlink(7).
 
 It is the PF's driver that keeps these (ip-link(8), "vf"): they hold while a guest or a forwarder
-has the VF, and outlive it.
+has the VF, and outlive it. The kernel tells of all VFs of a PF at once, in IFLA_VFINFO_LIST, and
+answers no question about a single one (net/core/rtnetlink.c, rtnl_fill_vf).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 NO_MAC = "00:00:00:00:00:00"
 """The address of a VF that was given none: its own driver chooses."""
 DOT1Q = 0x8100  # ETH_P_8021Q, include/uapi/linux/if_ether.h
+WITH_VFS = 1 | 8
+"""The ``ext_mask`` that has a link come with its VFs.
+
+RTEXT_FILTER_VF and RTEXT_FILTER_SKIP_STATS (include/uapi/linux/rtnetlink.h): with counters the VFs
+of a large card do not fit into the 65535 bytes of an attribute, and the list comes broken.
+"""
 _UNKNOWN = 0xFFFFFFFF  # what a driver that says nothing leaves (rtnl_fill_vfinfo: -1)
 
 
@@ -53,14 +60,54 @@ class VfAdmin:
         )
 
 
-def read(link: Any, number: int) -> VfAdmin | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VfReporting:
+    """Which settings of its VFs a PF's driver reports.
+
+    ``trust``: it says whether a VF is trusted, as every driver does that lets it be set.
+    ``rate``: it says of some VF that its rate is limited. If it does not, it is unknown: the kernel
+    puts down a 0 for a driver that knows no rates, and so do drivers for "not limited".
+    """
+
+    trust: bool
+    rate: bool
+
+
+def read_reporting(netdev: str) -> VfReporting | None:
+    """What the driver of a PF's interface reports; None where the kernel does not answer."""
+    from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    try:
+        with IPRoute() as route:
+            links = tuple(route.link("get", ifname=netdev, ext_mask=WITH_VFS))
+    except (NetlinkError, OSError):
+        return None
+    return reporting(links[0]) if links else None
+
+
+def reporting(link: Any) -> VfReporting:
+    """What is reported of the VFs of a PF, as pyroute2 gives its link."""
+    vfs = _vfs(link)
+    return VfReporting(
+        trust=any(_answer(vf.get_attr("IFLA_VF_TRUST"), "trust") is not None for vf in vfs),
+        rate=any(_is_limited(vf.get_attr("IFLA_VF_RATE")) for vf in vfs),
+    )
+
+
+def admin(link: Any, number: int) -> VfAdmin | None:
     """The VF ``number`` of a PF, as pyroute2 gives its link; None if it has no such VF."""
-    vfs = link.get_attr("IFLA_VFINFO_LIST") if link else None
-    for info in vfs.get_attrs("IFLA_VF_INFO") if vfs else ():
+    for info in _vfs(link):
         mac = info.get_attr("IFLA_VF_MAC")
         if mac["vf"] == number:
             return _vf(info, mac["mac"])
     return None
+
+
+def _vfs(link: Any) -> Sequence[Any]:
+    """The VFs in a link; a driver without such settings leaves the list out."""
+    listed = link.get_attr("IFLA_VFINFO_LIST") if link else None
+    return listed.get_attrs("IFLA_VF_INFO") if listed else ()
 
 
 def _vf(info: Any, mac: str) -> VfAdmin:
@@ -75,6 +122,10 @@ def _vf(info: Any, mac: str) -> VfAdmin:
         spoof_check=_answer(info.get_attr("IFLA_VF_SPOOFCHK"), "spoofchk"),
         trusted=_answer(info.get_attr("IFLA_VF_TRUST"), "trust"),
     )
+
+
+def _is_limited(rate: Any) -> bool:
+    return rate is not None and bool(rate["min_tx_rate"] or rate["max_tx_rate"])
 
 
 def _answer(attribute: Any, name: str) -> bool | None:
