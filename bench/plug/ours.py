@@ -101,7 +101,7 @@ class Watched(Smartvif):
         self._mark = 0.0
         self.journal = self._watched(self.journal, "journal")
         self.drivers.links = self._watched(self.drivers.links, "netlink")
-        switch = self.drivers.need_ovs()
+        switch = self.drivers.need(OpenVSwitch)
         switch.db = self._watched(switch.db, "OVSDB")
 
     def devices(self, address: str) -> PortDevices:

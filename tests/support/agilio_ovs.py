@@ -152,6 +152,6 @@ def assert_in_switch(netdev: str, port: str = ONE) -> None:
 def assert_healthy() -> None:
     """The command calls every port of the plugin healthy."""
     host = HostContext(load())
-    views = ports.views(host.journal, host.drivers)
+    views = ports.views(host.journal, host.drivers).ports
     assert [view.working for view in views] == [True], views
     assert views[0].facts.vm == INSTANCE.name

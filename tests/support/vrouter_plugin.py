@@ -21,6 +21,7 @@ from smartvif.context.host import HostContext
 from smartvif.context.settings import load
 from smartvif.control import names
 from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.sim.host import FORWARDER, FORWARDER_NETNS, SOCKETS, STATE, host_vrouter
 from smartvif.sim.nic import nic
 from smartvif.sim.testing import on_simulated_host
@@ -129,7 +130,7 @@ def unplug(obj: Any) -> None:
 
 def told(port: str = ONE) -> dict[str, Any] | None:
     """What the agent says of a port."""
-    document = HostContext(load()).drivers.need_vrouter().port(port)
+    document = HostContext(load()).drivers.need(VRouterAgent).port(port)
     assert document is None or (host_vrouter().ports / port).is_file()
     return document
 
@@ -174,7 +175,7 @@ def assert_active(netdev: str) -> None:
 def assert_healthy() -> None:
     """The command calls every port of the plugin healthy, and says what is simulated."""
     host = HostContext(load())
-    views = ports.views(host.journal, host.drivers)
+    views = ports.views(host.journal, host.drivers).ports
     assert [view.working for view in views] == [True], views
     assert views[0].facts.vm == INSTANCE.name
     assert views[0].facts.switch == "vrouter"

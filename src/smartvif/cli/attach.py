@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from smartvif.cli import context
 from smartvif.cli.candidates import candidates_json, print_candidates
-from smartvif.cli.output import print_json, with_format
+from smartvif.cli.output import errors_json, print_errors, print_json, with_format
 from smartvif.model import checks
 from smartvif.model.pci import PciAddress
 
@@ -109,9 +110,13 @@ def reconcile(output: str, dry_run: bool) -> None:
     """Undo what a crash left half done, and mend what holds no more."""
     from smartvif.operations.reconcile import reconcile as chain_reconcile
 
-    concerned = chain_reconcile(context.host(), dry_run=dry_run)
+    report = chain_reconcile(context.host(), dry_run=dry_run)
     if output == "json":
-        print_json("reconcile", {"dry_run": dry_run, "ports": concerned})
+        failed = errors_json(report.failed)
+        print_json("reconcile", {"dry_run": dry_run, "ports": dict(report.done), "failed": failed})
     else:
-        for port, action in concerned.items():
+        for port, action in report.done.items():
             click.echo(f"{port}  {action}")
+    print_errors(report.failed)
+    for error in report.failed.values():
+        sys.exit(error.exit_code)

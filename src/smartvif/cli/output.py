@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
+
+from smartvif.model.errors import SmartvifError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,6 +29,20 @@ def print_json(schema: str, data: dict[str, Any]) -> None:
     """One document, with the schema that its keys follow."""
     json.dump({"schema": f"smartvif.{schema}/1", **data}, sys.stdout, indent=2)
     sys.stdout.write("\n")
+
+
+def errors_json(errors: Mapping[str, SmartvifError]) -> dict[str, dict[str, str]]:
+    """Errors by what they are about."""
+    return {
+        about: {"what": error.what, "where": error.where, "hint": error.hint}
+        for about, error in errors.items()
+    }
+
+
+def print_errors(errors: Mapping[str, SmartvifError]) -> None:
+    """Errors on stderr, each with what it is about."""
+    for about, error in errors.items():
+        click.echo(f"{about}  {error.explained()}", err=True)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:

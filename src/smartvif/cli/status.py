@@ -9,13 +9,20 @@ import click
 
 from smartvif.cli import context
 from smartvif.cli.candidates import pool_json
-from smartvif.cli.output import console, print_json, print_table, with_format
+from smartvif.cli.output import (
+    console,
+    errors_json,
+    print_errors,
+    print_json,
+    print_table,
+    with_format,
+)
 
 if TYPE_CHECKING:
     from smartvif.context.host import HostContext
     from smartvif.model.port_facts import PortFacts
     from smartvif.status.nics import PfView
-    from smartvif.status.ports import PortView
+    from smartvif.status.ports import PortList, PortView
 
 
 @click.command()
@@ -27,10 +34,11 @@ def ports(output: str) -> None:
     host = context.host()
     found = ports.views(host.journal, host.drivers)
     if output == "json":
-        print_json("ports", {"ports": [port.as_json() for port in found]})
+        ports_json = [port.as_json() for port in found.ports]
+        print_json("ports", {"ports": ports_json, "damaged": errors_json(found.damaged)})
     else:
         columns = ["port", "machine", "mode", "switch", "switch port", "vf", "mac", "health"]
-        print_table(columns, map(_port_row, found), empty="no ports")
+        print_table(columns, map(_port_row, found.ports), empty="no ports")
     _exit_by(found)
 
 
@@ -41,11 +49,11 @@ def ports(output: str) -> None:
 def show(output: str, port: str, rates: bool) -> None:
     """Show all that is known of PORT."""
     from smartvif.status import ports
+    from smartvif.status.ports import PortList
 
     host = context.host()
-    record = host.journal.port(host.journal.find(port))
-    assert record is not None
-    found = ports.detail(record, host.journal, host.drivers, host.domains, rates=rates)
+    name = host.journal.find(port)
+    found = ports.detail(name, host.journal, host.drivers, host.domains, rates=rates)
     document = found.as_json()
     if output == "json":
         print_json("show", document)
@@ -56,7 +64,7 @@ def show(output: str, port: str, rates: bool) -> None:
         click.echo("steps taken")
         for step in steps:
             click.echo(f"  {'✓' if step['done'] else '…'} {step['step']}")
-    _exit_by((found.view,))
+    _exit_by(PortList(ports=(found.view,), damaged={}))
 
 
 @click.command("map")
@@ -68,7 +76,9 @@ def map_(output: str) -> None:
     from smartvif.status import ports
 
     host = context.host()
-    found = prove_map.build_map(_nics(host), ports.views(host.journal, host.drivers))
+    listed = ports.views(host.journal, host.drivers)
+    print_errors(listed.damaged)
+    found = prove_map.build_map(_nics(host), listed.ports)
     if output == "json":
         print_json("map", found.as_json())
     else:
@@ -138,7 +148,7 @@ def _nics(host: HostContext) -> tuple[PfView, ...]:
     from smartvif.status import nics
 
     owners = {record.vf: record.id for record in host.journal.ports() if record.vf}
-    return nics.views(sriov.pfs(), host.representors, owners)
+    return nics.views(sriov.pfs(), host.drivers.representors, owners)
 
 
 def _port_row(port: PortView) -> tuple[object, ...]:
@@ -171,10 +181,11 @@ def _plain(value: object) -> object:
     return "-" if value is None else value
 
 
-def _exit_by(found: tuple[PortView, ...]) -> None:
-    """0 where all work, 1 where one does not, 3 where nobody can tell."""
-    states = {port.working for port in found}
+def _exit_by(found: PortList) -> None:
+    """Exit with 0 if all ports work, 1 if one does not, 3 if the state of one is unknown."""
+    print_errors(found.damaged)
+    states = {port.working for port in found.ports}
     if False in states:
         sys.exit(1)
-    if None in states:
+    if None in states or found.damaged:
         sys.exit(3)

@@ -20,8 +20,8 @@ from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.drivers.vrouter.files import PortFiles
 from smartvif.guest.domains import Domains
-from smartvif.host.representors import Representors
 from smartvif.model.errors import CannotTell
+from smartvif.model.switch import Switch
 from smartvif.plug.journal import Journal
 
 if TYPE_CHECKING:
@@ -38,11 +38,6 @@ class HostContext:
     def name(self) -> str:
         """What this host is called where several are."""
         return self.settings.placement.host or socket.gethostname()
-
-    @cached_property
-    def representors(self) -> Representors:
-        """The index of representors."""
-        return Representors()
 
     @cached_property
     def domains(self) -> Domains:
@@ -109,8 +104,10 @@ class HostContext:
         """What a plan's steps act on."""
         return Drivers(
             links=Links(),
-            ovs=self._open_vswitch(self.settings.openvswitch.database),
-            vrouter=self._vrouter(),
+            switches={
+                Switch.OVS: self._open_vswitch(self.settings.openvswitch.database),
+                Switch.VROUTER: self._vrouter(),
+            },
             forwarder=self._forwarder(),
             guests=self.domains,
         )

@@ -17,6 +17,7 @@ from smartvif.context.host import HostContext
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
+from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.host import sriov
 from smartvif.model.errors import Failed, TimedOut
 from smartvif.model.port_spec import Mode, PortSpec
@@ -134,7 +135,8 @@ def _round(switch: Switch, host: HostContext, tell: Callable[[str], None]) -> Sw
         tell(f"{source} → {target}: {pings[-1].received} of {pings[-1].sent} answered")
     owners = {record.vf: record.id for record in attached if record.vf}
     drawn = prove_map.build_map(
-        nics.views(sriov.pfs(), host.representors, owners), ports.views(host.journal, host.drivers)
+        nics.views(sriov.pfs(), host.drivers.representors, owners),
+        ports.views(host.journal, host.drivers).ports,
     )
     for record in attached:
         detach(record.id, host)
@@ -154,11 +156,12 @@ def host_state(host: HostContext) -> set[str]:
         links.close()
     drivers = host.drivers
     found |= {
-        f"Open vSwitch: port {port.name} on {port.bridge}" for port in drivers.need_ovs().ports()
+        f"Open vSwitch: port {port.name} on {port.bridge}"
+        for port in drivers.need(OpenVSwitch).ports()
     }
     forwarder = OpenVSwitch(Ovsdb(host.settings.forwarder.database))
     found |= {f"forwarder: port {port.name}" for port in forwarder.ports()}
-    vrouter = drivers.need_vrouter().files.netdevs()
+    vrouter = drivers.need(VRouterAgent).files.netdevs()
     found |= {f"vRouter: port {port} with {netdev}" for netdev, port in vrouter.items()}
     found |= {f"journal: port {record.id}" for record in host.journal.ports()}
     claims = host.claims.claims()

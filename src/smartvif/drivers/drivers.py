@@ -1,17 +1,19 @@
-"""The drivers by which one host is changed."""
+"""The drivers by which one host is changed: one of each kind that is configured."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol, TypeVar
 
 from smartvif.drivers.forwarder.engine import ForwarderEngine
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.kernel.vfio import Vfio
-from smartvif.drivers.ovs.switch import OpenVSwitch
-from smartvif.drivers.vrouter.agent import VRouterAgent
+from smartvif.host.representors import Representors
 from smartvif.model.errors import CannotTell
+from smartvif.model.known import Known
+
+T = TypeVar("T")
 
 
 class GuestNic(Protocol):
@@ -20,6 +22,30 @@ class GuestNic(Protocol):
     @property
     def mac(self) -> str:
         """Its MAC address."""
+
+    @property
+    def live(self) -> bool:
+        """Whether the running machine has it."""
+
+    @property
+    def persistent(self) -> bool:
+        """Whether the machine will have it at its next start."""
+
+
+class MachineState(Protocol):
+    """A machine as it is."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs, or is paused."""
+
+    @property
+    def persistent(self) -> bool:
+        """Whether it has a definition, and so a next start."""
+
+    @property
+    def interfaces(self) -> Sequence[GuestNic]:
+        """What it has, and will have."""
 
 
 class Hypervisor(Protocol):
@@ -31,41 +57,94 @@ class Hypervisor(Protocol):
     def detach(self, domain: str, mac: str, /) -> None:
         """Take the interface away; absent is fine."""
 
-    def interfaces(self, domain: str, /) -> Sequence[GuestNic]:
-        """What the domain has.
+    def read(self, domain: str, /) -> MachineState:
+        """The domain as it is.
 
-        Raises: NotFound, where there is no such domain.
+        Raises: NotFound, where there is no such domain; CannotTell, where libvirt does not answer.
         """
+
+
+class SwitchDriver(Protocol):
+    """What any switch's driver can be asked.
+
+    Each call has a deadline, and raises CannotTell where the switch does not answer.
+    """
+
+    TITLE: ClassVar[str]
+    """What people call it."""
+
+    def check_alive(self) -> None:
+        """Raises: CannotTell, where the switch is not at work."""
+
+    def read_ports(self, keys: Collection[str], /) -> Mapping[str, Known[object]]:
+        """Its ports by the keys that its steps know them by; one that is missing is absent.
+
+        A port says how it is by ``SwitchPortState``.
+        """
+
+    def netdevs(self) -> Mapping[str, str]:
+        """Where each netdev is that it has, in words for people: "bridge br-int"."""
+
+    def owned_by(self, port: str, /) -> tuple[str, ...]:
+        """The netdevs that it has for the port of that identifier, as far as it knows."""
+
+    def remove_owned(self, port: str, /) -> None:
+        """Remove what it has of the port of that identifier. Idempotent.
+
+        Raises: Failed.
+        """
+
+
+class SwitchPortState(Protocol):
+    """What a switch says of one of its ports.
+
+    ``link_up`` is the guest's side, None where the switch does not know. ``simulated``: the switch
+    itself says that it is.
+    """
+
+    @property
+    def link_up(self) -> bool | None:
+        """Whether the guest's driver is up, as far as the switch can see."""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the switch is a simulation."""
+
+    def as_json(self) -> dict[str, object]:
+        """All that it says, with stable keys."""
 
 
 @dataclass(kw_only=True)
 class Drivers:
-    """The drivers by which steps act on one host. What a host lacks is None."""
+    """The drivers of one host. ``switches`` are by the switch's name. None: not configured."""
 
     links: Links
     vfio: Vfio = field(default_factory=Vfio)
-    ovs: OpenVSwitch | None = None
-    vrouter: VRouterAgent | None = None
+    representors: Representors = field(default_factory=Representors)
+    switches: Mapping[str, SwitchDriver] = field(default_factory=dict)
     forwarder: ForwarderEngine | None = None
     guests: Hypervisor | None = None
 
-    def need_ovs(self) -> OpenVSwitch:
-        """Open vSwitch.
+    def need(self, kind: type[T]) -> T:
+        """The driver of a switch, by its class.
 
         Raises: CannotTell, where none is configured.
         """
-        if self.ovs is None:
-            raise CannotTell("no Open vSwitch is configured", where="Open vSwitch")
-        return self.ovs
+        for driver in self.switches.values():
+            if isinstance(driver, kind):
+                return driver
+        title = getattr(kind, "TITLE", kind.__name__)
+        raise CannotTell(f"no {title} is configured", where=title)
 
-    def need_vrouter(self) -> VRouterAgent:
-        """The vRouter's agent.
+    def switch(self, name: str) -> SwitchDriver:
+        """The driver of the switch of that name.
 
         Raises: CannotTell, where none is configured.
         """
-        if self.vrouter is None:
-            raise CannotTell("no vRouter is configured", where="vRouter")
-        return self.vrouter
+        try:
+            return self.switches[name]
+        except KeyError:
+            raise CannotTell(f"no switch '{name}' is configured", where=name) from None
 
     def need_forwarder(self) -> ForwarderEngine:
         """The forwarder's engine.

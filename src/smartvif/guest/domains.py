@@ -46,6 +46,18 @@ class GuestInterface:
     persistent: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineReading:
+    """A machine with its interfaces, the running machine's first.
+
+    ``persistent``: it has a definition; one that has not is gone when it stops.
+    """
+
+    running: bool
+    persistent: bool
+    interfaces: tuple[GuestInterface, ...]
+
+
 class Domains:
     """The virtual machines of the libvirt at ``uri``.
 
@@ -99,10 +111,15 @@ class Domains:
 
     def interfaces(self, name: str) -> tuple[GuestInterface, ...]:
         """All its interfaces: the running machine's first, then those of its next start only."""
+        return self.read(name).interfaces
+
+    def read(self, name: str) -> MachineReading:
+        """The machine as it is."""
         domain = self._connection.domain(name)
         with translated(_where(name)):
+            sides = _sides(domain)
             live, config = (_interfaces(domain, side) for side in (_Side.LIVE, _Side.CONFIG))
-        return tuple(
+        interfaces = tuple(
             GuestInterface(
                 mac=interface.mac,
                 kind=interface.kind,
@@ -112,6 +129,9 @@ class Domains:
                 persistent=_has(config, interface),
             )
             for interface in live + [each for each in config if not _has(live, each)]
+        )
+        return MachineReading(
+            running=_Side.LIVE in sides, persistent=_Side.CONFIG in sides, interfaces=interfaces
         )
 
     def attach(self, name: str, interface_xml: str) -> None:

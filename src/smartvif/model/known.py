@@ -5,11 +5,13 @@ Pure code says what it does with each of the three; what could not be read is ne
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from smartvif.model.errors import SmartvifError
+from smartvif.model.errors import NotFound, SmartvifError
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -44,3 +46,14 @@ class Unknown:
 
 Known = Present[T_co] | Absent | Unknown
 NOT_READ = Unknown("it was not read")
+
+
+def read_known(get: Callable[[], T | None]) -> Known[T]:
+    """What ``get`` returns: None and NotFound are absence, any other error of ours is unknown."""
+    try:
+        value = get()
+    except NotFound as error:
+        return Absent(error.what, error.hint)
+    except SmartvifError as error:
+        return Unknown.of(error)
+    return Absent() if value is None else Present(value)

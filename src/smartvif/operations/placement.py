@@ -14,6 +14,8 @@ from smartvif.choose.selection.request import request as device_request
 from smartvif.choose.selection.schedule import Decision, HostOffer, schedule
 from smartvif.choose.selection.select import Policy
 from smartvif.context.host import HostContext
+from smartvif.drivers.ovs.switch import OpenVSwitch
+from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.model import traits
 from smartvif.model.errors import CannotTell, Conflict, Failed, TimedOut
 from smartvif.model.needs import NOTHING_SPECIAL, Needs
@@ -112,9 +114,9 @@ def _switches(host: HostContext) -> list[Switch]:
     """The switches that answer."""
     found = []
     with suppress(CannotTell):
-        host.drivers.need_ovs().confirm()
+        host.drivers.need(OpenVSwitch).check_alive()
         found.append(Switch.OVS)
     with suppress(CannotTell, Failed, TimedOut):
-        host.drivers.need_vrouter().examine()
+        host.drivers.need(VRouterAgent).check_alive()
         found.append(Switch.VROUTER)
     return found

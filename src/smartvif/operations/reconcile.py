@@ -1,25 +1,142 @@
-"""Reconcile the host: finish what was interrupted, repair what differs."""
+"""Reconcile the host: finish what was interrupted, repair what differs.
+
+The comparison is the one that ``ports`` shows. It is made from one reading of the host, and again
+for each port alone, under its lock, before anything is changed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
 from smartvif.context.host import HostContext
+from smartvif.diff.ports import Repair, RepairAct, StepVerdict, compare_port, repair, scope_of
+from smartvif.drivers.drivers import Drivers
+from smartvif.model.errors import CannotTell, NotFound, SmartvifError
+from smartvif.observe.observation import Scope
+from smartvif.observe.read import read
 from smartvif.operations.migration.source import finish_migrations, migrating_ports
 from smartvif.operations.ports.claims import reconcile_claims
-from smartvif.plug.recover import recover
+from smartvif.plug.each_port import MOST_THREADS, Action, Report, for_each_port
+from smartvif.plug.executor import undo
+from smartvif.plug.journal import Journal, JournalEntry, PortRecord
 
 
-def reconcile(host: HostContext, *, dry_run: bool = False) -> dict[str, str]:
-    """Undo what dead processes left half done, and mend what does not hold any more.
+def reconcile(host: HostContext, *, dry_run: bool = False) -> Report:
+    """Roll back or finish interrupted operations, and repair ports that differ from their record.
 
-    A machine's move comes to its end as well, and so do claims: see chain.migrate.settle and
-    chain.claim.reconcile_claims.
-    Returns what was done, or with ``dry_run`` would be, for each port concerned.
-    Raises: as plug.apply.recover, settle and reconcile_claims do.
+    A machine's move comes to its end as well, and so do claims. Returns what was done, or with
+    ``dry_run`` would be, for each port concerned, and what failed.
+    Raises: CannotTell, where it is unknown which machines are moving.
     """
-    settled: dict[str, str] = {}
-    try:
-        settled = finish_migrations(host, dry_run=dry_run)
-    finally:  # a host that cannot be reached is no reason to leave the other ports
-        leave = migrating_ports(host)
-        mended = recover(host.journal, host.drivers, leave=leave, dry_run=dry_run)
-    return reconcile_claims(host, leave=leave, dry_run=dry_run) | settled | mended
+    moves = finish_migrations(host, dry_run=dry_run)
+    leave = migrating_ports(host)
+    ports = repair_ports(host.journal, host.drivers, leave=leave, dry_run=dry_run)
+    return reconcile_claims(host, leave=leave, dry_run=dry_run) | moves | ports
+
+
+def repair_ports(
+    journal: Journal, drivers: Drivers, *, leave: Collection[str] = (), dry_run: bool = False
+) -> Report:
+    """Roll back interrupted ports, and take again the steps that differ from what is there.
+
+    A port that another process is at work on is left alone, and so are those to ``leave``. All
+    ports are repaired at the same time, so that they share the switch's transactions. Ports whose
+    rows cannot be read are among the failed.
+    """
+    repairs = _Repairs(journal, drivers)
+    foreseen, failed = repairs.foresee(leave)
+    report = Report(failed=failed)
+    if dry_run:
+        return report | repairs.each(list(foreseen), lambda port: _only_say(foreseen[port]))
+    # Two ports may have changed places: all are taken out before one is put where it belongs.
+    moved = [port for port, found in foreseen.items() if _misplaced(found)]
+    return (
+        report
+        | repairs.each(moved, repairs.take_out)
+        | repairs.each(list(foreseen), repairs.put_right)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Repairs:
+    """The repairs of one journal's ports, by one host's drivers."""
+
+    journal: Journal
+    drivers: Drivers
+
+    def foresee(self, leave: Collection[str]) -> tuple[dict[str, Repair], dict[str, SmartvifError]]:
+        """What the ports need, from one reading of the host; and those that cannot be read."""
+        failed: dict[str, SmartvifError] = dict(self.journal.damaged())
+        known: list[tuple[PortRecord, tuple[JournalEntry, ...]]] = []
+        for record in self.journal.ports():
+            try:
+                if record.id not in leave:
+                    known.append((record, self.journal.entries(record.id)))
+            except CannotTell as error:
+                failed[record.id] = error
+        scope = Scope()
+        for record, entries in known:
+            scope |= scope_of(record, entries)
+        seen = read(scope, self.drivers)
+        found = {
+            record.id: repair(record, compare_port(record, entries, seen))
+            for record, entries in known
+        }
+        return {port: each for port, each in found.items() if each is not None}, failed
+
+    def each(self, ports: list[str], to_do: Callable[[str], Action | None]) -> Report:
+        """Do it for each of the ports; ``to_do`` says nothing is to be done by an empty act."""
+        return for_each_port(ports, to_do, self.journal, dry_run=False, threads=MOST_THREADS)
+
+    def take_out(self, port: str) -> Action | None:
+        """Take a port's rows off netdevs that are other devices' now."""
+        found = self._read(port)
+        if found is None or not _misplaced(found):
+            return None
+
+        def act() -> None:
+            for each in _misplaced(found):
+                each.entry.step.undo(self.drivers, {})  # what was found was another device's
+
+        return Action(words=str(found), do=act)
+
+    def put_right(self, port: str) -> Action | None:
+        """Do what a port needs."""
+        found = self._read(port)
+        if found is None:
+            return None
+        return Action(words=str(found), do=lambda: self._act(port, found))
+
+    def _read(self, port: str) -> Repair | None:
+        record = self.journal.port(port)
+        if record is None:
+            return None
+        entries = self.journal.entries(port)
+        seen = read(scope_of(record, entries), self.drivers)
+        return repair(record, compare_port(record, entries, seen))
+
+    def _act(self, port: str, found: Repair) -> None:
+        if found.act is RepairAct.UNDO:
+            undo(port, self.journal, self.drivers)
+        if found.unknown is not None:
+            unknown = found.unknown
+            raise CannotTell(unknown.what, where=unknown.where, hint=unknown.hint)
+        for each in found.steps:
+            if each.now is not None:
+                snapshot = each.now.snapshot(self.drivers)
+                self.journal.doing(port, each.entry.number, each.now, snapshot)
+            elif each.missing:
+                raise NotFound(
+                    str(each.verdict), where=f"port {port}", hint="see: smartvif nic list"
+                )
+            each.step.do(self.drivers)
+            self.journal.done(port, each.entry.number)
+
+
+def _misplaced(found: Repair) -> list[StepVerdict]:
+    return [each for each in found.steps if each.misplaced]
+
+
+def _only_say(found: Repair) -> Action:
+    return Action(words=str(found), do=lambda: None)

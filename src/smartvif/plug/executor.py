@@ -6,10 +6,14 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import reduce
 
 from smartvif.drivers.drivers import Drivers
 from smartvif.model.errors import Failed, NotFound, Refused, SmartvifError, StepFailed
 from smartvif.model.port_facts import PortFacts
+from smartvif.model.verdict import Holds
+from smartvif.observe.observation import Scope
+from smartvif.observe.read import read
 from smartvif.plug.journal import Journal, PortStatus
 from smartvif.plug.orphans import remove_orphans
 from smartvif.plug.steps.step import Plan, Step
@@ -49,17 +53,18 @@ def plug(
         was_plugged = record is not None and record.status is PortStatus.PLUGGED
         if not (was_plugged and tuple(entry.step for entry in old) == plan):
             if old:
-                _undo(port, journal, drivers)
+                undo(port, journal, drivers)
             was_plugged = False
             try:
                 journal.begin(port, facts)
             except Refused:
                 journal.forget(port)  # an earlier claim, of which nothing came
                 raise
+        seen = read(_scope(plan), drivers) if was_plugged else None
         for number, step in enumerate(plan):
             try:
-                if was_plugged:
-                    if step.check(drivers):
+                if seen is not None:
+                    if isinstance(step.compare(seen), Holds):
                         continue
                 else:
                     journal.doing(port, number, step, step.snapshot(drivers))
@@ -123,12 +128,16 @@ def unplug(port: str, journal: Journal, drivers: Drivers) -> None:
     """
     with journal.locked(port):
         if port in journal:
-            _undo(port, journal, drivers)
+            undo(port, journal, drivers)
         else:
             remove_orphans(port, drivers)
 
 
-def _undo(port: str, journal: Journal, drivers: Drivers) -> None:
+def undo(port: str, journal: Journal, drivers: Drivers) -> None:
+    """Undo every step that was taken for a port that the caller has locked.
+
+    Raises: Failed where a step cannot be undone: it and those before it stay.
+    """
     journal.set_status(port, PortStatus.UNPLUGGING)
     for entry in reversed(journal.entries(port)):
         try:
@@ -141,6 +150,10 @@ def _undo(port: str, journal: Journal, drivers: Drivers) -> None:
             ) from error
         journal.undone(port, entry.number)
     journal.forget(port)
+
+
+def _scope(plan: Plan) -> Scope:
+    return reduce(lambda scope, step: scope | step.scope(), plan, Scope())
 
 
 def _roll_back(port: str, journal: Journal, drivers: Drivers) -> None:

@@ -7,6 +7,7 @@ keep says whose it is; the rest is known by its name at most, and that is no pro
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 from smartvif.control import names
 from smartvif.drivers.drivers import Drivers
@@ -23,16 +24,15 @@ def remove_orphans(port: str, drivers: Drivers) -> None:
     it has not plugged.
     Raises: Failed and CannotTell, where something is there and cannot be removed.
     """
-    relay, in_switch = _relay(port, drivers), _switch_ports(port, drivers)
+    relay = _relay(port, drivers)
+    answering = dict(_owned(port, drivers))
     if relay is not None:
         drivers.need_forwarder().remove(relay)
-    # Before the ports in the switch: should we die in between, they show again whose it is.
-    _links(port, drivers, known=bool(relay or in_switch))
-    for name in in_switch:
-        drivers.need_ovs().remove_port(name, port)
-    if drivers.vrouter is not None:
+    # Before the ports in the switches: should we die in between, they show again whose it is.
+    _links(port, drivers, known=bool(relay or any(answering.values())))
+    for switch in answering:
         try:
-            drivers.vrouter.remove(port)
+            drivers.switch(switch).remove_owned(port)
         except TimedOut as error:
             _passed_over(port, error)
 
@@ -45,12 +45,13 @@ def _relay(port: str, drivers: Drivers) -> RelaySpec | None:
         return None
 
 
-def _switch_ports(port: str, drivers: Drivers) -> tuple[str, ...]:
-    try:
-        return drivers.ovs.owned_by(port) if drivers.ovs is not None else ()
-    except CannotTell as error:
-        _passed_over(port, error)
-        return ()
+def _owned(port: str, drivers: Drivers) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What each switch that answers says that it has for the port."""
+    for name, switch in drivers.switches.items():
+        try:
+            yield name, switch.owned_by(port)
+        except CannotTell as error:
+            _passed_over(port, error)
 
 
 def _links(port: str, drivers: Drivers, *, known: bool) -> None:
@@ -70,4 +71,4 @@ def _links(port: str, drivers: Drivers, *, known: bool) -> None:
 
 
 def _passed_over(port: str, error: CannotTell | TimedOut) -> None:
-    _log.warning("port %s is not in the journal, and nobody can tell its rest: %s", port, error)
+    _log.warning("port %s is not in the journal, and its rest is unknown: %s", port, error)

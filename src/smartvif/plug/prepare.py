@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from smartvif.drivers.drivers import Drivers
+from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.model.needs import Needs
 from smartvif.model.port_facts import PortFacts, VfIdentity
 from smartvif.model.port_spec import Mode
@@ -31,7 +32,7 @@ def port_facts(
         if vif.kind is VifKind.HOST_DEVICE:
             simulated.append("passthrough")
     on_vrouter = switch(vif) is Switch.VROUTER
-    if on_vrouter and drivers.need_vrouter().simulated():
+    if on_vrouter and drivers.need(VRouterAgent).simulated():
         simulated.append("vrouter")
     return PortFacts(
         vif_type=vif.plugin,

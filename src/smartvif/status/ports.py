@@ -1,38 +1,47 @@
-"""How each attachment is: what the journal says, beside what the switch and the guest say."""
+"""How each attachment is: what was wanted beside what is there, for people.
+
+The judgement is ``diff.ports``, which ``reconcile`` acts on as well.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
-from smartvif.drivers.drivers import Drivers
-from smartvif.drivers.forwarder.engine import RelayState
-from smartvif.guest.domains import Domains
+from smartvif.diff.ports import compare_port, scope_of
+from smartvif.drivers.drivers import Drivers, SwitchPortState
+from smartvif.guest.domains import Domains, GuestInterface
 from smartvif.model.errors import CannotTell, NotFound
+from smartvif.model.known import Known, Present, Unknown
 from smartvif.model.pci import PciAddress
 from smartvif.model.port_facts import PortFacts
-from smartvif.plug.journal import Journal, PortRecord, PortStatus
-from smartvif.status import relays, switches
+from smartvif.observe.observation import Observation, Scope
+from smartvif.observe.read import read
+from smartvif.plug.journal import Journal, JournalEntry, PortRecord, PortStatus
+from smartvif.status import relays
 from smartvif.status.relays import RelayView
-from smartvif.status.switches import Look, SwitchView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortView:
-    """One attachment. ``health`` is ``ok``, what is wrong, or why nobody can tell.
+    """One attachment. ``health`` is ``ok``, what is wrong, or why it is unknown.
 
-    ``working`` is None where nobody can tell. ``link_up`` is the guest's side: up when the guest's
-    driver is; None where nobody can tell.
+    ``working`` is None where it is unknown. ``link_up`` is the guest's side: up when the guest's
+    driver is; None where it is unknown.
     """
 
     id: str
     status: str
-    vf: PciAddress | None
     facts: PortFacts
     working: bool | None
     link_up: bool | None
     health: str
+
+    @property
+    def vf(self) -> PciAddress | None:
+        """Its VF."""
+        return None if self.facts.vf is None else self.facts.vf.address
 
     def as_json(self) -> dict[str, Any]:
         """Stable keys; documented in docs/reference/cli.md."""
@@ -52,123 +61,145 @@ class PortDetail:
     """One attachment with everything that is known of it."""
 
     view: PortView
-    switch: SwitchView
-    interfaces: tuple[dict[str, Any], ...]
+    switch: Mapping[str, object] | None
+    interfaces: tuple[GuestInterface, ...]
     relay: RelayView | None
-    steps: tuple[dict[str, Any], ...]
+    steps: tuple[JournalEntry, ...]
 
     def as_json(self) -> dict[str, Any]:
         """Stable keys; documented in docs/reference/cli.md."""
-        on_vrouter = self.view.facts.switch == "vrouter"
+        says = None if self.switch is None else dict(self.switch)
         return {
             **self.view.as_json(),
-            "ovs": None if on_vrouter else self.switch.says,
-            "vrouter": self.switch.says if on_vrouter else None,
-            "guest": list(self.interfaces),
+            "ovs": None,
+            "vrouter": None,
+            str(self.view.facts.switch): says,
+            "guest": [
+                {
+                    "kind": each.kind,
+                    "source": each.source,
+                    "live": each.live,
+                    "persistent": each.persistent,
+                }
+                for each in self.interfaces
+            ],
             "relay": dict(self.relay.state.says) if self.relay is not None else None,
             "relay_statistics": self.relay.traffic if self.relay is not None else None,
-            "steps": list(self.steps),
+            "steps": [
+                {"number": each.number, "step": each.step.describe(), "done": each.done}
+                for each in self.steps
+            ],
         }
 
 
-def views(journal: Journal, drivers: Drivers) -> tuple[PortView, ...]:
-    """Every attachment, with Open vSwitch and the forwarder asked once."""
-    records = journal.ports()
-    looks = _looks({str(record.facts.switch) for record in records}, journal, drivers)
-    states: Mapping[str, RelayState] = {}
-    unknown = None
-    try:
-        if drivers.forwarder is not None and any(record.facts.socket for record in records):
-            states = drivers.forwarder.states()
-    except CannotTell as error:
-        unknown = error.what
-    return tuple(
-        _view(record, looks[record.facts.switch](record), states.get(record.id), unknown)
-        for record in records
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortList:
+    """Every attachment, and the rows of the journal that cannot be read, by port."""
+
+    ports: tuple[PortView, ...]
+    damaged: Mapping[str, CannotTell]
+
+
+def views(journal: Journal, drivers: Drivers) -> PortList:
+    """Every attachment, with each source asked once."""
+    damaged: dict[str, CannotTell] = dict(journal.damaged())
+    known: list[tuple[PortRecord, tuple[JournalEntry, ...]]] = []
+    scope = Scope()
+    for record in journal.ports():
+        try:
+            entries = journal.entries(record.id)
+        except CannotTell as error:
+            damaged[record.id] = error
+            continue
+        known.append((record, entries))
+        scope |= _scope(record, entries)
+    seen = read(scope, drivers)
+    ports = tuple(_view(record, entries, seen) for record, entries in known)
+    return PortList(ports=ports, damaged=damaged)
 
 
 def detail(
-    record: PortRecord, journal: Journal, drivers: Drivers, domains: Domains, *, rates: bool = False
+    port: str, journal: Journal, drivers: Drivers, domains: Domains, *, rates: bool = False
 ) -> PortDetail:
     """One attachment in full, with ``rates`` of its relay's traffic as well: that takes a second.
 
-    Raises: CannotTell, where libvirt or the forwarder does not answer.
+    Raises: NotFound, Damaged; CannotTell, where libvirt or the forwarder does not answer.
     """
-    switch = _looks({record.facts.switch}, journal, drivers)[record.facts.switch](record)
-    entries = journal.entries(record.id)
-    relay = relays.look(record, drivers, rates=rates)
+    record = journal.port(port)
+    if record is None:
+        raise NotFound(f"there is no port '{port}'", where="ports")
+    entries = journal.entries(port)
+    seen = read(_scope(record, entries), drivers)
+    state = _switch_port(entries, seen)
     return PortDetail(
-        view=_view(record, switch, relay.state if relay is not None else None),
-        switch=switch,
+        view=_view(record, entries, seen),
+        switch=state.as_json() if state is not None else None,
         interfaces=_interfaces(record, domains),
-        relay=relay,
-        steps=tuple(
-            {"number": entry.number, "step": entry.step.describe(), "done": entry.done}
-            for entry in entries
-        ),
+        relay=relays.look(record, drivers, rates=rates),
+        steps=entries,
     )
 
 
-def _looks(kinds: set[str], journal: Journal, drivers: Drivers) -> dict[str, Look]:
-    """How to look at the ports of each switch; none that has no port is asked."""
-    opened: dict[str, Callable[[], Look]] = {
-        "ovs": lambda: switches.open_vswitch(drivers),
-        "vrouter": lambda: switches.vrouter(drivers, journal),
-    }
-    return {kind: opened[kind]() for kind in kinds}
+def _scope(record: PortRecord, entries: Sequence[JournalEntry]) -> Scope:
+    netdev = record.facts.switch_port
+    links = Scope() if netdev is None else Scope(links=frozenset({netdev}))
+    return scope_of(record, entries) | links
 
 
-def _interfaces(record: PortRecord, domains: Domains) -> tuple[dict[str, Any], ...]:
+def _interfaces(record: PortRecord, domains: Domains) -> tuple[GuestInterface, ...]:
     try:
         found = domains.interfaces(record.facts.vm)
     except NotFound:
         return ()
-    return tuple(
-        {"kind": each.kind, "source": each.source, "live": each.live, "persistent": each.persistent}
-        for each in found
-        if each.mac == record.facts.mac
-    )
+    return tuple(each for each in found if each.mac == record.facts.mac)
 
 
-def _view(
-    record: PortRecord,
-    switch: SwitchView,
-    relay: RelayState | None,
-    unknown: str | None = None,
-) -> PortView:
-    relayed = record.facts.mode == "virtio-forwarder"
-    wrong = _wrong(record, switch, relay, relayed=relayed and unknown is None)
-    unknown = None if wrong else switch.unknown or (unknown if relayed else None)
-    # A guest behind a forwarder is on the relay's link, any other on the switch's port.
-    link_up = (relay.link_up if relay is not None else None) if relayed else switch.link_up
+def _view(record: PortRecord, entries: Sequence[JournalEntry], seen: Observation) -> PortView:
+    working, health = _health(record, entries, seen)
+    state = _switch_port(entries, seen)
+    facts = record.facts
+    if state is not None and state.simulated and "vrouter" not in facts.simulated:
+        # Its agent may have been down at the plug.
+        facts = replace(facts, simulated=(*facts.simulated, "vrouter"))
     return PortView(
         id=record.id,
         status=str(record.status),
-        vf=record.vf,
-        facts=_facts(record, switch),
-        working=None if unknown else wrong is None,
-        link_up=link_up,
-        health=f"cannot tell: {unknown}" if unknown else wrong or "ok",
+        facts=facts,
+        working=working,
+        link_up=_link_up(record, entries, seen),
+        health=health,
     )
 
 
-def _facts(record: PortRecord, switch: SwitchView) -> PortFacts:
-    """The record's, and that the switch is simulated: it may have been down at the plug."""
-    simulated = record.facts.simulated
-    if not switch.simulated or "vrouter" in simulated:
-        return record.facts
-    return replace(record.facts, simulated=(*simulated, "vrouter"))
-
-
-def _wrong(
-    record: PortRecord, switch: SwitchView, relay: RelayState | None, *, relayed: bool
-) -> str | None:
-    """The first thing that is wrong, on the way from the journal to the guest."""
+def _health(
+    record: PortRecord, entries: Sequence[JournalEntry], seen: Observation
+) -> tuple[bool | None, str]:
     if record.status is not PortStatus.PLUGGED:
-        return f"{record.status}: half done; smartvif reconcile tidies it up"
-    if switch.wrong:
-        return switch.wrong
-    if relayed and relay is None:
-        return "the forwarder has no relay for it"
-    return f"the forwarder: {relay.failure}" if relay is not None and relay.failure else None
+        return False, f"{record.status}: half done; smartvif reconcile tidies it up"
+    problem = compare_port(record, entries, seen).first_problem
+    if problem is None:
+        return True, "ok"
+    if isinstance(problem, Unknown):
+        return None, f"cannot tell: {problem.what}"
+    return False, str(problem)
+
+
+def _link_up(record: PortRecord, entries: Sequence[JournalEntry], seen: Observation) -> bool | None:
+    """A guest behind a forwarder is on the relay's link, any other on the switch's port."""
+    relayed = [spec for entry in entries for spec in entry.step.scope().relays]
+    if relayed:
+        found = seen.relay(relayed[0])
+        state = found.value.state if isinstance(found, Present) else None
+        return None if state is None else state.link_up
+    port = _switch_port(entries, seen)
+    if port is not None and port.link_up is not None:
+        return port.link_up
+    link = seen.link(record.facts.switch_port or "")
+    return link.value.up if isinstance(link, Present) else None
+
+
+def _switch_port(entries: Sequence[JournalEntry], seen: Observation) -> SwitchPortState | None:
+    keys = [key for entry in entries for key in entry.step.scope().switch_ports]
+    found: list[Known[object]] = [seen.switch_port(*key) for key in keys]
+    present = [each.value for each in found if isinstance(each, Present)]
+    return cast(SwitchPortState, present[0]) if present else None

@@ -22,6 +22,7 @@ from smartvif.context.settings import load
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
+from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.model.errors import Invalid
 from smartvif.sim.host import FORWARDER_NETNS, forwarder_switch, host_vrouter
 from smartvif.sim.vrouter import introspect
@@ -302,7 +303,7 @@ def test_an_agent_that_forgot() -> None:
     """Plugged again, as when nova-compute starts, a port that the agent lost is told anew."""
     obj = vif("direct")
     plug(obj)
-    HostContext(load()).drivers.need_vrouter().remove(ONE)
+    HostContext(load()).drivers.need(VRouterAgent).remove(ONE)
     assert told() is None
     plug(obj)
     assert_active("p0r1")

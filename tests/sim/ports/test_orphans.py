@@ -142,10 +142,10 @@ def test_ports_of_others() -> None:
         links.add_veth(name, f"peer{number}")
         setting = ["--", "set", "interface", name, *ids] if ids else []
         subprocess.run(["ovs-vsctl", "add-port", BRIDGE, name, *setting], check=True)
-    before = drivers.need_ovs().ports()
+    before = drivers.need(OpenVSwitch).ports()
     (warning,) = _warnings(ONE, drivers)
     assert warning == f"{names.tap(ONE)} bears port {ONE}'s name, and may be another's: left"
-    assert drivers.need_ovs().ports() == before
+    assert drivers.need(OpenVSwitch).ports() == before
     assert links.get(names.tap(ONE)) is not None
 
 
@@ -160,7 +160,7 @@ def test_a_tap_that_may_be_anothers() -> None:
         wanted = struct.pack("16sH22x", tap.encode(), _IFF_TAP | _IFF_NO_PI)
         fcntl.ioctl(guest, _TUNSETIFF, wanted)
         assert len(_warnings(ONE, drivers)) == 1
-        assert drivers.need_ovs().port(tap) is None
+        assert drivers.need(OpenVSwitch).port(tap) is None
     assert drivers.links.get(tap) is not None
     # Idle now, but its port in the switch is gone, and with it the proof.
     assert len(_warnings(ONE, drivers)) == 1
@@ -169,9 +169,9 @@ def test_a_tap_that_may_be_anothers() -> None:
     for kind in (["tuntap", "add", tap, "mode", "tap"], ["link", "add", tap, "type", "bridge"]):
         drivers.links.delete(tap)
         subprocess.run(["ip", *kind], check=True)
-        drivers.need_ovs().add_port(OvsPortSpec(bridge=BRIDGE, name=tap, owner=ONE))
+        drivers.need(OpenVSwitch).add_port(OvsPortSpec(bridge=BRIDGE, name=tap, owner=ONE))
         assert len(_warnings(ONE, drivers)) == 1
-        assert drivers.need_ovs().port(tap) is None
+        assert drivers.need(OpenVSwitch).port(tap) is None
         assert drivers.links.get(tap) is not None
 
 
@@ -183,7 +183,7 @@ def test_a_hybrid_bridge_is_left() -> None:
     _plug(VnicType.NORMAL, ONE, 0, host, hybrid=True)
     warnings = _warnings(ONE, drivers)
     assert [warning.split()[0] for warning in warnings] == ["qbr" + ONE[:11], "qvo" + ONE[:11]]
-    assert {port.name for port in drivers.need_ovs().ports()} == {BRIDGE}
+    assert {port.name for port in drivers.need(OpenVSwitch).ports()} == {BRIDGE}
 
 
 @on_simulated_host()

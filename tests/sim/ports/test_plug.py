@@ -17,6 +17,7 @@ from smartvif.context.host import HostContext
 from smartvif.demo.demo import NETWORK, host_state
 from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.drivers.vrouter.files import PortFiles
 from smartvif.host import sriov
 from smartvif.model.errors import Failed, Refused, SmartvifError, StepFailed, TimedOut
@@ -274,7 +275,7 @@ def test_a_stopped_vswitchd_undoes_the_plug_and_the_rest_waits_for_it() -> None:
     host = _host()
     before = host_state(host)
     vswitchd = int((OPENVSWITCH / "ovs-vswitchd.pid").read_text())
-    host.drivers.need_ovs().timeout = 1.0
+    host.drivers.need(OpenVSwitch).timeout = 1.0
     os.kill(vswitchd, signal.SIGSTOP)
     with pytest.raises(StepFailed) as caught:
         attach(_request(Mode.NORMAL), host)

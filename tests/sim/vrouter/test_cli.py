@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from smartvif.demo.demo import NETWORK
+from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.sim.guest import image
 from smartvif.sim.host import BRIDGE, CONFIG, host_vrouter
 from smartvif.sim.testing import on_simulated_host
@@ -124,7 +125,7 @@ def test_a_port_may_wait_for_a_vrouter_that_is_down_where_it_can() -> None:
 
     host_vrouter().kill()
     port = join("vm1", "normal", NETWORK)
-    assert host().drivers.need_vrouter().files.read(port["id"]) is not None
+    assert host().drivers.need(VRouterAgent).files.read(port["id"]) is not None
     assert port["simulated"] == []
     assert state(3) == (None, "cannot tell: no vRouter agent runs")
     assert document("show", port["id"], code=3)["vrouter"] is None

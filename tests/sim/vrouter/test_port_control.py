@@ -12,6 +12,7 @@ from smartvif.context.host import HostContext
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
+from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.host.sriov import SYSFS
 from smartvif.plug.recover import recover
 from smartvif.sim.host import FORWARDER_NETNS, SOCKETS, forwarder_switch, host_vrouter
@@ -72,7 +73,7 @@ def host() -> HostContext:
 
 def shown(vnic_type: str) -> dict[str, Any] | None:
     """What the agent says of a port."""
-    return host().drivers.need_vrouter().port(PORTS[vnic_type])
+    return host().drivers.need(VRouterAgent).port(PORTS[vnic_type])
 
 
 def everything() -> set[str]:
@@ -84,7 +85,7 @@ def everything() -> set[str]:
     here = host()
     relays = OpenVSwitch(Ovsdb(forwarder_switch(1).address))
     found |= {f"forwarder: {port.name}" for port in relays.ports()}
-    found |= {f"file: {port}" for port in here.drivers.need_vrouter().files.netdevs().values()}
+    found |= {f"file: {port}" for port in here.drivers.need(VRouterAgent).files.netdevs().values()}
     return found | {f"journal: {record.id}" for record in here.journal.ports()}
 
 
@@ -186,7 +187,7 @@ def test_the_command_as_nova_runs_it() -> None:
         timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-    files = host().drivers.need_vrouter().files
+    files = host().drivers.need(VRouterAgent).files
     document = files.read(PORTS["normal"])
     assert document is not None
     assert (document["display-name"], document["system-name"]) == (name, "tap-0")

@@ -73,6 +73,8 @@ class OvsPortState:
     external_ids: dict[str, str]
     statistics: dict[str, int]
 
+    simulated = False
+
     @property
     def owner(self) -> str | None:
         """The VIF that smartvif made it for, if it did."""
@@ -85,7 +87,7 @@ class OvsPortState:
             return None
         return self.error or f"it did not take port '{self.name}', and gave no reason"
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """What there is to see of it, with stable keys; documented in docs/reference/cli.md."""
         return {
             "ofport": self.ofport,

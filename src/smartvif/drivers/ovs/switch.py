@@ -7,8 +7,9 @@ and is believed only when ovs-vswitchd says that it took it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain
+from typing import ClassVar
 
 from smartvif.drivers.ovs.batching import Batcher
 from smartvif.drivers.ovs.client import Op, Ovsdb, Row
@@ -38,6 +39,7 @@ from smartvif.model.errors import (
     SmartvifError,
     TimedOut,
 )
+from smartvif.model.known import Known, Present
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +48,8 @@ _REMOVAL = 2.0  # seconds that a removal waits for ovs-vswitchd; the rows are go
 
 class OpenVSwitch:
     """One ovs-vswitchd, spoken to through its database at ``db``."""
+
+    TITLE: ClassVar[str] = "Open vSwitch"
 
     def __init__(self, db: Ovsdb, *, timeout: float = 10.0) -> None:
         self.db = db
@@ -56,8 +60,8 @@ class OpenVSwitch:
         """A fresh deadline for one call, ``timeout`` seconds away."""
         return Deadline(self.timeout)
 
-    def confirm(self) -> None:
-        """See that ovs-vswitchd is at work: what it wrote to the database outlives it.
+    def check_alive(self) -> None:
+        """Check that ovs-vswitchd is at work: what it wrote to the database outlives it.
 
         Raises: CannotTell.
         """
@@ -117,6 +121,29 @@ class OpenVSwitch:
         if port is None or interface is None:
             return None
         return port_state(interface, port, self._bridge_of(port, deadline) or "")
+
+    def read_ports(self, keys: Collection[str]) -> dict[str, Known[OvsPortState]]:
+        """The ports of those names, in one transaction.
+
+        Raises: CannotTell, also where ovs-vswitchd is not at work.
+        """
+        self.check_alive()
+        return {port.name: Present(port) for port in self.ports() if port.name in keys}
+
+    def netdevs(self) -> dict[str, str]:
+        """The bridge that each port is on, by the port's name, which is its netdev's.
+
+        Raises: CannotTell.
+        """
+        return {port.name: f"bridge {port.bridge}" for port in self.ports()}
+
+    def remove_owned(self, owner: str) -> None:
+        """Remove all ports that ``owner`` has.
+
+        Raises: Failed, CannotTell.
+        """
+        for name in self.owned_by(owner):
+            self.remove_port(name, owner)
 
     def owned_by(self, owner: str) -> tuple[str, ...]:
         """The names of all ports that ``owner`` has.

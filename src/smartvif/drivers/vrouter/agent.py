@@ -11,14 +11,18 @@ import http.client
 import json
 import socket
 import time
+from collections.abc import Collection, Mapping
 from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from smartvif.drivers.vrouter.files import PortFiles
 from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.model.errors import CannotTell, Failed, Invalid, TimedOut
+from smartvif.model.known import Known, Present, Unknown, read_known
 
 _MOST = 1 << 20  # bytes of an answer; the agent's are some hundreds
 _OK = 200
@@ -56,12 +60,28 @@ class SocketMissing(TimedOut):
     """The vRouter did not make a port's socket in time."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentPortState:
+    """A port of the vRouter: its ``file``, and what the agent shows of it."""
+
+    file: Known[Mapping[str, Any]]
+    shown: Known[Mapping[str, Any]]
+    simulated: bool
+    link_up = None
+
+    def as_json(self) -> dict[str, object]:
+        """What the agent shows, with the agent's keys."""
+        return dict(self.shown.value) if isinstance(self.shown, Present) else {}
+
+
 class VRouterAgent:
     """The agent at ``url``, and its directory of port files.
 
     ``timeout`` is in seconds, for one call here, however many requests that takes.
     Raises: Invalid, for a malformed address.
     """
+
+    TITLE: ClassVar[str] = "vRouter"
 
     def __init__(self, url: str, files: PortFiles, *, timeout: float = 5.0) -> None:
         self.url = url
@@ -150,8 +170,8 @@ class VRouterAgent:
             )
         return answer
 
-    def examine(self) -> None:
-        """See whether an agent runs.
+    def check_alive(self) -> None:
+        """Check that an agent runs.
 
         Raises: CannotTell, where none does; Failed; TimedOut.
         """
@@ -159,6 +179,38 @@ class VRouterAgent:
             self._exchange("GET", "/", self._deadline())
         except _Down as down:
             raise self._nobody(down) from down
+
+    def read_ports(self, keys: Collection[str]) -> dict[str, Known[AgentPortState]]:
+        """What is known of the ports with those identifiers, in their files and by the agent.
+
+        An agent that did not answer once is not asked again.
+        """
+        found: dict[str, Known[AgentPortState]] = {}
+        silence: Unknown | None = None
+        for port in keys:
+            shown = silence or read_known(partial(self.port, port))
+            silence = shown if isinstance(shown, Unknown) else None
+            file = read_known(partial(self.files.read, port))
+            found[port] = Present(
+                AgentPortState(file=file, shown=shown, simulated=bool(self._simulated))
+            )
+        return found
+
+    def netdevs(self) -> dict[str, str]:
+        """The port of each netdev, as the files have it.
+
+        Raises: CannotTell.
+        """
+        found = self.files.netdevs()
+        return {netdev: f"the vRouter's port {port}" for netdev, port in found.items()}
+
+    def owned_by(self, _port: str) -> tuple[str, ...]:
+        """Nothing: a port of an identifier is that port, whoever told the agent of it."""
+        return ()
+
+    def remove_owned(self, port: str) -> None:
+        """As ``remove``."""
+        self.remove(port)
 
     def simulated(self) -> bool:
         """Whether it is a simulation, which says so in every answer; no answer soon is no."""

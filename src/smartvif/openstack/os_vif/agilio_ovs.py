@@ -9,6 +9,7 @@ from oslo_config import cfg
 from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
+from smartvif.model.switch import Switch
 from smartvif.model.vif import ProfileKind, VifKind
 from smartvif.openstack.options import AGILIO_OVS
 from smartvif.openstack.os_vif.plugin import Plugin, Supported
@@ -40,6 +41,6 @@ class AgilioOvsPlugin(Plugin):
         return Drivers(
             links=PrivilegedLinks(),
             vfio=PrivilegedVfio(),
-            ovs=OpenVSwitch(database, timeout=options.ovs_timeout),
+            switches={Switch.OVS: OpenVSwitch(database, timeout=options.ovs_timeout)},
             forwarder=self._forwarder(),
         )

@@ -22,7 +22,6 @@ from smartvif.drivers.forwarder.ovs_dpdk import OvsDpdkEngine
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.host import sriov
-from smartvif.host.representors import Representors
 from smartvif.model.errors import CannotTell, Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.model.vif import Machine, Offload, PortProfile, ProfileKind, Vif, VifKind
@@ -112,7 +111,7 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
         """See that libvirt, which plugs this VIF itself, finds the bridge and no port of ours."""
         bridge = vif.bridge_name or vif.network.bridge
         assert bridge is not None  # plan() has seen to it
-        self._world.need_ovs().bridge(bridge)
+        self._world.need(OpenVSwitch).bridge(bridge)
         executor.unplug(vif.id, self._journal, self._world)
 
     def _devices(self, vif: Vif) -> PortDevices | None:
@@ -127,11 +126,9 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
                 hint=f"set forwarder_database and forwarder_netns in [{self.GROUP}]",
             )
         relayed = vif.kind is VifKind.VHOSTUSER
-        return devices(sriov.vf(PciAddress.parse(address)), self._representors, relayed=relayed)
-
-    @cached_property
-    def _representors(self) -> Representors:
-        return Representors()
+        return devices(
+            sriov.vf(PciAddress.parse(address)), self._world.representors, relayed=relayed
+        )
 
     @cached_property
     def _journal(self) -> Journal:

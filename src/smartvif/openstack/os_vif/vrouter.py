@@ -9,6 +9,7 @@ from oslo_config import cfg
 
 from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.vrouter.agent import VRouterAgent
+from smartvif.model.switch import Switch
 from smartvif.model.vif import ProfileKind, VifKind
 from smartvif.openstack.options import VROUTER, VROUTER_GROUP
 from smartvif.openstack.os_vif.plugin import Plugin, Supported
@@ -41,7 +42,9 @@ class VRouterPlugin(Plugin):
         return Drivers(
             links=PrivilegedLinks(),
             vfio=PrivilegedVfio(),
-            vrouter=VRouterAgent(options.agent, files, timeout=options.agent_timeout),
+            switches={
+                Switch.VROUTER: VRouterAgent(options.agent, files, timeout=options.agent_timeout)
+            },
             forwarder=self._forwarder(),
         )
 

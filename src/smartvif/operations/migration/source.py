@@ -20,6 +20,7 @@ from smartvif.operations.migration.offer import MachineOffer, Move
 from smartvif.operations.migration.peer import Peer, RemotePeer
 from smartvif.operations.ports.attach import attach
 from smartvif.operations.ports.claims import unplug
+from smartvif.plug.each_port import Report
 from smartvif.plug.journal import PortStatus
 
 _log = logging.getLogger(__name__)
@@ -93,15 +94,15 @@ def migrate(vm: str, host: HostContext, peer: Peer, tell: Callable[[str], None])
         return _migrate(vm, host, peer, tell)
 
 
-def finish_migrations(host: HostContext, *, dry_run: bool = False) -> dict[str, str]:
+def finish_migrations(host: HostContext, *, dry_run: bool = False) -> Report:
     """Bring every move to an end whose process died.
 
     Where the machine is here everything is as before the move; else the other host takes over,
-    and nothing is left here. Returns what was done, or with ``dry_run`` would be, by port.
-    Raises: as _settle does, for the first machine that cannot be helped, when all were seen to.
+    and nothing is left here. Returns what was done, or with ``dry_run`` would be, by port, and what
+    failed, by machine.
     """
     concerned: dict[str, str] = {}
-    failed: list[SmartvifError] = []
+    failed: dict[str, SmartvifError] = {}
     for vm in host.journal.moves():
         with host.journal.locked(_lock(vm), wait=False) as held:
             move = host.journal.moves().get(vm)
@@ -115,10 +116,8 @@ def finish_migrations(host: HostContext, *, dry_run: bool = False) -> dict[str, 
                 if not dry_run:
                     _settle(found, host)
             except SmartvifError as error:
-                failed.append(error)
-    if failed:
-        raise failed[0]
-    return concerned
+                failed[vm] = error
+    return Report(done=concerned, failed=failed)
 
 
 def migrating_ports(host: HostContext) -> frozenset[str]:

@@ -22,9 +22,9 @@ from smartvif.model.errors import Conflict, SmartvifError
 from smartvif.model.pci import PciAddress
 from smartvif.operations.ports.holders import holders, port_holders
 from smartvif.operations.ports.inventory import publish
-from smartvif.plug import executor, recover
+from smartvif.plug import executor
+from smartvif.plug.each_port import Action, Report, for_each_port
 from smartvif.plug.journal import PortRecord, PortStatus
-from smartvif.plug.recover import Action
 
 _log = logging.getLogger(__name__)
 
@@ -106,17 +106,19 @@ def unplug(port: str, host: HostContext) -> None:
 
 def reconcile_claims(
     host: HostContext, *, leave: Collection[str] = (), dry_run: bool = False
-) -> dict[str, str]:
+) -> Report:
     """Bring claims to an end whose process died, and write down those that were lost.
 
     A claim of a port that nothing knows is given back, unless a switch or a machine still has the
-    device. Returns what was done, or with ``dry_run`` would be, by port.
-    Raises: Failed, where two have one device, when all were seen to; CannotTell.
+    device. Returns what was done, or with ``dry_run`` would be, by port, and what failed.
     """
-    found = host.engine.claims(host.name)
+    try:
+        found = host.engine.claims(host.name)
+        ports = {each.owner for each in found} | set(port_holders(host).values())
+    except SmartvifError as error:
+        return Report(failed={"claims": error})
     booked = {each.owner: each for each in found if each.address is None}
-    ports = {each.owner for each in found} | set(port_holders(host).values())
-    return recover.for_each_port(
+    return for_each_port(
         sorted(ports - set(leave)),
         lambda port: _to_do(port, booked.get(port), host),
         host.journal,

@@ -30,7 +30,7 @@ def switch_holders(pfs: Sequence[Pf], host: HostContext) -> dict[PciAddress, str
             taken[pf.address] = f"{switches[pf.netdev]}, where it is the uplink"
     for vf in (vf for pf in pfs if pf.eswitch is EswitchMode.SWITCHDEV for vf in pf.vfs):
         with suppress(NotFound):
-            where = switches.get(host.representors.find(vf).netdev)
+            where = switches.get(host.drivers.representors.find(vf).netdev)
             if where is not None:
                 taken[vf.address] = f"{where}, where its representor is"
     return taken
@@ -45,7 +45,7 @@ def port_holders(host: HostContext) -> dict[PciAddress, str]:
 def _switches(host: HostContext) -> dict[str | None, str]:
     """Where each netdev is that is in a switch."""
     found: dict[str | None, str] = {}
-    with suppress(CannotTell):  # a host of the vRouter's may have no Open vSwitch
-        found = {port.name: f"bridge {port.bridge}" for port in host.drivers.need_ovs().ports()}
-    vrouter = host.drivers.need_vrouter().files.netdevs()
-    return found | {netdev: f"the vRouter's port {port}" for netdev, port in vrouter.items()}
+    for switch in host.drivers.switches.values():
+        with suppress(CannotTell):  # not every host has every switch
+            found.update(switch.netdevs())
+    return found

@@ -12,6 +12,8 @@ from smartvif.control import names
 from smartvif.control.bind_ovs import HostSwitch, bind
 from smartvif.control.bind_vrouter import VRouterHost, bind_vrouter
 from smartvif.control.build_vif import build_vif
+from smartvif.drivers.ovs.switch import OpenVSwitch
+from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.guest.xml import interface_xml
 from smartvif.host import sriov
 from smartvif.model.port import Binding, Port
@@ -59,7 +61,7 @@ def place(
         )
         port = replace(port, pci_slot=str(address))
         relayed = request.mode is Mode.VIRTIO_FORWARDER
-        found = devices(sriov.vf(address), host.representors, relayed=relayed)
+        found = devices(sriov.vf(address), host.drivers.representors, relayed=relayed)
     vif = _with_tap(build_vif(port, binding))
     steps = plan(vif, machine=machine, devices=found)
     placed = Placement(
@@ -84,9 +86,9 @@ def check_switch(request: PortSpec, host: HostContext) -> None:
     Raises: NotFound, for the bridge; CannotTell, where one of them does not answer.
     """
     if request.bridge is not None:
-        host.drivers.need_ovs().bridge(request.bridge)
+        host.drivers.need(OpenVSwitch).bridge(request.bridge)
     elif request.mode.needs_vf:
-        host.drivers.need_vrouter().examine()
+        host.drivers.need(VRouterAgent).check_alive()
     if request.mode is Mode.VIRTIO_FORWARDER:
         host.drivers.need_forwarder().check_alive()
 
@@ -96,7 +98,7 @@ def bound(port: Port, request: PortSpec, host: HostContext) -> Binding:
     sockets = host.settings.forwarder.sockets
     if request.bridge is None:
         return bind_vrouter(port, VRouterHost(name="", dpdk=False, vhost_user_dir=sockets))
-    bridge = host.drivers.need_ovs().bridge(request.bridge)
+    bridge = host.drivers.need(OpenVSwitch).bridge(request.bridge)
     switch = HostSwitch(
         datapath_type="netdev" if bridge.datapath_type == "netdev" else "system",
         vhost_user_dir=sockets,

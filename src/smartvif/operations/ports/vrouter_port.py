@@ -13,7 +13,7 @@ from pathlib import Path
 
 from smartvif.context.host import HostContext
 from smartvif.control.build_vif import build_vif
-from smartvif.drivers.vrouter.agent import wait_for_datapath
+from smartvif.drivers.vrouter.agent import VRouterAgent, wait_for_datapath
 from smartvif.drivers.vrouter.files import PortFiles
 from smartvif.drivers.vrouter.port import PortType
 from smartvif.host import sriov
@@ -108,7 +108,7 @@ def add(request: AgentPortRequest, host: HostContext, *, waits: Timeouts = _WAIT
     found = None
     if request.vf is not None:
         relayed = request.mode is Mode.VIRTIO_FORWARDER
-        found = devices(sriov.vf(request.vf), host.representors, relayed=relayed)
+        found = devices(sriov.vf(request.vf), host.drivers.representors, relayed=relayed)
     machine = Machine(uuid=request.machine, name=request.name, project=request.project)
     planned = plan(vif, machine=machine, devices=found)
     steps = tuple(_told(step, request, waits) for step in planned)
@@ -131,7 +131,7 @@ def delete(port: str, host: HostContext) -> None:
     with host.journal.locked(port):
         # The agent may have it from somebody who keeps no journal. No other switch is asked.
         if port not in host.journal:
-            host.drivers.need_vrouter().remove(port)
+            host.drivers.need(VRouterAgent).remove(port)
 
 
 def set_link(port: str, host: HostContext, *, up: bool) -> None:
@@ -139,7 +139,7 @@ def set_link(port: str, host: HostContext, *, up: bool) -> None:
 
     Raises: AgentFailed, for a port that the agent does not know, or of another type; Failed.
     """
-    agent = host.drivers.need_vrouter()
+    agent = host.drivers.need(VRouterAgent)
     with host.journal.locked(port):
         _write_link(port, agent.files, up=up)
         agent.set_link(port, up=up)
@@ -186,11 +186,11 @@ def _vif(request: AgentPortRequest) -> Vif:
 
 def _examine(request: AgentPortRequest, host: HostContext, waits: Timeouts) -> None:
     """Look at what may be down before anything is changed."""
-    agent = host.drivers.need_vrouter()
+    agent = host.drivers.need(VRouterAgent)
     if request.mode is Mode.VIRTIO_FORWARDER:
         host.drivers.need_forwarder()
     if request.mode.needs_vf:
-        agent.examine()
+        agent.check_alive()
     elif request.vhost_user:
         agent.wait_until_up(waits.agent)
         wait_for_datapath(waits.datapath_socket, waits.datapath)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from smartvif.drivers.drivers import Drivers
-from smartvif.model.errors import NotFound
+from smartvif.model.known import Absent, Unknown
+from smartvif.model.verdict import HOLDS, Difference, Verdict
+from smartvif.observe.observation import Observation, Scope
 from smartvif.plug.steps.step import Snapshot
 
 
@@ -36,11 +38,21 @@ class AttachedInterface:
         """Detach it, and wait until the guest has let it go."""
         drivers.need_guests().detach(self.domain, self.mac)
 
-    def check(self, drivers: Drivers) -> bool:
-        """Whether the guest has it."""
-        try:
-            return any(
-                each.mac == self.mac for each in drivers.need_guests().interfaces(self.domain)
-            )
-        except NotFound:
-            return False
+    def scope(self) -> Scope:
+        """The machine."""
+        return Scope(machines=frozenset({self.domain}))
+
+    def compare(self, seen: Observation) -> Verdict:
+        """Whether the running machine and its definition have it, as far as there are the two."""
+        found = seen.machine(self.domain)
+        if isinstance(found, Unknown):
+            return found
+        if isinstance(found, Absent):
+            return Difference(f"machine {self.domain}", "there", "not there")
+        machine, subject = found.value, f"interface {self.mac} of machine {self.domain}"
+        mine = [each for each in machine.interfaces if each.mac == self.mac]
+        if machine.running and not any(each.live for each in mine):
+            return Difference(subject, "there", "not in the running machine")
+        if machine.persistent and not any(each.persistent for each in mine):
+            return Difference(subject, "there", "not in the machine's definition")
+        return HOLDS

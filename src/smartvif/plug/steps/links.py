@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from smartvif.drivers.drivers import Drivers
-from smartvif.plug.steps.step import Snapshot
+from smartvif.drivers.kernel.netdevice import Link
+from smartvif.model.known import Absent, Known, Unknown
+from smartvif.model.verdict import HOLDS, Difference, Verdict, first_of
+from smartvif.observe.observation import Observation, Scope
+from smartvif.plug.steps.step import NetdevRole, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +44,13 @@ class Tap:
         if not found["existed"]:
             drivers.links.delete(self.name)
 
-    def check(self, drivers: Drivers) -> bool:
+    def scope(self) -> Scope:
+        """The tap."""
+        return Scope(links=frozenset({self.name}))
+
+    def compare(self, seen: Observation) -> Verdict:
         """Whether it is there."""
-        return drivers.links.get(self.name) is not None
+        return compare_link(seen.link(self.name), f"tap {self.name}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +93,14 @@ class HybridBridge:
         if not found["bridge"]:
             drivers.links.delete(self.bridge)
 
-    def check(self, drivers: Drivers) -> bool:
+    def scope(self) -> Scope:
+        """All three links."""
+        return Scope(links=frozenset({self.bridge, self.inner, self.outer}))
+
+    def compare(self, seen: Observation) -> Verdict:
         """Whether all three are up."""
-        found = [drivers.links.get(name) for name in (self.bridge, self.inner, self.outer)]
-        return all(link is not None and link.up for link in found)
+        names = (self.bridge, self.inner, self.outer)
+        return first_of(*(compare_link(seen.link(name), f"link {name}", up=True) for name in names))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +108,7 @@ class LinkUp:
     """A link that a switch takes as it is: up, with ``mtu`` bytes."""
 
     KIND: ClassVar[str] = "LinkUp"
+    ROLE: ClassVar[NetdevRole] = NetdevRole.REPRESENTOR
 
     name: str
     mtu: int
@@ -120,7 +133,33 @@ class LinkUp:
             if not found["up"]:
                 drivers.links.set_down(self.name)
 
-    def check(self, drivers: Drivers) -> bool:
+    def scope(self) -> Scope:
+        """The link."""
+        return Scope(links=frozenset({self.name}))
+
+    def compare(self, seen: Observation) -> Verdict:
         """Whether it is up with that MTU."""
-        link = drivers.links.get(self.name)
-        return link is not None and link.up and link.mtu == self.mtu
+        return compare_link(seen.link(self.name), f"link {self.name}", up=True, mtu=self.mtu)
+
+    @property
+    def vf_netdev(self) -> str:
+        """The representor, of a port that has a VF."""
+        return self.name
+
+    def renamed(self, netdev: str) -> LinkUp:
+        """The same link by another name."""
+        return replace(self, name=netdev)
+
+
+def compare_link(
+    found: Known[Link], subject: str, *, up: bool = False, mtu: int | None = None
+) -> Verdict:
+    """Whether a link is there and, where that is asked for, up and with an MTU of ``mtu`` bytes."""
+    if isinstance(found, Unknown):
+        return found
+    if isinstance(found, Absent):
+        return Difference(subject, "there", "not there")
+    link = found.value
+    if mtu not in (None, link.mtu):
+        return Difference(f"MTU of {subject}", str(mtu), str(link.mtu))
+    return Difference(subject, "up", "down") if up and not link.up else HOLDS

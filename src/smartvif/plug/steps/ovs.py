@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from smartvif.drivers.drivers import Drivers
-from smartvif.drivers.ovs.rows import OvsPortSpec
-from smartvif.plug.steps.step import Snapshot
+from smartvif.drivers.ovs.rows import OvsPortSpec, OvsPortState
+from smartvif.drivers.ovs.switch import OpenVSwitch
+from smartvif.model.known import Absent, Known, Unknown
+from smartvif.model.switch import Switch
+from smartvif.model.verdict import HOLDS, Difference, Verdict, first_of
+from smartvif.observe.observation import Observation, Scope
+from smartvif.plug.steps.links import compare_link
+from smartvif.plug.steps.step import NetdevRole, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +26,7 @@ class SwitchPort:
     """
 
     KIND: ClassVar[str] = "SwitchPort"
+    ROLE: ClassVar[NetdevRole] = NetdevRole.REPRESENTOR
 
     spec: OvsPortSpec
     mtu: int | None = None
@@ -35,28 +42,55 @@ class SwitchPort:
 
     def do(self, drivers: Drivers) -> None:
         """Add the port, and believe it when ovs-vswitchd has taken it."""
-        drivers.need_ovs().add_port(self.spec)
+        drivers.need(OpenVSwitch).add_port(self.spec)
         if self.mtu is not None:
             drivers.links.set_up(self.spec.name, mtu=self.mtu)
 
     def undo(self, drivers: Drivers, found: Snapshot) -> None:
         """Remove the port if it is still ours, and put the link back if it is still there."""
-        drivers.need_ovs().remove_port(self.spec.name, self.spec.owner)
+        drivers.need(OpenVSwitch).remove_port(self.spec.name, self.spec.owner)
         if found and drivers.links.get(self.spec.name) is not None:
             drivers.links.set_mtu(self.spec.name, found["mtu"])
             if not found["up"]:
                 drivers.links.set_down(self.spec.name)
 
-    def check(self, drivers: Drivers) -> bool:
+    def scope(self) -> Scope:
+        """The port, and its link where that is set."""
+        links = frozenset() if self.mtu is None else frozenset({self.spec.name})
+        return Scope(switch_ports=frozenset({(Switch.OVS, self.spec.name)}), links=links)
+
+    def compare(self, seen: Observation) -> Verdict:
         """Whether the port is on its bridge, ours, and working or awaited, and the link up."""
-        port = drivers.need_ovs().port(self.spec.name)
-        in_switch = (
-            port is not None
-            and port.owner == self.spec.owner
-            and port.bridge == self.spec.bridge
-            and (port.failure is None or self.spec.may_fail_with(port.error))
-        )
+        in_switch = self._compare_port(seen.switch_port(Switch.OVS, self.spec.name))
         if self.mtu is None:
             return in_switch
-        link = drivers.links.get(self.spec.name)
-        return in_switch and link is not None and link.up and link.mtu == self.mtu
+        name = self.spec.name
+        return first_of(
+            in_switch, compare_link(seen.link(name), f"link {name}", up=True, mtu=self.mtu)
+        )
+
+    @property
+    def vf_netdev(self) -> str:
+        """The representor, of a port that has a VF."""
+        return self.spec.name
+
+    def renamed(self, netdev: str) -> SwitchPort:
+        """The same port on the same netdev by another name."""
+        return replace(self, spec=replace(self.spec, name=netdev))
+
+    def _compare_port(self, found: Known[object]) -> Verdict:
+        spec = self.spec
+        subject = f"switch port {spec.name}"
+        if isinstance(found, Unknown):
+            return found
+        if isinstance(found, Absent):
+            return Difference(subject, f"on bridge {spec.bridge}", "not in the switch")
+        port = found.value
+        assert isinstance(port, OvsPortState)
+        if port.bridge != spec.bridge:
+            return Difference(subject, f"on bridge {spec.bridge}", f"on bridge {port.bridge}")
+        if port.owner != spec.owner:
+            return Difference(subject, "this port's", f"of {port.owner or 'something else'}")
+        if port.failure is not None and not spec.may_fail_with(port.error):
+            return Difference(subject, "working", f"Open vSwitch says: {port.failure}")
+        return HOLDS

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.forwarder.engine import RelaySpec
-from smartvif.plug.steps.step import Snapshot
+from smartvif.model.known import Absent, Unknown
+from smartvif.model.verdict import HOLDS, Difference, Verdict
+from smartvif.observe.observation import Observation, Scope
+from smartvif.plug.steps.step import NetdevRole, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +18,7 @@ class ForwarderRelay:
     """A VF given to the forwarder, which relays it to a guest's socket."""
 
     KIND: ClassVar[str] = "Relay"
+    ROLE: ClassVar[NetdevRole] = NetdevRole.OWN
 
     spec: RelaySpec
 
@@ -34,6 +38,29 @@ class ForwarderRelay:
         """Take it away; the VF comes back."""
         drivers.need_forwarder().remove(self.spec)
 
-    def check(self, drivers: Drivers) -> bool:
+    def scope(self) -> Scope:
+        """The relay."""
+        return Scope(relays=frozenset({self.spec}))
+
+    def compare(self, seen: Observation) -> Verdict:
         """Whether the forwarder has it as it should be, and the VF, without an error."""
-        return drivers.need_forwarder().matches(self.spec)
+        found, subject = seen.relay(self.spec), f"relay of {self.spec.vf}"
+        if isinstance(found, Unknown):
+            return found
+        if isinstance(found, Absent) or found.value.state is None:
+            return Difference(subject, "in the forwarder", "not in the forwarder")
+        if found.value.state.failure is not None:
+            failure = f"the forwarder says: {found.value.state.failure}"
+            return Difference(subject, "working", failure)
+        if not found.value.matches:
+            return Difference(subject, "as it was made", "otherwise, or without its VF")
+        return HOLDS
+
+    @property
+    def vf_netdev(self) -> str | None:
+        """The VF's netdev, where it has one."""
+        return self.spec.netdev
+
+    def renamed(self, netdev: str) -> ForwarderRelay:
+        """The same VF by another name."""
+        return replace(self, spec=replace(self.spec, netdev=netdev))

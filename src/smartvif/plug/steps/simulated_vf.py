@@ -7,11 +7,15 @@ simulated VF is a netdev: its address is set on it, and a tap stands in for pass
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from smartvif.drivers.drivers import Drivers
-from smartvif.plug.steps.step import Snapshot
+from smartvif.model.known import Absent, Present
+from smartvif.model.verdict import HOLDS, Difference, Verdict, first_of
+from smartvif.observe.observation import Observation, Scope
+from smartvif.plug.steps.links import compare_link
+from smartvif.plug.steps.step import NetdevRole, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +23,7 @@ class SimulatedVfSettings:
     """The MAC address and MTU (bytes) of a VF's netdev."""
 
     KIND: ClassVar[str] = "VfSettings"
+    ROLE: ClassVar[NetdevRole] = NetdevRole.OWN
 
     netdev: str
     mac: str
@@ -47,10 +52,25 @@ class SimulatedVfSettings:
             if found["up"]:
                 drivers.links.set_up(self.netdev)
 
-    def check(self, drivers: Drivers) -> bool:
+    def scope(self) -> Scope:
+        """The VF's netdev."""
+        return Scope(links=frozenset({self.netdev}))
+
+    def compare(self, seen: Observation) -> Verdict:
         """Whether the VF has the address; one that the forwarder has is out of our sight."""
-        link = drivers.links.get(self.netdev)
-        return link is None or (link.mac == self.mac and link.mtu == self.mtu)
+        found, subject = seen.link(self.netdev), f"VF {self.netdev}"
+        if isinstance(found, Present) and found.value.mac != self.mac:
+            return Difference(f"MAC address of {subject}", self.mac, found.value.mac)
+        return HOLDS if isinstance(found, Absent) else compare_link(found, subject, mtu=self.mtu)
+
+    @property
+    def vf_netdev(self) -> str:
+        """The VF's netdev."""
+        return self.netdev
+
+    def renamed(self, netdev: str) -> SimulatedVfSettings:
+        """The same VF by another name."""
+        return replace(self, netdev=netdev)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +78,7 @@ class SimulatedPassthrough:
     """A VF's netdev and a guest's tap joined, as if the guest had the VF. ``mtu`` in bytes."""
 
     KIND: ClassVar[str] = "SimulatedPassthrough"
+    ROLE: ClassVar[NetdevRole] = NetdevRole.OWN
 
     netdev: str
     tap: str
@@ -82,6 +103,22 @@ class SimulatedPassthrough:
         drivers.links.end_redirect(self.netdev)
         drivers.links.end_redirect(self.tap)
 
-    def check(self, drivers: Drivers) -> bool:
-        """Whether both ends are there."""
-        return all(drivers.links.get(name) is not None for name in (self.netdev, self.tap))
+    def scope(self) -> Scope:
+        """Both ends."""
+        return Scope(links=frozenset({self.netdev, self.tap}))
+
+    def compare(self, seen: Observation) -> Verdict:
+        """Whether both ends are there and the tap is as it was set."""
+        return first_of(
+            compare_link(seen.link(self.netdev), f"VF {self.netdev}"),
+            compare_link(seen.link(self.tap), f"tap {self.tap}", up=True, mtu=self.mtu),
+        )
+
+    @property
+    def vf_netdev(self) -> str:
+        """The VF's netdev."""
+        return self.netdev
+
+    def renamed(self, netdev: str) -> SimulatedPassthrough:
+        """The same VF by another name."""
+        return replace(self, netdev=netdev)

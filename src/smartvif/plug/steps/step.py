@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from smartvif.drivers.drivers import Drivers
+from smartvif.model.verdict import Verdict
+from smartvif.observe.observation import Observation, Scope
 
 Snapshot = dict[str, Any]
 """What a step found before it acted, as JSON can hold it. Its undo puts that back."""
@@ -12,6 +15,8 @@ Snapshot = dict[str, Any]
 
 class Step(Protocol):
     """One act and its inverse, as a frozen value whose fields JSON can hold.
+
+    A kind for which taking it again helps where its state is unknown has ``RETRY_UNKNOWN = True``.
 
     ``find`` is written to the journal before ``do``, so that ``undo`` can put things back even
     when the process died in between. ``undo`` follows a ``do`` that may have happened wholly, in
@@ -33,8 +38,33 @@ class Step(Protocol):
     def undo(self, drivers: Drivers, found: Snapshot) -> None:
         """Put back what was found."""
 
-    def check(self, drivers: Drivers) -> bool:
-        """Whether what ``do`` makes is there. Reads only."""
+    def scope(self) -> Scope:
+        """What ``compare`` looks at."""
+
+    def compare(self, seen: Observation) -> Verdict:
+        """Whether what ``do`` makes is there. Pure."""
+
+
+class NetdevRole(StrEnum):
+    """What a netdev is to a VF; the values are the fields of ``VfNames``."""
+
+    REPRESENTOR = "representor"
+    OWN = "netdev"
+    UPLINK = "uplink"
+
+
+@runtime_checkable
+class OnVfNetdev(Protocol):
+    """A step that names a netdev of its port's VF. That name may change; the VF does not."""
+
+    ROLE: ClassVar[NetdevRole]
+
+    @property
+    def vf_netdev(self) -> str | None:
+        """The netdev, as it was called when the step was planned; None: it names none."""
+
+    def renamed(self, netdev: str) -> Step:
+        """The same step, by the name that the netdev has now."""
 
 
 Plan = tuple[Step, ...]

@@ -14,8 +14,11 @@ from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.kernel import vfio
 from smartvif.host.vf_info import VfAdmin
 from smartvif.model.errors import Failed, NotFound
+from smartvif.model.known import Absent, Unknown
 from smartvif.model.pci import PciAddress
-from smartvif.plug.steps.step import Snapshot
+from smartvif.model.verdict import HOLDS, Difference, Verdict
+from smartvif.observe.observation import Observation, Scope
+from smartvif.plug.steps.step import NetdevRole, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +56,20 @@ class VfioBinding:
             if link is not None and found["mtu"] not in {None, link.mtu}:
                 drivers.links.set_mtu(link.name, found["mtu"])
 
-    def check(self, drivers: Drivers) -> bool:
+    def scope(self) -> Scope:
+        """The VF."""
+        return Scope(functions=frozenset({self._address}))
+
+    def compare(self, seen: Observation) -> Verdict:
         """Whether it is bound."""
-        with suppress(NotFound):
-            return drivers.vfio.read(self._address).driver == vfio.DRIVER
-        return False
+        found = seen.function(self._address)
+        if isinstance(found, Unknown):
+            return found
+        if isinstance(found, Absent):
+            return Difference(f"VF {self.vf}", "there", "not there")
+        if found.value.driver == vfio.DRIVER:
+            return HOLDS
+        return Difference(f"driver of VF {self.vf}", vfio.DRIVER, found.value.driver or "none")
 
     @property
     def _address(self) -> PciAddress:
@@ -69,6 +81,7 @@ class VfAdminSettings:
     """The VF ``number`` of the PF ``pf`` as its PF is to set it."""
 
     KIND: ClassVar[str] = "VfAdminSettings"
+    ROLE: ClassVar[NetdevRole] = NetdevRole.UPLINK
 
     pf: str
     number: int
@@ -106,8 +119,30 @@ class VfAdminSettings:
         with suppress(NotFound):
             drivers.links.set_vf_admin(self.pf, self.number, before)
 
-    def check(self, drivers: Drivers) -> bool:
+    def scope(self) -> Scope:
+        """What the PF says of the VF."""
+        return Scope(vf_settings=frozenset({(self.pf, self.number)}))
+
+    def compare(self, seen: Observation) -> Verdict:
         """Whether it is set like this, as far as the driver says."""
-        with suppress(NotFound):
-            return drivers.links.vf_admin(self.pf, self.number).is_as(self.wanted)
-        return False
+        found, subject = seen.vf_setting(self.pf, self.number), f"VF {self.number} of {self.pf}"
+        if isinstance(found, Unknown):
+            return found
+        if isinstance(found, Absent):
+            return Difference(subject, "there", "not there")
+        if found.value.is_as(self.wanted):
+            return HOLDS
+        return Difference(subject, _words(self.wanted), _words(found.value))
+
+    @property
+    def vf_netdev(self) -> str:
+        """The PF's own netdev."""
+        return self.pf
+
+    def renamed(self, netdev: str) -> VfAdminSettings:
+        """The same VF of the same PF by another name."""
+        return replace(self, pf=netdev)
+
+
+def _words(settings: VfAdmin) -> str:
+    return f"set to {settings.mac}, VLAN {settings.vlan}, trust {settings.trusted}"

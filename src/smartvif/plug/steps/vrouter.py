@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from smartvif.drivers.drivers import Drivers
-from smartvif.drivers.vrouter.agent import wait_for_socket
+from smartvif.drivers.vrouter.agent import AgentPortState, VRouterAgent, wait_for_socket
 from smartvif.drivers.vrouter.port import VRouterPort
-from smartvif.model.errors import CannotTell
-from smartvif.plug.steps.step import Snapshot
+from smartvif.model.known import NOT_READ, Absent, Known, Present, Unknown
+from smartvif.model.switch import Switch
+from smartvif.model.verdict import HOLDS, Difference, Verdict, first_of
+from smartvif.observe.observation import Observation, Scope
+from smartvif.plug.steps.step import NetdevRole, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +27,8 @@ class AgentPort:
     """
 
     KIND: ClassVar[str] = "AgentPort"
+    ROLE: ClassVar[NetdevRole] = NetdevRole.REPRESENTOR
+    RETRY_UNKNOWN: ClassVar[bool] = True
 
     port: VRouterPort
     deferrable: bool = False
@@ -40,29 +46,68 @@ class AgentPort:
 
     def do(self, drivers: Drivers) -> None:
         """Tell the agent, and wait for the socket if there is to be one."""
-        agent = drivers.need_vrouter()
+        agent = drivers.need(VRouterAgent)
         agent.add(self.port, persist=self.persist, deferrable=self.deferrable)
         if self.socket is not None:
             wait_for_socket(Path(self.socket), self.socket_wait)
 
     def undo(self, drivers: Drivers, found: Snapshot) -> None:
         """Have the agent forget it."""
-        drivers.need_vrouter().remove(self.port.id)
+        drivers.need(VRouterAgent).remove(self.port.id)
 
-    def check(self, drivers: Drivers) -> bool:
+    def scope(self) -> Scope:
+        """The port, by its identifier."""
+        return Scope(switch_ports=frozenset({(Switch.VROUTER, self.port.id)}))
+
+    def compare(self, seen: Observation) -> Verdict:
         """Whether the agent has it now and will have it when it starts again.
 
-        An agent that started before the netdev was there has passed over the file, and reads it
-        no more: so the file alone says nothing. Of a port that it does not show yet nobody can
-        tell, and telling it again does no harm.
+        An agent that started before the netdev was there has passed over the file, and reads it no
+        more: so the file alone proves nothing. A tap's port may wait there for an agent that is
+        down.
         """
-        agent = drivers.need_vrouter()
-        if self.persist:
-            known = agent.files.read(self.port.id)
-            if known is None or not self.port.is_said_by(known):
-                return False
-        try:
-            shown = agent.port(self.port.id)
-        except CannotTell:
-            return self.deferrable
-        return shown is not None and self.port.is_meant_by(shown)
+        found = seen.switch_port(Switch.VROUTER, self.port.id)
+        if not isinstance(found, Present):
+            return found if isinstance(found, Unknown) else NOT_READ
+        state = found.value
+        assert isinstance(state, AgentPortState)
+        return first_of(self._compare_file(state.file), self._compare_shown(state.shown))
+
+    @property
+    def vf_netdev(self) -> str:
+        """The representor, of a port that has a VF."""
+        return self.port.netdev
+
+    def renamed(self, netdev: str) -> AgentPort:
+        """The same port on the same netdev by another name."""
+        return replace(self, port=replace(self.port, netdev=netdev))
+
+    def _compare_file(self, file: Known[Mapping[str, Any]]) -> Verdict:
+        subject = f"file of port {self.port.id}"
+        if not self.persist:
+            return HOLDS
+        if isinstance(file, Unknown):
+            return file
+        if isinstance(file, Absent):
+            return Difference(subject, "there", "not there: the vRouter agent will forget the port")
+        return (
+            HOLDS
+            if self.port.is_said_by(file.value)
+            else Difference(subject, "of this port", "of another one")
+        )
+
+    def _compare_shown(self, shown: Known[Mapping[str, Any]]) -> Verdict:
+        if isinstance(shown, Unknown):
+            return HOLDS if self.deferrable else shown
+        if isinstance(shown, Absent):
+            return Unknown(
+                "the vRouter agent does not show it: has its controller told it the network?"
+            )
+        if self.port.is_meant_by(shown.value):
+            return HOLDS
+        netdev, network = shown.value.get("system-name"), shown.value.get("vn-id")
+        return Difference(
+            f"port {self.port.id} of the vRouter agent",
+            f"{self.port.netdev} in network {self.port.network}",
+            f"{netdev} in network {network}",
+        )

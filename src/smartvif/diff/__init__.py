@@ -1,0 +1,1 @@
+"""Wanted beside observed state: pure, and the only judge of a port."""

@@ -1,0 +1,138 @@
+"""A port's steps beside what was observed, and what would bring it back. Pure.
+
+What ``ports`` shows and what ``reconcile`` repairs is decided here, and so cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import reduce
+
+from smartvif.model.known import Absent, Known, Present, Unknown
+from smartvif.model.port_facts import VfIdentity
+from smartvif.model.verdict import Difference, Holds, Verdict
+from smartvif.observe.observation import Observation, Scope
+from smartvif.plug.journal import JournalEntry, PortRecord, PortStatus
+from smartvif.plug.steps.step import NetdevRole, OnVfNetdev, Step
+
+_ROLES = {
+    NetdevRole.REPRESENTOR: "representor",
+    NetdevRole.OWN: "netdev",
+    NetdevRole.UPLINK: "PF's netdev",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepVerdict:
+    """One step. ``now`` is the same step by the name that its VF's netdev has now, if another.
+
+    ``misplaced``: the name that it has is another device's now. ``missing``: its VF has no such
+    netdev, so that taking it again cannot help.
+    """
+
+    entry: JournalEntry
+    verdict: Verdict
+    now: Step | None = None
+    misplaced: bool = False
+    missing: bool = False
+
+    @property
+    def step(self) -> Step:
+        """The step as it is to be taken now."""
+        return self.now or self.entry.step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortVerdict:
+    """A plugged port."""
+
+    steps: tuple[StepVerdict, ...]
+
+    @property
+    def first_problem(self) -> Difference | Unknown | None:
+        """The first difference; where there is none, the first that is unknown."""
+        for kind in (Difference, Unknown):
+            for each in self.steps:
+                if isinstance(each.verdict, kind):
+                    return each.verdict
+        return None
+
+
+def scope_of(record: PortRecord, entries: Iterable[JournalEntry]) -> Scope:
+    """What ``compare_port`` looks at."""
+    vf = record.facts.vf
+    names = Scope() if vf is None else Scope(names=frozenset({vf}))
+    return reduce(lambda scope, entry: scope | entry.step.scope(), entries, names)
+
+
+def compare_port(
+    record: PortRecord, entries: Sequence[JournalEntry], seen: Observation
+) -> PortVerdict:
+    """How each step of a port is."""
+    return PortVerdict(steps=tuple(_compare(entry, record.facts.vf, seen) for entry in entries))
+
+
+def _compare(entry: JournalEntry, vf: VfIdentity | None, seen: Observation) -> StepVerdict:
+    step = entry.step
+    if vf is None or not isinstance(step, OnVfNetdev) or step.vf_netdev is None:
+        return StepVerdict(entry=entry, verdict=step.compare(seen))
+    found: Known[str] = getattr(seen.names_of(vf), step.ROLE)
+    subject = f"{_ROLES[step.ROLE]} of VF {vf.address}"
+    if isinstance(found, Present) and found.value != step.vf_netdev:
+        difference = Difference(subject, found.value, f"{step.vf_netdev} is used")
+        now = step.renamed(found.value)
+        misplaced = step.ROLE is NetdevRole.REPRESENTOR
+        return StepVerdict(entry=entry, verdict=difference, now=now, misplaced=misplaced)
+    if step.ROLE is NetdevRole.REPRESENTOR and isinstance(found, Absent):
+        taken = isinstance(seen.link(step.vf_netdev), Present)
+        difference = Difference(subject, step.vf_netdev, found.why or "not there")
+        return StepVerdict(entry=entry, verdict=difference, misplaced=taken, missing=True)
+    if step.ROLE is NetdevRole.REPRESENTOR and isinstance(found, Unknown):
+        return StepVerdict(entry=entry, verdict=found)
+    return StepVerdict(entry=entry, verdict=step.compare(seen))
+
+
+class RepairAct(StrEnum):
+    """What is done for a port; the values are how it is told."""
+
+    UNDO = "undo"
+    AGAIN = "do again"
+    UNKNOWN = "cannot tell"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """What would bring a port back, and why. ``steps`` are those to take again."""
+
+    act: RepairAct
+    reason: str
+    steps: tuple[StepVerdict, ...] = ()
+    unknown: Unknown | None = None
+
+    def __str__(self) -> str:
+        return f"{self.act}: {self.reason}"
+
+
+def repair(record: PortRecord, verdict: PortVerdict) -> Repair | None:
+    """What a port needs; None where all of it holds.
+
+    A step whose state is unknown is taken again only where its kind says that this helps.
+    """
+    if record.status is not PortStatus.PLUGGED:
+        return Repair(act=RepairAct.UNDO, reason=f"it was {record.status}")
+    wrong = tuple(each for each in verdict.steps if _is_to_repeat(each))
+    if wrong:
+        reason = ", ".join(each.step.describe() for each in wrong)
+        return Repair(act=RepairAct.AGAIN, reason=reason, steps=wrong)
+    problem = verdict.first_problem
+    if isinstance(problem, Unknown):
+        return Repair(act=RepairAct.UNKNOWN, reason=problem.what, unknown=problem)
+    return None
+
+
+def _is_to_repeat(each: StepVerdict) -> bool:
+    if isinstance(each.verdict, Unknown):
+        return bool(getattr(each.step, "RETRY_UNKNOWN", False))
+    return not isinstance(each.verdict, Holds)

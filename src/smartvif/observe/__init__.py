@@ -1,0 +1,1 @@
+"""What is there: read once for a scope, with nothing changed."""

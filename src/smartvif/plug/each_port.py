@@ -1,0 +1,62 @@
+"""Doing something for each port that needs it, each by itself, and reporting all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from smartvif.model.errors import SmartvifError
+from smartvif.plug.journal import Journal
+
+MOST_THREADS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """What a port needs: what to tell of it, and how to do it."""
+
+    words: str
+    do: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What was done, or would be, in words, and what failed; by port. ``|`` joins two reports."""
+
+    done: Mapping[str, str] = field(default_factory=dict)
+    failed: Mapping[str, SmartvifError] = field(default_factory=dict)
+
+    def __or__(self, other: Report) -> Report:
+        return Report(done={**self.done, **other.done}, failed={**self.failed, **other.failed})
+
+
+def for_each_port(
+    ports: Sequence[str],
+    to_do: Callable[[str], Action | None],
+    journal: Journal,
+    *,
+    dry_run: bool,
+    threads: int = 1,
+) -> Report:
+    """Do for each port what ``to_do`` says, unless another process is at work on it.
+
+    One that fails keeps no other from its turn. With ``dry_run`` nothing is done.
+    """
+    done: dict[str, str] = {}
+    failed: dict[str, SmartvifError] = {}
+
+    def one(port: str) -> None:
+        try:
+            with journal.locked(port, wait=False) as held:
+                action = to_do(port) if held else None
+                if action is not None:
+                    done[port] = action.words
+                    if not dry_run:
+                        action.do()
+        except SmartvifError as error:
+            failed[port] = error
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(one, ports))
+    return Report(done=done, failed=failed)
