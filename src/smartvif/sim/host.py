@@ -23,7 +23,7 @@ from smartvif.drivers.ovs_rows import PortSpec, bridge_ops
 from smartvif.drivers.ovsdb import Deadline, Ovsdb
 from smartvif.guest.connection import Connection, translated
 from smartvif.model.errors import Failed, Refused
-from smartvif.sim import image, libvirtd, namespaces, netns, nic, sysfs
+from smartvif.sim import image, libvirtd, namespaces, netns, nic, sysfs_follow
 from smartvif.sim.guests import Guests
 from smartvif.sim.nic import NicLayout
 from smartvif.sim.ovs import HOST_CONFIG, Switch, forwarder_config
@@ -171,12 +171,13 @@ def start(
     Raises: Failed, TimedOut.
     """
     environment = {"SMARTVIF_CONFIG": str(CONFIG)}
+    sysfs_follow.start(host.nic, SIMULATION)
     _start_daemons(underlay)
     if guest_image is not None:
         environment["LIBVIRT_DEFAULT_URI"] = _boot(host, guest_image)
     uri = environment.get("LIBVIRT_DEFAULT_URI", "qemu:///session")
     CONFIG.write_text(_configuration(uri, underlay.address if underlay is not None else ""))
-    sysfs.write_sysfs(host.nic, SIMULATION / "sys")
+    sysfs_follow.settled(SIMULATION)
     return environment
 
 

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec
 
-from smartvif.sim import fleet, host
+from smartvif.sim import fleet, host, sysfs_follow
 from smartvif.sim.fleet import Fleet
 from smartvif.sim.nic import NicLayout
 
@@ -72,6 +72,14 @@ def on_simulated_hosts(
         return outside
 
     return decorate
+
+
+def settled() -> None:
+    """On a simulated host, wait until its /sys shows every change of a link that was made before.
+
+    Raises: Failed, TimedOut.
+    """
+    sysfs_follow.settled(host.SIMULATION)
 
 
 def _report(run: Callable[[Callable[Q, int]], int], test: Callable[Q, None]) -> None:
