@@ -11,12 +11,8 @@ from smartvif.sim import rtnetlink
 from smartvif.sim.rtnetlink import DELLINK, DONE, DUMP_INTERRUPTED, ERROR, NEWLINK, Link
 
 _GROUP_LINK = 1  # RTMGRP_LINK, rtnetlink.h
-_BUFFER = 1 << 22  # bytes; the kernel takes what net.core.rmem_max allows
+_BUFFER = 1 << 20  # bytes; the kernel takes what net.core.rmem_max allows
 _DATAGRAM = 1 << 16
-
-
-class Overrun(Exception):  # noqa: N818  (it is for the one caller, and no failure)
-    """Events have been lost; those that were still queued are older and have been dropped."""
 
 
 class LinkEvents:
@@ -32,10 +28,12 @@ class LinkEvents:
         """For poll(2)."""
         return self._socket.fileno()
 
-    def read(self) -> list[tuple[bool, Link]]:
+    def read(self) -> list[tuple[bool, Link]] | None:
         """The events that are queued: whether the link is there, and what it is, or was.
 
-        Raises: Overrun.
+        None where the kernel has dropped some. Those still queued are then older than what is
+        there now, and are dropped too: all ``links`` are to be read.
+        Raises: OSError.
         """
         found: list[tuple[bool, Link]] = []
         overrun = False
@@ -50,9 +48,7 @@ class LinkEvents:
                 overrun = True
             else:
                 found += _events(data)
-        if overrun:
-            raise Overrun
-        return found
+        return None if overrun else found
 
 
 def links() -> list[Link]:

@@ -1,10 +1,10 @@
 """The sysfs tree of a simulated SmartNIC, laid out as the kernel does.
 
 All links are relative, so the tree is right wherever it stands: given as a root to our own look-ups
-or bound over /sys for programs that know no other place. ``write_sysfs`` draws a card at one moment,
-with interfaces or without any existing; a simulated host has ``write_functions`` and the interfaces
-of ``sim.sysfs_follow``, which follow what is done to them. Writing to the tree makes no driver act.
-That the card is simulated is said by its drivers' names.
+or bound over /sys for programs that know no other place. ``write_sysfs`` draws a card whose
+interfaces need not exist, and which does not change. A simulated host has ``write_functions``, and
+interfaces that are kept up to date by ``sim.sysfs_follow``. Writing to the files of a function makes
+no driver act. That the card is simulated is said by its drivers' names.
 """
 
 from __future__ import annotations

@@ -11,13 +11,14 @@ import os
 import select
 import socket
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 from smartvif.model.errors import Failed, TimedOut
 from smartvif.sim import link_events, namespaces, nic, sysfs
 from smartvif.sim.daemons import tail
-from smartvif.sim.link_events import LinkEvents, Overrun
+from smartvif.sim.link_events import LinkEvents
 from smartvif.sim.sysfs_netdevs import NetdevTree
 
 _SOCKET, _LOG = "sysfs.sock", "sysfs.log"
@@ -37,22 +38,24 @@ def start(layout: nic.NicLayout, directory: Path) -> None:
             _become(layout, directory, listener, parent)
 
 
-def settled(directory: Path) -> None:
+def settled(directory: Path) -> int:
     """Wait until every change of a link that has returned before is in the tree.
 
+    Returns the number of the process that keeps it.
     Raises: Failed, where the process has ended; TimedOut.
     """
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(_DEADLINE)
         try:
             client.connect(str(directory / _SOCKET))
-            answer = client.recv(1)
+            answer = client.recv(16)
         except TimeoutError as error:
             raise TimedOut(f"/sys is not up to date after {_DEADLINE:g} s", where="sim") from error
         except OSError:
             answer = b""
     if not answer:
         raise Failed(f"what keeps /sys has ended: {tail(directory / _LOG)}", where="sim")
+    return int(answer)
 
 
 def _become(
@@ -92,16 +95,17 @@ def _follow(layout: nic.NicLayout, root: Path, listener: socket.socket) -> None:
         waiting = listener.accept()[0] if asked else None
         _take(events, tree)
         if waiting is not None:
-            with waiting:
-                waiting.send(b"\n")
+            with waiting, suppress(OSError):  # who asked may have ended
+                waiting.send(f"{os.getpid()}\n".encode())
 
 
 def _take(events: LinkEvents, tree: NetdevTree) -> None:
-    try:
-        for present, link in events.read():
-            if present:
-                tree.update(link)
-            else:
-                tree.remove(link)
-    except Overrun:
+    found = events.read()
+    if found is None:
         tree.replace(link_events.links())
+        return
+    for present, link in found:
+        if present:
+            tree.update(link)
+        else:
+            tree.remove(link)
