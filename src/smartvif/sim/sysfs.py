@@ -3,7 +3,7 @@
 All links are relative, so the tree is right wherever it stands: given as a root to our own look-ups
 or bound over /sys for programs that know no other place. ``write_sysfs`` draws a card whose
 interfaces need not exist, and which does not change. A simulated host has ``write_functions``, and
-interfaces that are kept up to date by ``sim.sysfs_follow``. Writing to the files of a function makes
+interfaces that are kept up to date by ``sim.sysfs_follow``. Writing to the files of a function has
 no driver act. That the card is simulated is said by its drivers' names.
 """
 
