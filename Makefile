@@ -25,11 +25,11 @@ lint: setup
 bench: bench-plug bench-forwarder bench-claims
 
 bench-plug: setup
-	@.venv/bin/python bench/plug.py
+	@.venv/bin/python -m bench.plug
 
 bench-forwarder: setup
-	@.venv/bin/python bench/forwarder.py
-	@.venv/bin/python bench/migrate.py
+	@.venv/bin/python -m bench.forwarder
+	@.venv/bin/python -m bench.forwarder.migrate
 
 bench-claims: setup
-	@.venv/bin/python bench/claims.py
+	@.venv/bin/python -m bench.claims

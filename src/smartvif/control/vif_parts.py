@@ -29,7 +29,7 @@ def start(port: Port, binding: Binding, kind: VifKind, plugin: str) -> Vif:
         network=replace(port.network, bridge=None, physical_network=None),
         has_traffic_filtering=flag(binding, "port_filter"),
         fixed_ips=tuple(_ip(port, address) for address in port.fixed_ips),
-        trusted=port.trusted,
+        trusted=port.needs.trusted,
     )
 
 

@@ -8,7 +8,8 @@
     │   ├── StepFailed 1  ... in a named step of a plan; the steps before it are undone
     │   └── TimedOut   1  ... before the deadline
     ├── CannotTell     3  the one who knows did not answer; neither yes nor no
-    │   └── Ambiguous  3  ... or gave two answers
+    │   ├── Ambiguous  3  ... or gave two answers
+    │   └── Damaged    3  ... because what is stored cannot be read
     └── Refused        4  possible, but it would hurt something that is not ours
 
 An error is *what* is wrong, *where*, and a *hint* how to mend it; three values, never glued.
@@ -61,10 +62,16 @@ class Conflict(Failed):
 
 
 class StepFailed(Failed):
-    """A step of a plan failed; the steps before it have been undone."""
+    """A step of a plan failed; the steps before it have been undone.
 
-    def __init__(self, step: str, cause: SmartvifError) -> None:
-        super().__init__(cause.what, where=f"step '{step}'", hint=cause.hint)
+    ``step`` is what the step does, in the imperative: "create tap tap0". It happened where its
+    cause did, or at ``where`` if the cause does not know.
+    """
+
+    def __init__(self, step: str, cause: SmartvifError, *, where: str = "") -> None:
+        super().__init__(
+            f"cannot {step}: {cause.what}", where=cause.where or where, hint=cause.hint
+        )
         self.step = step
         self.cause = cause
 
@@ -81,6 +88,10 @@ class CannotTell(SmartvifError):
 
 class Ambiguous(CannotTell):
     """More than one answer, and no rule that picks one."""
+
+
+class Damaged(CannotTell):
+    """A stored row cannot be read; ``where`` names the file, the table and the row."""
 
 
 class Refused(SmartvifError):

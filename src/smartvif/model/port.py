@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from smartvif.model.needs import NOTHING_SPECIAL, Needs
+
 
 class VnicType(StrEnum):
     """Neutron's VNIC types (neutron-lib, api/definitions/portbindings)."""
@@ -52,10 +54,7 @@ class Network:
 class Port:
     """One port as a user or Neutron asks for it. ``pci_slot`` is the VF, once one is claimed.
 
-    ``fixed_ips`` are its addresses, of both IP versions. ``trusted`` lets the guest change its
-    VF's MAC address and receive what is not for it. ``capabilities`` are the traits that its
-    device must have, ``min_rate`` is promised to it, in kbit/s, and ``numa_policy`` is Nova's:
-    required, socket, legacy or preferred.
+    ``fixed_ips`` are its addresses, of both IP versions.
     """
 
     id: str
@@ -64,10 +63,7 @@ class Port:
     vnic_type: VnicType = VnicType.NORMAL
     pci_slot: str | None = None
     fixed_ips: tuple[str, ...] = ()
-    trusted: bool = False
-    capabilities: frozenset[str] = frozenset()
-    min_rate: int = 0
-    numa_policy: str = "preferred"
+    needs: Needs = NOTHING_SPECIAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,9 +20,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from smartvif.model.errors import Ambiguous, CannotTell, Failed, NotFound, Refused
-from smartvif.plug import steps
-from smartvif.plug.step import Found, Step
+from smartvif.model.errors import Ambiguous, CannotTell, Damaged, Failed, NotFound, Refused
+from smartvif.model.pci import PciAddress
+from smartvif.model.port_facts import PortFacts
+from smartvif.plug.steps import codec
+from smartvif.plug.steps.step import Snapshot, Step
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ports (
@@ -35,6 +37,9 @@ CREATE TABLE IF NOT EXISTS steps (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS moves (vm TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
 """
+_PORTS = "SELECT id, state, vf, facts FROM ports"
+_VERSION = 1
+"""The file's user_version. 0: written by smartvif 0.1.0, whose facts of ports have no version."""
 
 
 class PortStatus(StrEnum):
@@ -47,21 +52,25 @@ class PortStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortRecord:
-    """One port as the journal has it. ``facts`` are what people want to know of it, as JSON."""
+    """One port as the journal has it."""
 
     id: str
     status: PortStatus
-    vf: str | None
-    facts: dict[str, Any]
+    facts: PortFacts
+
+    @property
+    def vf(self) -> PciAddress | None:
+        """The VF that it has."""
+        return None if self.facts.vf is None else self.facts.vf.address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class JournalEntry:
     """One step of a port's plan, as far as it came."""
 
     number: int
     step: Step
-    found: Found
+    found: Snapshot
     done: bool
 
 
@@ -80,7 +89,9 @@ class Journal:
                 self._db.isolation_level = None
                 self._db.execute("PRAGMA journal_mode = WAL")
                 self._db.execute("PRAGMA synchronous = NORMAL")
+                self._refuse_newer()
                 self._db.executescript(_SCHEMA)
+                self._bring_up_to_date()
         except (OSError, sqlite3.Error) as error:
             raise CannotTell(
                 f"cannot use the journal: {error}",
@@ -124,16 +135,17 @@ class Journal:
             path.unlink(missing_ok=True)
             os.close(handle)
 
-    def begin(self, port: str, *, vf: str | None, facts: dict[str, Any]) -> None:
+    def begin(self, port: str, facts: PortFacts) -> None:
         """Write that a port is being plugged, and claim its VF.
 
         Raises: Refused, where another port has the VF.
         """
+        vf = None if facts.vf is None else str(facts.vf.address)
         try:
             self._write(
                 "INSERT INTO ports VALUES (?1, 'plugging', ?2, ?3)"
                 " ON CONFLICT (id) DO UPDATE SET state = 'plugging', vf = ?2, facts = ?3",
-                (port, vf, json.dumps(facts)),
+                (port, vf, facts.dump()),
             )
         except sqlite3.IntegrityError as error:
             (holder,) = self._rows("SELECT id FROM ports WHERE vf = ?", (vf,)) or (("?",),)
@@ -146,9 +158,9 @@ class Journal:
         """Write how far the port is."""
         self._write("UPDATE ports SET state = ? WHERE id = ?", (status, port))
 
-    def doing(self, port: str, number: int, step: Step, found: Found) -> None:
+    def doing(self, port: str, number: int, step: Step, found: Snapshot) -> None:
         """Write that a step is about to be taken, and what it found."""
-        kind, fields = steps.dump(step)
+        kind, fields = codec.dump(step)
         self._write(
             "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, 0)",
             (port, number, kind, json.dumps(fields), json.dumps(found)),
@@ -166,66 +178,121 @@ class Journal:
         """Forget a port of which no step is left, and free its VF."""
         self._write("DELETE FROM ports WHERE id = ?", (port,))
 
-    def begin_move(self, vm: str, document: dict[str, Any]) -> None:
+    def begin_move(self, vm: str, document: str) -> None:
         """Write that a machine is about to leave this host; ``document`` is all of it, as JSON."""
-        self._write("INSERT OR REPLACE INTO moves VALUES (?, ?)", (vm, json.dumps(document)))
+        self._write("INSERT OR REPLACE INTO moves VALUES (?, ?)", (vm, document))
 
     def end_move(self, vm: str) -> None:
         """Write that the machine has left with nothing to do any more, or has stayed."""
         self._write("DELETE FROM moves WHERE vm = ?", (vm,))
 
-    def moves(self) -> dict[str, dict[str, Any]]:
+    def moves(self) -> dict[str, str]:
         """The document of every machine that is leaving, or was when its process died."""
-        rows = self._rows("SELECT vm, document FROM moves ORDER BY vm", ())
-        return {vm: json.loads(document) for vm, document in rows}
+        return dict(self._rows("SELECT vm, document FROM moves ORDER BY vm", ()))
 
-    def entries(self, port: str) -> tuple[Entry, ...]:
-        """The steps taken or begun for a port, in order."""
+    def entries(self, port: str) -> tuple[JournalEntry, ...]:
+        """The steps taken or begun for a port, in order.
+
+        Raises: Damaged; CannotTell, for a step that another version has written.
+        """
         rows = self._rows(
             "SELECT number, kind, fields, found, done FROM steps WHERE port = ? ORDER BY number",
             (port,),
         )
-        return tuple(
-            Entry(
-                number=number,
-                step=steps.load(kind, json.loads(fields)),
-                found=json.loads(found),
-                done=bool(done),
-            )
-            for number, kind, fields, found, done in rows
-        )
+        return tuple(self._entry(port, row) for row in rows)
+
+    def __contains__(self, port: str) -> bool:
+        """Whether there is a row for the port, readable or not."""
+        return bool(self._rows("SELECT 1 FROM ports WHERE id = ?", (port,)))
 
     def port(self, port: str) -> PortRecord | None:
-        """One port, or None."""
-        return next(iter(self._ports("WHERE id = ?", (port,))), None)
+        """One port, or None.
+
+        Raises: Damaged.
+        """
+        rows = self._rows(f"{_PORTS} WHERE id = ?", (port,))
+        return self._record(*rows[0]) if rows else None
 
     def ports(self) -> tuple[PortRecord, ...]:
-        """Every port, in the order in which they were first plugged."""
-        return self._ports("ORDER BY rowid", ())
+        """Every port that can be read, in the order in which they were first plugged."""
+        return tuple(each for each in self._all().values() if isinstance(each, PortRecord))
 
-    def find(self, name: str) -> PortRecord:
-        """The port whose identifier is or begins with ``name``.
+    def damaged(self) -> dict[str, Damaged]:
+        """Why the other ports cannot be read."""
+        return {port: each for port, each in self._all().items() if isinstance(each, Damaged)}
+
+    def find(self, name: str) -> str:
+        """The identifier of the port whose identifier is or begins with ``name``.
 
         Raises: NotFound; Ambiguous, where several begin so.
         """
-        whole = self.port(name)
-        if whole is not None:
-            return whole
-        ports = self.ports()
-        found = [port for port in ports if port.id.startswith(name)] if name else []
+        ports: list[str] = [
+            port for (port,) in self._rows("SELECT id FROM ports ORDER BY rowid", ())
+        ]
+        if name in ports:
+            return name
+        found: list[str] = [port for port in ports if port.startswith(name)] if name else []
         if len(found) == 1:
             return found[0]
-        known = ", ".join(port.id for port in found or ports) or "none"
+        known = ", ".join(found or ports) or "none"
         if found:
             raise Ambiguous(f"several ports begin with '{name}'", where="ports", hint=known)
         raise NotFound(f"there is no port '{name}'", where="ports", hint=f"there are: {known}")
 
-    def _ports(self, clause: str, values: tuple[str, ...]) -> tuple[PortRecord, ...]:
-        query = f"SELECT id, state, vf, facts FROM ports {clause}"  # noqa: S608
-        return tuple(
-            PortRecord(id=port, status=PortStatus(status), vf=vf, facts=json.loads(facts))
-            for port, status, vf, facts in self._rows(query, values)
+    def _all(self) -> dict[str, PortRecord | Damaged]:
+        found: dict[str, PortRecord | Damaged] = {}
+        for row in self._rows(f"{_PORTS} ORDER BY rowid", ()):
+            try:
+                found[row[0]] = self._record(*row)
+            except Damaged as error:
+                found[row[0]] = error
+        return found
+
+    def _record(self, port: str, state: str, vf: str | None, facts: str) -> PortRecord:
+        try:
+            status = PortStatus(state)
+            return PortRecord(id=port, status=status, facts=PortFacts.load(facts, vf))
+        except ValueError as error:
+            raise self._damaged("ports", port, f"its state is '{state}'") from error
+        except Damaged as error:
+            raise self._damaged("ports", port, error.what, error.hint) from error
+
+    def _entry(self, port: str, row: tuple[Any, ...]) -> JournalEntry:
+        number, kind, fields, found, done = row
+        try:
+            step, snapshot = codec.load(kind, json.loads(fields)), json.loads(found)
+        except ValueError as error:
+            raise self._damaged("steps", f"{port}, {number}", str(error)) from error
+        return JournalEntry(number=number, step=step, found=snapshot, done=bool(done))
+
+    def _damaged(self, table: str, row: str, what: str, hint: str = "") -> Damaged:
+        return Damaged(
+            what,
+            where=f"{self._path}, table {table}, row {row}",
+            hint=hint or "restore the file from a backup",
         )
+
+    def _refuse_newer(self) -> None:
+        ((version,),) = self._rows("PRAGMA user_version", ())
+        if version > _VERSION:
+            raise CannotTell(
+                f"it was written by a newer smartvif: its version is {version}, and {_VERSION} is"
+                " the newest known here",
+                where=str(self._path),
+                hint="use that smartvif, or set SMARTVIF_STATE_DIR to another directory",
+            )
+
+    def _bring_up_to_date(self) -> None:
+        """Rewrite what 0.1.0 wrote as this version does; rows that cannot be read stay."""
+        ((version,),) = self._rows("PRAGMA user_version", ())
+        if version == _VERSION:
+            return
+        self._db.execute("BEGIN IMMEDIATE")
+        for port in self.ports():
+            values = (port.facts.dump(), port.id)
+            self._db.execute("UPDATE ports SET facts = ? WHERE id = ?", values)
+        self._db.execute(f"PRAGMA user_version = {_VERSION}")
+        self._db.execute("COMMIT")
 
     def _write(self, query: str, values: tuple[Any, ...]) -> None:
         try:

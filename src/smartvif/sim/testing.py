@@ -10,9 +10,10 @@ import traceback
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec
 
-from smartvif.sim import fleet, host, sysfs_follow
+from smartvif.sim import fleet, host
 from smartvif.sim.fleet import Fleet
-from smartvif.sim.nic import NicLayout
+from smartvif.sim.nic import sysfs_follow
+from smartvif.sim.nic.nic import NicLayout
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")

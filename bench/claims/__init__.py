@@ -1,0 +1,1 @@
+"""Choosing beside Nova's scheduler, claiming beside Placement."""

@@ -1,0 +1,1 @@
+"""The virtio forwarder's packets, and live migrations."""

@@ -1,0 +1,1 @@
+"""Plugging, beside os-vif and beside a script."""

@@ -1,0 +1,120 @@
+"""What a person asks for when attaching a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from smartvif.model import checks
+from smartvif.model.errors import Invalid
+from smartvif.model.needs import NOTHING_SPECIAL, Needs
+from smartvif.model.pci import PciAddress
+from smartvif.model.port import VnicType
+from smartvif.model.switch import Switch
+
+
+class Mode(StrEnum):
+    """The three ways of attaching a machine, which are Neutron's VNIC types."""
+
+    NORMAL = "normal"
+    DIRECT = "direct"
+    VIRTIO_FORWARDER = "virtio-forwarder"
+
+    @property
+    def vnic_type(self) -> VnicType:
+        """The VNIC type of the same name."""
+        return VnicType(self.value)
+
+    @property
+    def needs_vf(self) -> bool:
+        """Whether a VF is behind the port."""
+        return self is not Mode.NORMAL
+
+
+_CHECKS: dict[str, Callable[[Any], object]] = {
+    "bridge": checks.ifname,
+    "network": checks.uuid,
+    "id": checks.uuid,
+    "vlan": checks.vlan,
+    "mtu": checks.mtu,
+    "mac": checks.mac,
+}
+
+
+_ABOUT = {Switch.OVS: ("bridge", ("network",)), Switch.VROUTER: ("network", ("bridge", "vlan"))}
+"""What each switch must be told, and what it cannot be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortSpec:
+    """One attachment. ``mtu`` in bytes; ``pf`` an address or a netdev. None: choose.
+
+    ``id`` is the port's, where it has one already, on another host; empty: a new one.
+
+    Open vSwitch attaches to a ``bridge``, the vRouter to a virtual ``network``, a UUID.
+    Raises: Invalid, for a value that can never be right.
+    """
+
+    vm: str
+    mode: Mode
+    switch: Switch = Switch.OVS
+    bridge: str | None = None
+    network: str | None = None
+    vlan: int | None = None
+    mtu: int | None = None
+    mac: str | None = None
+    pf: str | None = None
+    vf: PciAddress | None = None
+    needs: Needs = NOTHING_SPECIAL
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        for name, check in _CHECKS.items():
+            value = getattr(self, name)
+            if value not in (None, ""):
+                with checks.about(f"--{name}"):
+                    check(value)
+        needed, foreign = _ABOUT[self.switch]
+        hint = f"say --{needed}, or choose another --switch"
+        if getattr(self, needed) is None:
+            raise Invalid(
+                f"it is missing, and {self.switch} needs it", where=f"--{needed}", hint=hint
+            )
+        for name in foreign:
+            if getattr(self, name) is not None:
+                raise Invalid(f"it means nothing to {self.switch}", where=f"--{name}", hint=hint)
+
+    @property
+    def transparent(self) -> bool:
+        """Whether it can move without the guest's noticing; a passed-through VF stays behind."""
+        return self.mode is not Mode.DIRECT
+
+    def as_json(self) -> dict[str, object]:
+        """For another host, which chooses a VF of its own; the machine is not in it."""
+        return {
+            "id": self.id,
+            "mac": self.mac,
+            "mode": str(self.mode),
+            "switch": str(self.switch),
+            "bridge": self.bridge,
+            "network": self.network,
+            "vlan": self.vlan,
+            "mtu": self.mtu,
+            "needs": self.needs.as_json(),
+        }
+
+    @classmethod
+    def from_json(cls, vm: str, document: Mapping[str, object]) -> PortSpec:
+        """What ``as_json`` gave, for the machine ``vm``; ``needs`` may be missing or None.
+
+        Raises: Invalid.
+        """
+        try:
+            needs, mode = document.get("needs"), Mode(str(document["mode"]))
+            found = {**document, "mode": mode, "switch": Switch(str(document["switch"]))}
+            found["needs"] = NOTHING_SPECIAL if needs is None else Needs.from_json(needs)  # type: ignore[arg-type]
+            return cls(vm=vm, **found)  # type: ignore[arg-type]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise Invalid(f"it is not the description of a port: {error}") from error

@@ -1,0 +1,1 @@
+"""Nova's own code, set up to be compared with ours."""
