@@ -213,9 +213,6 @@ def _become(
         environment = single.start(host, guest_image, Underlay(address=address, peers=peers))
         for uplink in uplinks[1:]:
             single.add_uplink(uplink)
-        for uplink, mac in macs.items():
-            (single.SIMULATION / "sys/class/net" / uplink / "address").write_text(f"{mac}\n")
-        (single.SIMULATION / "sys/class/net" / nic.uplink(0) / "mtu").write_text(f"{MTU}\n")
         single.show_sysfs()
     except SmartvifError as error:
         error.where = f"{name}: {error.where}"

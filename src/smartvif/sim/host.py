@@ -26,7 +26,7 @@ from smartvif.model.deadline import Deadline
 from smartvif.model.errors import Failed, Refused
 from smartvif.sim.guest import image, libvirtd
 from smartvif.sim.guest.guests import SimulatedGuests
-from smartvif.sim.nic import nic, sysfs
+from smartvif.sim.nic import nic, sysfs_follow
 from smartvif.sim.nic.nic import NicLayout
 from smartvif.sim.ovs import HOST_CONFIG, OvsInstance, forwarder_config
 from smartvif.sim.process import namespaces, netns
@@ -174,12 +174,13 @@ def start(
     Raises: Failed, TimedOut.
     """
     environment = {"SMARTVIF_CONFIG": str(CONFIG)}
+    sysfs_follow.start(host.nic, SIMULATION)
     _start_daemons(underlay)
     if guest_image is not None:
         environment["LIBVIRT_DEFAULT_URI"] = _boot(host, guest_image)
     uri = environment.get("LIBVIRT_DEFAULT_URI", "qemu:///session")
     CONFIG.write_text(_configuration(uri, underlay.address if underlay is not None else ""))
-    sysfs.write_sysfs(host.nic, SIMULATION / "sys")
+    sysfs_follow.settled(SIMULATION)
     return environment
 
 

@@ -12,6 +12,7 @@ from typing import Concatenate, ParamSpec
 
 from smartvif.sim import fleet, host
 from smartvif.sim.fleet import Fleet
+from smartvif.sim.nic import sysfs_follow
 from smartvif.sim.nic.nic import NicLayout
 
 P = ParamSpec("P")
@@ -72,6 +73,14 @@ def on_simulated_hosts(
         return outside
 
     return decorate
+
+
+def settled() -> None:
+    """On a simulated host, wait until its /sys shows every change of a link that was made before.
+
+    Raises: Failed, TimedOut.
+    """
+    sysfs_follow.settled(host.SIMULATION)
 
 
 def _report(run: Callable[[Callable[Q, int]], int], test: Callable[Q, None]) -> None:

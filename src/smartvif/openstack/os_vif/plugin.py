@@ -21,12 +21,11 @@ from smartvif.drivers.forwarder.engine import ForwarderEngine
 from smartvif.drivers.forwarder.ovs_dpdk import OvsDpdkEngine
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
-from smartvif.host import sriov
 from smartvif.model.errors import CannotTell, Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.model.vif import Machine, Offload, PortProfile, ProfileKind, Vif, VifKind
 from smartvif.openstack.os_vif.convert import from_osvif
-from smartvif.plug import executor
+from smartvif.plug import executor, port_vf
 from smartvif.plug.journal import Journal
 from smartvif.plug.plan import plan
 from smartvif.plug.plans.inputs import PortDevices, devices
@@ -126,9 +125,8 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
                 hint=f"set forwarder_database and forwarder_netns in [{self.GROUP}]",
             )
         relayed = vif.kind is VifKind.VHOSTUSER
-        return devices(
-            sriov.vf(PciAddress.parse(address)), self._world.representors, relayed=relayed
-        )
+        found = port_vf.read(PciAddress.parse(address), vif.id, self._journal)
+        return devices(found, self._world.representors, relayed=relayed)
 
     @cached_property
     def _journal(self) -> Journal:

@@ -15,12 +15,12 @@ from smartvif.control.build_vif import build_vif
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.guest.xml import interface_xml
-from smartvif.host import sriov
 from smartvif.model.port import Binding, Port
 from smartvif.model.port_facts import PortFacts
 from smartvif.model.port_spec import Mode, PortSpec
 from smartvif.model.vif import Machine, PortProfile, ProfileKind, Vif, VifKind
 from smartvif.operations.ports.claims import OnCandidates, claim
+from smartvif.plug import port_vf
 from smartvif.plug.plan import plan
 from smartvif.plug.plans.inputs import PortDevices, devices
 from smartvif.plug.prepare import port_facts
@@ -61,7 +61,8 @@ def place(
         )
         port = replace(port, pci_slot=str(address))
         relayed = request.mode is Mode.VIRTIO_FORWARDER
-        found = devices(sriov.vf(address), host.drivers.representors, relayed=relayed)
+        vf = port_vf.read(address, port.id, host.journal)
+        found = devices(vf, host.drivers.representors, relayed=relayed)
     vif = _with_tap(build_vif(port, binding))
     steps = plan(vif, machine=machine, devices=found)
     placed = Placement(

@@ -16,13 +16,13 @@ from smartvif.control.build_vif import build_vif
 from smartvif.drivers.vrouter.agent import VRouterAgent, wait_for_datapath
 from smartvif.drivers.vrouter.files import PortFiles
 from smartvif.drivers.vrouter.port import PortType
-from smartvif.host import sriov
 from smartvif.model import checks
 from smartvif.model.errors import Failed, Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Network, Port, VifType
 from smartvif.model.port_spec import Mode
 from smartvif.model.vif import Machine, SocketMode, Vif
+from smartvif.plug import port_vf
 from smartvif.plug.executor import plug, unplug
 from smartvif.plug.plan import plan
 from smartvif.plug.plans.inputs import devices
@@ -108,7 +108,8 @@ def add(request: AgentPortRequest, host: HostContext, *, waits: Timeouts = _WAIT
     found = None
     if request.vf is not None:
         relayed = request.mode is Mode.VIRTIO_FORWARDER
-        found = devices(sriov.vf(request.vf), host.drivers.representors, relayed=relayed)
+        vf = port_vf.read(request.vf, request.id, host.journal)
+        found = devices(vf, host.drivers.representors, relayed=relayed)
     machine = Machine(uuid=request.machine, name=request.name, project=request.project)
     planned = plan(vif, machine=machine, devices=found)
     steps = tuple(_told(step, request, waits) for step in planned)

@@ -10,13 +10,17 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 ETH_P_ALL, ETH_P_IP = 3, 0x0800  # if_ether.h
 
-_NEWLINK, _NEWQDISC, _NEWTFILTER, _DELTFILTER, _GETTFILTER = 16, 36, 44, 45, 46
+NEWLINK, DELLINK = 16, 17
+_GETLINK, _NEWQDISC, _NEWTFILTER, _DELTFILTER, _GETTFILTER = 18, 36, 44, 45, 46
 _REQUEST, _ACK, _ECHO, _DUMP, _EXCL, _CREATE = 0x1, 0x4, 0x8, 0x300, 0x200, 0x400
-_ERROR, _DONE = 2, 3
+ERROR, DONE = 2, 3
+DUMP_INTERRUPTED = 0x10  # NLM_F_DUMP_INTR, netlink.h
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 _ATTRIBUTE = struct.Struct("=HH")  # struct nlattr
 _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg
@@ -68,25 +72,62 @@ class Rtnetlink:
 
     def _answers(self) -> Iterator[tuple[int | None, bytes]]:
         """The messages of one datagram: each is an end with an error number, or has a body."""
-        data = self._socket.recv(1 << 16)
-        while data:
-            length, kind, *_ = _HEADER.unpack_from(data)
-            body = data[_HEADER.size : length]
-            ends = kind in {_ERROR, _DONE}
+        for kind, _, body in messages(self._socket.recv(1 << 16)):
+            ends = kind in {ERROR, DONE}
             yield (-struct.unpack_from("=i", body)[0] if ends else None), body
-            data = data[_aligned(length) :]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A link as a message of the kernel has it.
+
+    ``peer`` is the link that it is made on, for a veth its other end: the number of that one's
+    network namespace, None where it is the same one, and its ifindex there (IFLA_LINK_NETNSID,
+    IFLA_LINK). Neither a rename nor a move of this link changes it.
+    """
+
+    index: int
+    name: str
+    peer: tuple[int | None, int] | None
+
+
+def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """The kind, the flags and the body of each message of a datagram."""
+    while data:
+        length, kind, flags, *_ = _HEADER.unpack_from(data)
+        yield kind, flags, data[_HEADER.size : length]
+        data = data[_aligned(length) :]
+
+
+def get_links() -> bytes:
+    """Ask for all links, without their counters."""
+    mask = _attribute(29, struct.pack("=I", 8))  # IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS
+    return _request(_GETLINK, _LINK.pack(0, 0, 0, 0, 0) + mask, _DUMP)
+
+
+def link(body: bytes) -> Link | None:
+    """The link of a message about one; None where it is about a bridge's port (AF_BRIDGE)."""
+    family, _, index, *_ = _LINK.unpack_from(body)
+    if family != socket.AF_UNSPEC:
+        return None
+    found = _attributes(body[_LINK.size :])
+    return Link(
+        index=index,
+        name=found[3].rstrip(b"\0").decode(),
+        peer=(_int(found.get(37)), _int(found[5]) or 0) if 5 in found else None,
+    )
 
 
 def veth(near: bytes, far: bytes) -> bytes:
     """Make a pair out of two ends."""
     kind = _attribute(1, b"veth\0")  # IFLA_INFO_KIND
     data = _attribute(2, _attribute(1, far))  # IFLA_INFO_DATA, VETH_INFO_PEER
-    return _request(_NEWLINK, near + _attribute(18, kind + data), _CREATE | _EXCL)
+    return _request(NEWLINK, near + _attribute(18, kind + data), _CREATE | _EXCL)
 
 
 def bridge(end: bytes) -> bytes:
     """Make a switch that learns MAC addresses."""
-    return _request(_NEWLINK, end + _attribute(18, _attribute(1, b"bridge\0")), _CREATE | _EXCL)
+    return _request(NEWLINK, end + _attribute(18, _attribute(1, b"bridge\0")), _CREATE | _EXCL)
 
 
 def end(
@@ -194,12 +235,16 @@ def _attribute(kind: int, value: bytes) -> bytes:
 
 
 def _attributes(data: bytes) -> dict[int, bytes]:
-    found = {}
-    while data:
-        length, kind = _ATTRIBUTE.unpack_from(data)
-        found[kind & _TYPE] = data[_ATTRIBUTE.size : length]
-        data = data[_aligned(length) :]
+    found, at = {}, 0
+    while at < len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, at)
+        found[kind & _TYPE] = data[at + _ATTRIBUTE.size : at + length]
+        at += _aligned(length)
     return found
+
+
+def _int(value: bytes | None) -> int | None:
+    return None if value is None else int.from_bytes(value, sys.byteorder, signed=True)
 
 
 def _filter(index: int, handle: int, priority: int, protocol: int) -> bytes:
