@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Any
 
 from smartvif.control import names
-from smartvif.sim import nic
 from smartvif.sim.host import BRIDGE
+from smartvif.sim.nic import nic
 
 VM = "9a5b1c52-2f0e-4a5e-9d5f-6c1a5b2f7e01"
 MTU = 1500

@@ -10,8 +10,8 @@ from functools import partial
 from engines import Side
 from offers import PFS, card, port
 from race import race
-from smartvif.choose.engine import Engine
-from smartvif.choose.select import select
+from smartvif.choose.claims.store import ClaimStore
+from smartvif.choose.selection.select import select
 from spread import Spread, spread, timed
 
 TARGET = 20.0
@@ -81,7 +81,7 @@ def idle(ours: Side, peer: Side, rounds: int) -> Iterator[Latency]:
         yield Latency(what=f"claim and release, ports: {ports}", **spreads)
 
 
-def _claim_and_release(engine: Engine, ports: int) -> float:
+def _claim_and_release(engine: ClaimStore, ports: int) -> float:
     requests = [port() for _ in range(ports)]
     choices = select(engine.pools(requests, _HOST), requests).choices
 

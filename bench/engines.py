@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 
 from offers import OVS
-from smartvif.choose.claims import Claims
-from smartvif.choose.engine import Engine
-from smartvif.choose.placement import Placement
-from smartvif.choose.placement_session import adapter
-from smartvif.choose.pool import Pool
+from smartvif.choose.claims.sqlite import SqliteClaims
+from smartvif.choose.claims.store import ClaimStore
+from smartvif.choose.placement.claims import PlacementClaims
+from smartvif.choose.placement.session import adapter
+from smartvif.choose.selection.pool import Pool
 
 # Not imported here: the processes that claim need nothing of it.
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "openstack"))
@@ -27,14 +27,14 @@ PATIENCE = 120.0
 class Side:
     """An engine: how a process opens it, and how a host is published."""
 
-    open: Callable[[], Engine]
+    open: Callable[[], ClaimStore]
     publish: Callable[[str, Sequence[Pool]], object]
 
 
 def store(directory: Path) -> Side:
     """Ours, in a file of this directory."""
     path = directory / "claims"
-    return Side(open=partial(Claims, path), publish=Claims(path).publish)
+    return Side(open=partial(SqliteClaims, path), publish=SqliteClaims(path).publish)
 
 
 @contextmanager
@@ -48,6 +48,6 @@ def placement(database: str) -> Iterator[Side]:
         yield Side(open=opened, publish=lambda host, pools: engine.publish(host, OVS, pools))
 
 
-def _client(url: str) -> Placement:
+def _client(url: str) -> PlacementClaims:
     way = adapter(url, auth_url="", username="", password="", project="", domain="")
-    return Placement(way, project="bench", user="bench", timeout=PATIENCE)
+    return PlacementClaims(way, project="bench", user="bench", timeout=PATIENCE)

@@ -17,16 +17,16 @@ from pathlib import Path
 import click
 
 import throughput
-from smartvif.chain import settings
-from smartvif.chain.attach import attach
-from smartvif.chain.host import Host
-from smartvif.chain.request import Mode, Request
+from smartvif.context import settings
+from smartvif.context.host import HostContext
+from smartvif.model.port_spec import Mode, PortSpec
+from smartvif.operations.ports.attach import attach
 from smartvif.sim import host
-from smartvif.sim.console import Console
-from smartvif.sim.guests import Guests
+from smartvif.sim.guest.console import Console
+from smartvif.sim.guest.guests import SimulatedGuests
+from smartvif.sim.guest.ping import Pinging, Replies
 from smartvif.sim.host import FORWARDER, FORWARDER_NETNS
-from smartvif.sim.nic import NicLayout
-from smartvif.sim.ping import Pinging, Replies
+from smartvif.sim.nic.nic import NicLayout
 
 SIZES = (64, 1500)
 KILLS, QUICK_KILLS = 20, 1
@@ -57,11 +57,11 @@ def carried(seconds: float, rounds: int) -> int:
 
 def killed(times: int) -> int:
     """SIGKILL the forwarder under a guest's traffic, so many times."""
-    here = Host(settings.load())
-    guests = Guests(here.settings.libvirt.uri, host.GUESTS)
+    here = HostContext(settings.load())
+    guests = SimulatedGuests(here.settings.libvirt.uri, host.GUESTS)
     modes = {"vm1": Mode.NORMAL, "vm2": Mode.VIRTIO_FORWARDER}
     for vm, mode in modes.items():
-        record = attach(Request(vm=vm, mode=mode, bridge=host.BRIDGE), here)
+        record = attach(PortSpec(vm=vm, mode=mode, bridge=host.BRIDGE), here)
         _configure(guests.wait_ready(vm), record.facts["mac"], ADDRESSES[vm])
     console = guests.wait_ready("vm2")
     _print_outages([_outage(console, ADDRESSES["vm1"]) for _ in range(times)])

@@ -11,8 +11,8 @@ from nova_host import NovaScheduler
 from nova_host import pools as nova_pools
 from offers import OVS, PFS, VFS, card, port
 from scenarios import Row
-from smartvif.choose.pool import Pool
-from smartvif.choose.schedule import HostOffer, schedule
+from smartvif.choose.selection.pool import Pool
+from smartvif.choose.selection.schedule import HostOffer, schedule
 from spread import timed
 
 PORTS = 4

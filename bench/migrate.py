@@ -14,19 +14,19 @@ from functools import partial
 
 import click
 
-from smartvif.chain import settings
-from smartvif.chain.attach import attach
-from smartvif.chain.host import Host
-from smartvif.chain.migrate import migrate
-from smartvif.chain.peer import RemotePeer
-from smartvif.chain.request import Mode, Request
+from smartvif.context import settings
+from smartvif.context.host import HostContext
 from smartvif.model.errors import Failed
+from smartvif.model.port_spec import Mode, PortSpec
+from smartvif.operations.migration.peer import RemotePeer
+from smartvif.operations.migration.source import migrate
+from smartvif.operations.ports.attach import attach
 from smartvif.sim import fleet
-from smartvif.sim.console import Console
 from smartvif.sim.fleet import Fleet
+from smartvif.sim.guest.console import Console
+from smartvif.sim.guest.ping import INTERVAL, Pinging, Replies
 from smartvif.sim.host import BRIDGE, GUESTS, SimulatedHost
-from smartvif.sim.nic import NicLayout
-from smartvif.sim.ping import INTERVAL, Pinging, Replies
+from smartvif.sim.nic.nic import NicLayout
 
 FULL, QUICK = 20, 2
 TRAVELLER, STAYER = "vm1", "vm2"
@@ -55,7 +55,7 @@ def machines() -> None:
 
 def plugged(vm: str, mode: Mode) -> str:
     """Attach a machine to the bridge; the MAC address."""
-    record = attach(Request(vm=vm, mode=mode, bridge=BRIDGE), Host(settings.load()))
+    record = attach(PortSpec(vm=vm, mode=mode, bridge=BRIDGE), HostContext(settings.load()))
     mac: str = record.facts["mac"]
     return mac
 
@@ -90,7 +90,7 @@ def stop_pings(running: dict[Mode, Pinging]) -> dict[Mode, Replies]:
 
 def move(to: str) -> float:
     """Move the machine from this host; how many seconds that took."""
-    host = Host(settings.load())
+    host = HostContext(settings.load())
     begun = time.monotonic()
     failed = migrate(TRAVELLER, host, RemotePeer(to, host.settings.migration), lambda _: None)
     if failed:

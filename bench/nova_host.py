@@ -20,7 +20,7 @@ with warnings.catch_warnings():
     from nova.scheduler.filters.pci_passthrough_filter import PciPassthroughFilter
     from nova.scheduler.weights.pci import PCIWeigher
 
-from smartvif.choose.pool import Pool
+from smartvif.choose.selection.pool import Pool
 
 _ALLOWED = json.dumps({"vendor_id": "15b3", "product_id": "101e", "physical_network": None})
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import uuid
 
-from smartvif.choose import traits
-from smartvif.choose.pool import Pool
-from smartvif.choose.request import DeviceRequest, DeviceType, request
+from smartvif.choose.selection.pool import Pool
+from smartvif.choose.selection.request import DeviceRequest, DeviceType, request
+from smartvif.model import traits
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Network, Port, VifType, VnicType
 

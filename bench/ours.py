@@ -12,21 +12,21 @@ from typing import Any, TypeVar, cast
 
 import cases
 from cases import Case
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovsdb import Ovsdb
-from smartvif.host import facts
-from smartvif.host.facts import Vf
+from smartvif.drivers.drivers import Drivers
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.switch import OpenVSwitch
+from smartvif.host import sriov
 from smartvif.host.representors import Representors
+from smartvif.host.sriov import Vf
 from smartvif.model.pci import PciAddress
 from smartvif.model.vif import Machine
-from smartvif.openstack.convert import from_osvif
-from smartvif.plug import apply
-from smartvif.plug.apply import PortPlan
-from smartvif.plug.case import Devices, devices
+from smartvif.openstack.os_vif.convert import from_osvif
+from smartvif.plug import executor
+from smartvif.plug.executor import PortPlan
 from smartvif.plug.journal import Journal
 from smartvif.plug.plan import plan
-from smartvif.plug.step import World
+from smartvif.plug.plans.inputs import PortDevices, devices
 from smartvif.sim.host import OPENVSWITCH
 
 _T = TypeVar("_T")
@@ -42,19 +42,19 @@ class Smartvif:
         self._vifs: dict[Case, Any] = {}
         self.representors = Representors()
         self.journal = Journal(state)
-        self.world = World(
+        self.drivers = Drivers(
             links=Links(), ovs=OpenVSwitch(Ovsdb(f"unix:{OPENVSWITCH}/db.sock"), timeout=60)
         )
 
     def plug(self, case: Case) -> None:
         """Plug one port."""
         port = self._port_plan(case)
-        apply.plug(port.port, port.plan, self.journal, self.world, vf=port.vf)
+        executor.plug(port.port, port.plan, self.journal, self.drivers, vf=port.vf)
 
     def plug_all(self, wanted: Sequence[Case]) -> None:
         """Plug any number of ports by one call."""
         ports = [self._port_plan(case) for case in wanted]
-        for error in apply.plug_many(ports, self.journal, self.world).values():
+        for error in executor.plug_many(ports, self.journal, self.drivers).values():
             raise error
 
     def _port_plan(self, case: Case) -> PortPlan:
@@ -71,7 +71,7 @@ class Smartvif:
 
     def unplug(self, case: Case) -> None:
         """Take it away again."""
-        apply.unplug(case.id, self.journal, self.world)
+        executor.unplug(case.id, self.journal, self.drivers)
 
     def look_up(self, address: str) -> str:
         """The representor of a VF."""
@@ -84,9 +84,9 @@ class Smartvif:
 
     def read_vf(self, address: str) -> Vf:
         """What sysfs says of the VF."""
-        return facts.vf(PciAddress.parse(address))
+        return sriov.vf(PciAddress.parse(address))
 
-    def devices(self, address: str) -> Devices:
+    def devices(self, address: str) -> PortDevices:
         """The VF and its representor."""
         return devices(self.read_vf(address), self.representors, relayed=False)
 
@@ -100,11 +100,11 @@ class Watched(Smartvif):
         self._stack: list[str] = []
         self._mark = 0.0
         self.journal = self._watched(self.journal, "journal")
-        self.world.links = self._watched(self.world.links, "netlink")
-        switch = self.world.need_ovs()
+        self.drivers.links = self._watched(self.drivers.links, "netlink")
+        switch = self.drivers.need_ovs()
         switch.db = self._watched(switch.db, "OVSDB")
 
-    def devices(self, address: str) -> Devices:
+    def devices(self, address: str) -> PortDevices:
         """As above."""
         with self._part("look-up"):
             return super().devices(address)

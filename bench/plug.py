@@ -18,7 +18,7 @@ from cases import Kind
 from rig import Rig
 from scenarios import Row
 from smartvif.sim import host
-from smartvif.sim.nic import NicLayout
+from smartvif.sim.nic.nic import NicLayout
 from vrouter_rig import VRouterRig
 
 

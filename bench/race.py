@@ -11,8 +11,8 @@ from multiprocessing.synchronize import Barrier
 
 from engines import PATIENCE, Side
 from offers import port
-from smartvif.choose.engine import Engine
-from smartvif.choose.select import select
+from smartvif.choose.claims.store import ClaimStore
+from smartvif.choose.selection.select import select
 from smartvif.model.errors import Conflict
 
 
@@ -67,7 +67,7 @@ def race(side: Side, host: str, processes: int, vfs: int) -> Run:
 
 
 def _claim_all(
-    opened: Callable[[], Engine], host: str, start: Barrier, results: Queue[Run]
+    opened: Callable[[], ClaimStore], host: str, start: Barrier, results: Queue[Run]
 ) -> None:
     """In a process of its own: claim until nothing is left."""
     engine = opened()
@@ -82,7 +82,7 @@ def _claim_all(
     results.put(Run(owners=tuple(owners), latencies=tuple(latencies), began=began, ended=ended))
 
 
-def _claim(engine: Engine, host: str) -> str | None:
+def _claim(engine: ClaimStore, host: str) -> str | None:
     """Choose and claim until it succeeds; whose it is, None where there is none."""
     request = port()
     while True:

@@ -13,10 +13,10 @@ from floor import Floor
 from osvif_peer import OsVif
 from ours import Smartvif, Watched
 from side import Worker
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovs_rows import select
-from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.rows import select
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.sim.host import host_switch
 
 _JOURNALS = Path("/run/bench")

@@ -11,8 +11,9 @@ from statistics import median
 
 from cases import Case, Kind
 from rig import Rig
-from smartvif.sim import namespaces, nic
-from smartvif.sim.sysfs import write_sysfs
+from smartvif.sim.nic import nic
+from smartvif.sim.nic.sysfs import write_sysfs
+from smartvif.sim.process import namespaces
 from vrouter_rig import VRouterRig
 
 PLUG, BURST, LOOK_UP, VROUTER_PLUG = 0.35, 0.10, 0.01, 0.05

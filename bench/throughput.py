@@ -15,14 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from smartvif.drivers.engine import RelaySpec
-from smartvif.drivers.forwarder import Forwarder
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovs_rows import PortSpec
-from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.drivers.forwarder.engine import RelaySpec
+from smartvif.drivers.forwarder.ovs_dpdk import OvsDpdkEngine
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.rows import OvsPortSpec
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.sim.host import BRIDGE, FORWARDER_NETNS, SOCKETS, forwarder_switch, host_switch
-from smartvif.sim.nic import mac, representor, vf_netdev
+from smartvif.sim.nic.nic import mac, representor, vf_netdev
 from virtio_guest import Sender
 
 _SINK = 7  # the VF where packets come out of the switch
@@ -72,7 +72,7 @@ def measure(sizes: tuple[int, ...], seconds: float, rounds: int) -> Iterator[Res
     sink = vf_netdev(0, _SINK)
     for netdev in (sink, representor(0, _SINK), representor(0, 0)):
         links.set_up(netdev, mtu=1600)
-    switch.add_port(PortSpec(bridge=BRIDGE, name=representor(0, _SINK), owner="bench"))
+    switch.add_port(OvsPortSpec(bridge=BRIDGE, name=representor(0, _SINK), owner="bench"))
     for size in sizes:
         frame = _frame(mac(sink), size)
         run = Run(size=size, seconds=seconds, rounds=rounds)
@@ -113,7 +113,7 @@ def _rate(send: Send, netdev: str, run: Run, pace: float | None) -> float:
 @contextmanager
 def _relay(frame: bytes, links: Links) -> Iterator[Send]:
     """A relay as smartvif makes it, with a guest's end that sends."""
-    engine = Forwarder(OpenVSwitch(Ovsdb(forwarder_switch(2).address)), netns=FORWARDER_NETNS)
+    engine = OvsDpdkEngine(OpenVSwitch(Ovsdb(forwarder_switch(2).address)), netns=FORWARDER_NETNS)
     port = str(uuid.uuid4())
     socket_path = SOCKETS / f"{port}.sock"
     spec = RelaySpec(port_id=port, socket=str(socket_path), mtu=1500, netdev=vf_netdev(0, 0))
@@ -157,7 +157,7 @@ def _write(descriptor: int, frame: bytes, seconds: float, pace: float | None = N
 @contextmanager
 def _in_switch(netdev: str, sink: str, switch: OpenVSwitch) -> Iterator[None]:
     """The netdev in the bridge, which knows where the sink is."""
-    switch.add_port(PortSpec(bridge=BRIDGE, name=netdev, owner="bench"))
+    switch.add_port(OvsPortSpec(bridge=BRIDGE, name=netdev, owner="bench"))
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as out:
         out.bind((sink, 0))
         out.send(_address("ff:ff:ff:ff:ff:ff") + _address(mac(sink)) + bytes(48))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cases import Case, Kind
 from side import Worker
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.vrouter_port import PortFiles
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.vrouter.files import PortFiles
 from smartvif.sim.vrouter import introspect
 from vrouter_sides import PORTS, Plugin, Request, Script, port
 

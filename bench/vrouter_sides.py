@@ -14,13 +14,14 @@ from oslo_config import cfg
 
 import cases
 from cases import Case
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.vrouter_agent import VRouterAgent
-from smartvif.drivers.vrouter_port import PortFiles, VRouterPort
+from smartvif.drivers.drivers import Drivers
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.vrouter.agent import VRouterAgent
+from smartvif.drivers.vrouter.files import PortFiles
+from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.model.vif import Vif
-from smartvif.openstack.vrouter import VRouterPlugin
-from smartvif.plug.case import Devices
-from smartvif.plug.step import World
+from smartvif.openstack.os_vif.vrouter import VRouterPlugin
+from smartvif.plug.plans.inputs import PortDevices
 from smartvif.sim.host import host_vrouter
 from smartvif.sim.vrouter.api import PORT
 
@@ -45,15 +46,15 @@ def port(case: Case) -> VRouterPort:
 class _InProcess(VRouterPlugin):
     """The plugin with links of its own process, where an unprivileged service has a daemon's."""
 
-    def _open(self) -> World:
+    def _open(self) -> Drivers:
         options = self.options
         files = PortFiles(Path(options.ports_directory))
-        return World(
+        return Drivers(
             links=Links(),
             vrouter=VRouterAgent(options.agent, files, timeout=options.agent_timeout),
         )
 
-    def _devices(self, vif: Vif) -> Devices | None:
+    def _devices(self, vif: Vif) -> PortDevices | None:
         found = super()._devices(vif)
         # The steps of a real host: a simulated VF has some more, which stand in for hardware.
         return found and replace(found, vf=replace(found.vf, simulated=False))

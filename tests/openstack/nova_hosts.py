@@ -17,13 +17,13 @@ from nova.conf import CONF
 from nova.pci import manager
 from test_device_spec_nova import as_nova, stand_in
 
-from smartvif.choose import traits
-from smartvif.choose.build_pools import Card, Rules, build_pools
-from smartvif.choose.device_match import judge
-from smartvif.choose.device_spec import parse
-from smartvif.choose.pool import Guest, Pool
-from smartvif.host.facts import EswitchMode, Pf, Vf
-from smartvif.host.pci_devices import Device
+from smartvif.choose.allow_list.match import Rules, match_all
+from smartvif.choose.allow_list.spec import parse
+from smartvif.choose.selection.build_pools import PfInventory, build_pools
+from smartvif.choose.selection.pool import Guest, Pool
+from smartvif.host.pci_devices import PciDevice
+from smartvif.host.sriov import EswitchMode, Pf, Vf
+from smartvif.model import traits
 from smartvif.model.pci import PciAddress
 
 HOLDER = "9a5b1c52-2f0e-4a5e-9d5f-6c1a5b2f7e01"
@@ -62,9 +62,9 @@ class SmartNic:
         """One of its VFs'."""
         return PciAddress(0, 0x10 + self.number, 1 + index // 8, index % 8)
 
-    def devices(self) -> list[Device]:
+    def devices(self) -> list[PciDevice]:
         """The PF and the VFs."""
-        pf = Device(
+        pf = PciDevice(
             address=self.address,
             vendor=self.vendor,
             product="101d",
@@ -72,7 +72,7 @@ class SmartNic:
             vf_product=self.vf_product,
             serial=SERIAL,
         )
-        vf = Device(
+        vf = PciDevice(
             address=pf.address,
             vendor=self.vendor,
             product=self.vf_product,
@@ -101,7 +101,7 @@ def pools(nics: Sequence[SmartNic]) -> tuple[Pool, ...]:
     """Ours."""
     devices = [device for nic in nics for device in nic.devices()]
     specs = [spec for nic in nics for entry in nic.entries() for spec in parse(entry, "nova.conf")]
-    verdicts = judge(specs, devices)
+    verdicts = match_all(specs, devices)
     rules = Rules(
         entries={
             verdict.device.address: None if verdict.first is None else specs[verdict.first]
@@ -112,7 +112,7 @@ def pools(nics: Sequence[SmartNic]) -> tuple[Pool, ...]:
     return build_pools("left", list(map(_card, nics)), holders, rules, forwarder=True)
 
 
-def _card(nic: SmartNic) -> Card:
+def _card(nic: SmartNic) -> PfInventory:
     vfs = tuple(
         Vf(
             address=nic.vf(index),
@@ -144,7 +144,7 @@ def _card(nic: SmartNic) -> Card:
     )
     vdpa = {nic.vf(index) for index, each in enumerate(nic.vfs) if each.is_vdpa}
     names = {traits.SRIOV, traits.TRUSTED} | ({traits.SWITCHDEV} if nic.is_switchdev else set())
-    return Card(
+    return PfInventory(
         pf=pf,
         traits=frozenset(names),
         vdpa=frozenset(vdpa),

@@ -23,21 +23,19 @@ from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.network import Network
 from oslo_config import cfg
 
-from smartvif.chain.detach import reconcile
-from smartvif.chain.host import Host
-from smartvif.chain.settings import load
+from smartvif.context.host import HostContext
+from smartvif.context.settings import load
 from smartvif.control import names
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovs_rows import PortSpec
-from smartvif.drivers.ovsdb import Ovsdb
-from smartvif.drivers.vf_admin import NO_MAC, VfAdmin
-from smartvif.drivers.vfio import Vfio
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.kernel.vfio import Vfio
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.rows import OvsPortSpec
+from smartvif.drivers.ovs.switch import OpenVSwitch
+from smartvif.host.vf_admin import NO_MAC, VfAdmin
 from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound, Refused
-from smartvif.openstack.agilio_ovs import AgilioOvsPlugin
 from smartvif.openstack.options import AGILIO_OVS
-from smartvif.prove import ports
-from smartvif.sim import nic
+from smartvif.openstack.os_vif.agilio_ovs import AgilioOvsPlugin
+from smartvif.operations.reconcile import reconcile
 from smartvif.sim.host import (
     BRIDGE,
     FORWARDER,
@@ -48,7 +46,9 @@ from smartvif.sim.host import (
     forwarder_switch,
     host_switch,
 )
+from smartvif.sim.nic import nic
 from smartvif.sim.testing import on_simulated_host
+from smartvif.status import ports
 
 DOC = Path(__file__).parents[2] / "docs" / "reference" / "os-vif.md"
 CONFIG = Path("/run/os-vif.conf")
@@ -176,8 +176,8 @@ def assert_in_switch(netdev: str, port: str = ONE) -> None:
 
 def assert_healthy() -> None:
     """The command calls every port of the plugin healthy."""
-    host = Host(load())
-    views = ports.views(host.journal, host.world)
+    host = HostContext(load())
+    views = ports.views(host.journal, host.drivers)
     assert [view.working for view in views] == [True], views
     assert views[0].facts["vm"] == INSTANCE.name
 
@@ -265,7 +265,7 @@ def test_a_tap_of_the_hypervisors() -> None:
         assert (found.owner, found.bridge) == (ONE, BRIDGE)
         assert found.failure == f"could not open network device {tap} (No such device)"
         assert links() == before[1]
-        assert reconcile(Host(load())) == {}
+        assert reconcile(HostContext(load())) == {}
     host.add_tap(tap)
     wait_until(tap, "ofport>0", f"mtu={MTU}", "error=[]")
     plug(obj)
@@ -289,7 +289,7 @@ def wait_until(interface: str, *conditions: str) -> None:
 @on_host
 def test_an_awaited_port_that_cannot_be() -> None:
     """That a netdev is absent is the one thing that may be wrong with an awaited port."""
-    spec = PortSpec(bridge=BRIDGE, name=names.tap(ONE), owner=ONE, type="nonsense", awaited=True)
+    spec = OvsPortSpec(bridge=BRIDGE, name=names.tap(ONE), owner=ONE, type="nonsense", awaited=True)
     with pytest.raises(Failed, match=r"did not take port .*could not open network"):
         switch().add_port(spec)
 
@@ -304,7 +304,7 @@ def test_a_port_of_libvirts() -> None:
     for _ in range(2):
         plug(obj)
         assert (rows(), links()) == before
-        assert Host(load()).journal.ports() == ()
+        assert HostContext(load()).journal.ports() == ()
     unplug(obj)
     assert (rows(), links()) == before
     obj.bridge_name = "br-none"
@@ -561,7 +561,7 @@ def test_the_namespace_is_the_configurations() -> None:
     for name in (FORWARDER_NETNS, "another"):
         subprocess.run(["ip", "netns", "add", name], check=True)
         subprocess.run(["ip", "-n", name, "link", "add", name, "type", "bridge"], check=True)
-    inside = privileged_netns.ForwarderLinks(group)
+    inside = privileged_netns.PrivsepNamespaceLinks(group)
     cfg.CONF.set_override("forwarder_netns", "another", group=group)
     assert inside.get(FORWARDER_NETNS) is not None
     assert inside.get("another") is None
@@ -574,13 +574,13 @@ def test_the_namespace_is_the_configurations() -> None:
         lambda: inside.set_up("a name that is too long", mtu=MTU),
         lambda: inside.get("../lo"),
         lambda: inside.move("a name that is too long", None),
-        lambda: privileged_netns.ForwarderLinks("DEFAULT").get("lo"),
+        lambda: privileged_netns.PrivsepNamespaceLinks("DEFAULT").get("lo"),
     ]
     for act in refused:
         with pytest.raises(Invalid):
             act()
     with pytest.raises(Failed, match=r"knows no forwarder_netns in \[os_vif_vrouter\]"):
-        privileged_netns.ForwarderLinks("os_vif_vrouter").get("lo")
+        privileged_netns.PrivsepNamespaceLinks("os_vif_vrouter").get("lo")
     channel = privileged_netns.context.channel
     for name in ("os.getpid", "smartvif.openstack.privileged._delete"):
         with pytest.raises(Exception, match="not exported"):
@@ -596,7 +596,7 @@ def test_a_namespace_that_is_not_there() -> None:
     with pytest.raises(PlugException, match=r"no network namespace .forwarder.*forwarder_netns"):
         plug(forwarder_vif())
     assert (rows(), links()) == before
-    assert Host(load()).journal.ports() == ()
+    assert HostContext(load()).journal.ports() == ()
     assert not Path("/run/netns", FORWARDER_NETNS).exists()
 
 
@@ -657,15 +657,15 @@ def test_vfs_by_the_daemon() -> None:
 
     vfs, host = privileged.PrivilegedVfio(), privileged.PrivilegedLinks()
     with pytest.raises(Refused, match="it is a PF") as refused:
-        vfs.take(nic.pf_address(0))
+        vfs.bind(nic.pf_address(0))
     assert refused.value.hint
     address = nic.vf_address(0, 1)
     Path(f"/sys/bus/pci/devices/{address}/net/p0v1/flags").write_text("0x1002\n")
     with pytest.raises(Failed, match=f"taking VF {address} from smartvif_sim_vf: No such file"):
-        vfs.take(address)
+        vfs.bind(address)
     Path(f"/sys/bus/pci/devices/{address}/driver").unlink()
     with pytest.raises(Refused, match="nvme is not loaded"):
-        vfs.give_back(address, "nvme")
+        vfs.restore(address, "nvme")
     for wanted in (
         VfAdmin(mac="01:00:00:00:00:01"),
         VfAdmin(mac=MAC, vlan=4095),
@@ -789,7 +789,7 @@ def test_the_constructor_looks_at_nothing() -> None:
 def test_loading_is_cheap() -> None:
     """Loading the plugin opens no privsep and imports nothing that only a plug needs."""
     script = (
-        "import sys, os_vif, smartvif.openstack.plugin\n"
+        "import sys, os_vif, smartvif.openstack.os_vif.plugin\n"
         "sys.exit('smartvif.openstack.privileged' in sys.modules or 'pyroute2' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=False)

@@ -15,7 +15,7 @@ from os_vif.objects import vif as osv
 from smartvif.model.errors import Invalid
 from smartvif.model.port import Network
 from smartvif.model.vif import Offload, PortProfile, ProfileKind, SocketMode, Vif, VifKind
-from smartvif.openstack.convert import from_osvif
+from smartvif.openstack.os_vif.convert import from_osvif
 
 ID = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
 NET = "7c1d2e3f-4a5b-4c6d-8e7f-90a1b2c3d4e5"
@@ -256,5 +256,5 @@ def test_no_openstack_import() -> None:
     import sys
 
     heavy = "{'nova', 'os_vif', 'oslo_versionedobjects'} & {name for name in sys.modules}"
-    script = f"import sys, smartvif.openstack.convert; sys.exit(bool({heavy}))"
+    script = f"import sys, smartvif.openstack.os_vif.convert; sys.exit(bool({heavy}))"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -27,11 +27,11 @@ from nova.pci.whitelist import Whitelist
 from oslo_config import cfg
 from oslo_utils import strutils
 
-from smartvif.choose import nova_conf
-from smartvif.choose.device_match import Verdict, judge, warnings
-from smartvif.choose.device_spec import DeviceSpec, parse
+from smartvif.choose.allow_list import nova_conf
+from smartvif.choose.allow_list.match import Verdict, match_all, warnings
+from smartvif.choose.allow_list.spec import DeviceSpec, parse
 from smartvif.host import pci_devices
-from smartvif.host.pci_devices import Device
+from smartvif.host.pci_devices import PciDevice
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.sim.testing import on_simulated_host
@@ -41,7 +41,7 @@ EXAMPLES = 1000
 WHERE = "line 1"
 
 
-def as_nova(device: Device) -> dict[str, Any]:
+def as_nova(device: PciDevice) -> dict[str, Any]:
     """The device as Nova's libvirt driver describes it."""
     described: dict[str, Any] = {
         "vendor_id": device.vendor,
@@ -52,7 +52,7 @@ def as_nova(device: Device) -> dict[str, Any]:
     return described if device.parent is None else {**described, "parent_addr": str(device.parent)}
 
 
-def stand_in(patch: pytest.MonkeyPatch, devices: Sequence[Device]) -> None:
+def stand_in(patch: pytest.MonkeyPatch, devices: Sequence[PciDevice]) -> None:
     """Have Nova find these devices where it reads sysfs."""
     at = {str(device.address): device for device in devices}
 
@@ -89,7 +89,7 @@ def nova_specs(texts: Sequence[str], *, placement: bool = False) -> Any:
     return found
 
 
-def nova_first(found: Any, device: Device) -> int | None:
+def nova_first(found: Any, device: PciDevice) -> int | None:
     """Which entry Nova decides by; it passes over what it cannot read (nova/pci/manager.py)."""
     try:
         chosen = found.device_assignable(as_nova(device))
@@ -98,7 +98,7 @@ def nova_first(found: Any, device: Device) -> int | None:
     return None if chosen is None else found.specs.index(chosen)
 
 
-def nova_matches(spec: Any, device: Device) -> bool:
+def nova_matches(spec: Any, device: PciDevice) -> bool:
     """Whether one entry of Nova's matches."""
     try:
         return bool(spec.match(as_nova(device)))
@@ -111,10 +111,10 @@ def ours(texts: Sequence[str], *, placement: bool = False) -> tuple[DeviceSpec, 
     return tuple(spec for text in texts for spec in parse(text, WHERE, placement=placement))
 
 
-def pf(bus: int, function: int, **changed: Any) -> Device:
+def pf(bus: int, function: int, **changed: Any) -> PciDevice:
     """A PF of a card, with a netdev."""
     address = PciAddress(0, bus, 0, function)
-    device = Device(
+    device = PciDevice(
         address=address,
         vendor="15b3",
         product="101d",
@@ -125,10 +125,10 @@ def pf(bus: int, function: int, **changed: Any) -> Device:
     return replace(device, **changed)
 
 
-def vf(parent: Device, number: int, **changed: Any) -> Device:
+def vf(parent: PciDevice, number: int, **changed: Any) -> PciDevice:
     """A VF of it: the first on its bus, the others on the next."""
     bus, slot = parent.address.bus, 1 if number == 0 else 0
-    device = Device(
+    device = PciDevice(
         address=PciAddress(parent.address.domain, bus + (number > 0), slot, number),
         vendor=parent.vendor,
         product=parent.vf_product or "",
@@ -139,17 +139,19 @@ def vf(parent: Device, number: int, **changed: Any) -> Device:
     return replace(device, **changed)
 
 
-GPU = Device(address=PciAddress(0, 0x25, 0, 4), vendor="10de", product="25b6", is_network=False)
-DISK = Device(address=PciAddress(0x10000, 3, 0, 0), vendor="8086", product="0a54", is_network=False)
+GPU = PciDevice(address=PciAddress(0, 0x25, 0, 4), vendor="10de", product="25b6", is_network=False)
+DISK = PciDevice(
+    address=PciAddress(0x10000, 3, 0, 0), vendor="8086", product="0a54", is_network=False
+)
 CARD = pf(3, 0, serial="MT2108X00001")
 OTHER = pf(0xAF, 1)
 HOST = (CARD, vf(CARD, 0), vf(CARD, 1), OTHER, vf(OTHER, 0), vf(OTHER, 2), GPU)
 
 
 @st.composite
-def hosts(draw: st.DrawFn) -> tuple[Device, ...]:
+def hosts(draw: st.DrawFn) -> tuple[PciDevice, ...]:
     """Some PFs with VFs, some other devices."""
-    found: list[Device] = []
+    found: list[PciDevice] = []
     for bus, function in draw(
         st.lists(
             st.tuples(st.sampled_from([0x03, 0x0A, 0xA0]), st.sampled_from([0, 1])),
@@ -217,7 +219,7 @@ def regexes(draw: st.DrawFn, address: PciAddress) -> dict[str, str]:
 
 
 @st.composite
-def entries(draw: st.DrawFn, host: tuple[Device, ...]) -> dict[str, Any]:
+def entries(draw: st.DrawFn, host: tuple[PciDevice, ...]) -> dict[str, Any]:
     """An entry that has to do with the host, now and then a bad one."""
     near = draw(st.sampled_from(host))
     target = near.parent if near.parent is not None and draw(st.booleans()) else near.address
@@ -273,13 +275,13 @@ def test_every_entry_and_device() -> None:
         suppress_health_check=[HealthCheck.too_slow],
     )
     @given(st.data(), hosts(), st.booleans())
-    def each(data: st.DataObject, host: tuple[Device, ...], placement: bool) -> None:
+    def each(data: st.DataObject, host: tuple[PciDevice, ...], placement: bool) -> None:
         texts = [json.dumps(entry) for entry in data.draw(st.lists(entries(host), max_size=4))]
         with pytest.MonkeyPatch.context() as patch:
             stand_in(patch, host)
             good = [text for text in texts if agree(text, host, placement, counts)]
             theirs, specs = nova_specs(good, placement=placement), ours(good, placement=placement)
-            for verdict in judge(specs, host):
+            for verdict in match_all(specs, host):
                 assert verdict.first == nova_first(theirs, verdict.device)
 
     each()
@@ -290,16 +292,16 @@ def test_every_entry_and_device() -> None:
 
 
 def refused_or_judged(
-    text: str, host: tuple[Device, ...], placement: bool
+    text: str, host: tuple[PciDevice, ...], placement: bool
 ) -> tuple[Invalid | None, tuple[Verdict, ...]]:
     """Why one entry is refused here, or what it says of each device."""
     try:
-        return None, judge(ours([text], placement=placement), host)
+        return None, match_all(ours([text], placement=placement), host)
     except Invalid as error:
         return error, ()
 
 
-def agree(text: str, host: tuple[Device, ...], placement: bool, counts: dict[str, int]) -> bool:
+def agree(text: str, host: tuple[PciDevice, ...], placement: bool, counts: dict[str, int]) -> bool:
     """One entry is the same to both. Returns: whether it is sound."""
     refusal, verdicts = refused_or_judged(text, host, placement)
     if refusal is not None and refusal.what.startswith("it selects nothing"):
@@ -356,7 +358,7 @@ def test_on_the_simulated_host() -> None:
     ]
     texts = [json.dumps(entry) for entry in entries]
     matches = 0
-    for verdict in judge(ours(texts), devices):
+    for verdict in match_all(ours(texts), devices):
         for spec, reason in zip(nova_specs(texts).specs, verdict.reasons, strict=True):
             assert (reason is None) is nova_matches(spec, verdict.device)
             matches += reason is None
@@ -377,7 +379,7 @@ class Difference:
     nova_is: Callable[[Any], bool] = lambda found: True
     refused: str | None = None
     warned: str | None = None
-    matches: tuple[Device, ...] | None = None
+    matches: tuple[PciDevice, ...] | None = None
 
 
 def everything(found: Any) -> bool:
@@ -546,7 +548,7 @@ def test_every_difference(difference: Difference) -> None:
         assert caught.value.hint
         return
     specs = ours(difference.texts)
-    verdicts = judge(specs, HOST)
+    verdicts = match_all(specs, HOST)
     said = warnings(specs, verdicts)
     assert [difference.warned in each for each in said] == [True] if difference.warned else not said
     if difference.matches is not None:
@@ -600,7 +602,7 @@ def test_a_remote_pf_and_other_devices_of_sysfs() -> None:
     assert not Path("/sys/bus/pci/devices/0000:03:00.0/product").exists()
     devices = [replace(device, serial="1") for device in pci_devices.devices()]
     for texts in (remote, by_name):
-        assert [verdict.first for verdict in judge(ours(texts), devices)] == [None, 0, 0]
+        assert [verdict.first for verdict in match_all(ours(texts), devices)] == [None, 0, 0]
 
     link = Path("/sys/class/net/eth0/device")
     link.parent.mkdir()
@@ -611,7 +613,7 @@ def test_a_remote_pf_and_other_devices_of_sysfs() -> None:
             nova_specs(entry(devname="eth0"))
         link.unlink()
     (spec,) = ours(entry(devname="eth0"))
-    reasons = {verdict.reasons[0] for verdict in judge([spec], devices)}
+    reasons = {verdict.reasons[0] for verdict in match_all([spec], devices)}
     assert reasons == {"there is no PCI device with an interface 'eth0'"}
 
 
@@ -621,7 +623,7 @@ def test_a_wide_domain() -> None:
     found = nova_specs(entry(address="*"))
     with pytest.raises(exception.PciConfigInvalidSpec):
         found.device_assignable(as_nova(DISK))
-    (verdict,) = judge(ours(entry(address="*")), [DISK])
+    (verdict,) = match_all(ours(entry(address="*")), [DISK])
     assert verdict.reasons == ("its domain is above ffff, and Nova passes over it",)
 
 

@@ -22,7 +22,7 @@ from smartvif.guest.element import LIBVIRTS_QUEUES, Queues
 from smartvif.guest.xml import interface_xml
 from smartvif.model.port import VifType, VnicType
 from smartvif.model.vif import Vif, VifKind
-from smartvif.openstack.convert import from_osvif
+from smartvif.openstack.os_vif.convert import from_osvif
 
 DOC = Path(__file__).parents[2] / "docs" / "reference" / "guest-xml.md"
 SOCKET = {"vhostuser_socket": "/run/vhu/guest.sock"}

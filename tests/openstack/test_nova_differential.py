@@ -41,7 +41,7 @@ from smartvif.guest.xml import interface_xml
 from smartvif.model.errors import Invalid
 from smartvif.model.port import VifType, VnicType
 from smartvif.model.vif import Vif, VifKind
-from smartvif.openstack.convert import from_osvif
+from smartvif.openstack.os_vif.convert import from_osvif
 
 DOC = Path(__file__).parents[2] / "docs" / "reference" / "vif-table.md"
 EXAMPLES = 2000

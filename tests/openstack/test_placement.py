@@ -20,12 +20,14 @@ from keystoneauth1.session import Session
 from keystoneauth1.token_endpoint import Token
 from placement_service import Service, Store, service, store
 
-from smartvif.choose import placement_probe, placement_provider, traits
-from smartvif.choose.engine import Choice, Claim, ClaimState, Engine
-from smartvif.choose.placement import CONSUMER_TYPE, Placement
-from smartvif.choose.pool import Pool
-from smartvif.choose.request import DeviceRequest, DeviceType
-from smartvif.choose.select import select
+from smartvif.choose.claims.store import Claim, ClaimState, ClaimStore
+from smartvif.choose.placement import probe as placement_probe
+from smartvif.choose.placement import providers as placement_provider
+from smartvif.choose.placement.claims import CONSUMER_TYPE, PlacementClaims
+from smartvif.choose.selection.pool import Choice, Pool
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
+from smartvif.choose.selection.select import select
+from smartvif.model import traits
 from smartvif.model.errors import CannotTell, Conflict, Failed, Invalid, NotFound, Refused
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import VnicType
@@ -62,16 +64,16 @@ def adapter(url: str, token: str = "admin") -> Adapter:  # noqa: S107
     return Adapter(Session(auth=Token(url, token)), service_type="placement")
 
 
-def client(url: str, *, timeout: float = 30.0, **options: Any) -> Placement:
+def client(url: str, *, timeout: float = 30.0, **options: Any) -> PlacementClaims:
     """The engine at an address."""
-    return Placement(adapter(url), project="p", user="u", timeout=timeout, **options)
+    return PlacementClaims(adapter(url), project="p", user="u", timeout=timeout, **options)
 
 
 @pytest.fixture
-def engine(running: Service) -> Placement:
+def engine(running: Service) -> PlacementClaims:
     """The engine at the Placement that runs."""
     found = client(running.url)
-    _: Engine = found
+    _: ClaimStore = found
     return found
 
 
@@ -111,14 +113,16 @@ def wanted(**changed: Any) -> DeviceRequest:
     return replace(default, **changed)
 
 
-def claim(engine: Placement, host: str, *requests: DeviceRequest) -> tuple[Claim, ...]:
+def claim(engine: PlacementClaims, host: str, *requests: DeviceRequest) -> tuple[Claim, ...]:
     """Choose on a host, and claim."""
     selection = select(engine.pools(requests, host), requests)
     assert selection.problem is None, selection.problem
     return engine.claim(selection.choices)
 
 
-def free(engine: Placement, host: str, request: DeviceRequest | None = None) -> dict[str, int]:
+def free(
+    engine: PlacementClaims, host: str, request: DeviceRequest | None = None
+) -> dict[str, int]:
     """How many devices of each PF can be had for a request."""
     return {str(each.pf): each.free for each in engine.pools([request or wanted()], host)}
 
@@ -150,7 +154,7 @@ def generations(running: Service, host: str) -> list[int]:
 # What a host has
 
 
-def test_publish(engine: Placement, running: Service, host: str) -> None:
+def test_publish(engine: PlacementClaims, running: Service, host: str) -> None:
     """What was published can be had, by the names that stand for it; twice changes nothing."""
     pools = [pool(host, rate=SPEED), pool(host, PF1, total=4, physical_network="Phys.Net-1")]
     assert engine.publish(host, frozenset({OVS}), pools) == ()
@@ -167,7 +171,7 @@ def test_publish(engine: Placement, running: Service, host: str) -> None:
     assert engine.hosts(frozenset({OVS}))[host] == {OVS}
 
 
-def test_publish_again(engine: Placement, running: Service, host: str) -> None:
+def test_publish_again(engine: PlacementClaims, running: Service, host: str) -> None:
     """What has changed is shown as it is now: traits, totals, speed, and the switch."""
     engine.publish(
         host, frozenset({OVS, traits.SMARTNIC, "CUSTOM_RACK_7"}), [pool(host, rate=SPEED)]
@@ -181,7 +185,7 @@ def test_publish_again(engine: Placement, running: Service, host: str) -> None:
     assert engine.hosts(frozenset({OVS, VROUTER}))[host] == {VROUTER}
 
 
-def test_fewer_than_claimed(engine: Placement, host: str) -> None:
+def test_fewer_than_claimed(engine: PlacementClaims, host: str) -> None:
     """Where fewer VFs are left than are claimed, that is said, and nothing more is given."""
     engine.publish(host, frozenset(), [pool(host, rate=SPEED)])
     owners = [wanted(min_rate=1000) for _ in range(3)]
@@ -198,7 +202,7 @@ def test_fewer_than_claimed(engine: Placement, host: str) -> None:
     assert engine.pools([wanted(min_rate=1)], host) == ()
 
 
-def test_vanished(engine: Placement, running: Service, host: str) -> None:
+def test_vanished(engine: PlacementClaims, running: Service, host: str) -> None:
     """A PF that is gone goes; where a VF of it is claimed, nothing more is given until it can."""
     engine.publish(host, frozenset(), [pool(host), pool(host, PF1)])
     owner = wanted(pf=str(PF1))
@@ -213,7 +217,7 @@ def test_vanished(engine: Placement, running: Service, host: str) -> None:
     assert children(running, host) == {}
 
 
-def test_came_back(engine: Placement, host: str) -> None:
+def test_came_back(engine: PlacementClaims, host: str) -> None:
     """A PF that was gone, with a VF of it claimed, is given again when it is back."""
     engine.publish(host, frozenset(), [pool(host)])
     claim(engine, host, wanted())
@@ -222,7 +226,7 @@ def test_came_back(engine: Placement, host: str) -> None:
     assert free(engine, host) == {str(PF0): 7}
 
 
-def test_several_pools_of_a_pf(engine: Placement, running: Service, host: str) -> None:
+def test_several_pools_of_a_pf(engine: PlacementClaims, running: Service, host: str) -> None:
     """VFs that differ have a provider each, and a claim goes to the one chosen."""
     plain = pool(host, total=4, rate=SPEED)
     trusted = pool(
@@ -245,7 +249,7 @@ def test_several_pools_of_a_pf(engine: Placement, running: Service, host: str) -
         engine.publish(host, frozenset(), [plain, replace(trusted, functions=())])
 
 
-def test_a_whole_pf(engine: Placement, host: str) -> None:
+def test_a_whole_pf(engine: PlacementClaims, host: str) -> None:
     """A PF is not offered while a VF of it is claimed, nor a VF while the PF is."""
     whole = pool(host, device=DeviceType.PF, total=1, functions=(PF0,))
     engine.publish(host, frozenset(), [pool(host), whole])
@@ -263,7 +267,7 @@ def test_a_whole_pf(engine: Placement, host: str) -> None:
     assert offered() == [(DeviceType.PF, 0), (DeviceType.VF, 0)]
 
 
-def test_vdpa(engine: Placement, host: str) -> None:
+def test_vdpa(engine: PlacementClaims, host: str) -> None:
     """A vDPA device is not a VF, and the other way round."""
     kind = traits.vnic_type(VnicType.VDPA)
     request = wanted(device=DeviceType.VDPA, required=frozenset({kind}))
@@ -280,7 +284,7 @@ def test_vdpa(engine: Placement, host: str) -> None:
 # Whose providers
 
 
-def test_novas_host(engine: Placement, running: Service, host: str) -> None:
+def test_novas_host(engine: PlacementClaims, running: Service, host: str) -> None:
     """Where nova-compute has the host already, PFs are below it, and what is Nova's stays."""
     root, pci = str(uuid.uuid4()), str(uuid.uuid4())
     raw(running, "POST", "/resource_providers", {"name": host, "uuid": root})
@@ -306,7 +310,7 @@ def test_novas_host(engine: Placement, running: Service, host: str) -> None:
     assert [each.owner for each in engine.claims(host)] != []
 
 
-def test_a_foreign_pf(engine: Placement, running: Service, host: str) -> None:
+def test_a_foreign_pf(engine: PlacementClaims, running: Service, host: str) -> None:
     """A PF that Nova tells Placement of itself is left alone, wherever it is."""
     engine.publish(host, frozenset(), [])
     theirs = {"name": name(host), "uuid": str(uuid.uuid4())}
@@ -322,7 +326,7 @@ def test_a_foreign_pf(engine: Placement, running: Service, host: str) -> None:
     assert engine.claims(host) == ()
 
 
-def test_no_host(engine: Placement, host: str) -> None:
+def test_no_host(engine: PlacementClaims, host: str) -> None:
     """What is no host is not taken for one."""
     engine.publish(host, frozenset(), [pool(host)])
     with pytest.raises(Refused, match="below another"):
@@ -332,7 +336,7 @@ def test_no_host(engine: Placement, host: str) -> None:
     assert engine.claims("nowhere") == ()
 
 
-def test_hosts(engine: Placement, running: Service, host: str) -> None:
+def test_hosts(engine: PlacementClaims, running: Service, host: str) -> None:
     """All hosts are there, with a SmartNIC or without; what shares storage is none."""
     engine.publish(host, frozenset({OVS}), [pool(host)])
     engine.publish(f"{host}-plain", frozenset({VROUTER}), [])
@@ -350,7 +354,7 @@ def test_hosts(engine: Placement, running: Service, host: str) -> None:
 # Who can have what
 
 
-def test_candidates(engine: Placement, host: str) -> None:
+def test_candidates(engine: PlacementClaims, host: str) -> None:
     """Placement itself sorts out: by trait, what must not be, network, host, speed and number."""
     tunnels = frozenset({DIRECT, traits.SWITCHDEV, traits.TUNNELLED})
     legacy = frozenset({DIRECT, traits.SRIOV})
@@ -384,7 +388,7 @@ def test_candidates(engine: Placement, host: str) -> None:
 # Claims
 
 
-def test_claim(engine: Placement, running: Service, host: str) -> None:
+def test_claim(engine: PlacementClaims, running: Service, host: str) -> None:
     """Ports get devices, in the order of the choices; what they have can be read and given back."""
     engine.publish(host, frozenset(), [pool(host, rate=SPEED), pool(host, PF1)])
     requests = [wanted(min_rate=1000), wanted(pf=str(PF1)), wanted(min_rate=500)]
@@ -414,7 +418,7 @@ def test_claim(engine: Placement, running: Service, host: str) -> None:
     assert engine.claim([]) == ()
 
 
-def test_all_or_none(engine: Placement, host: str) -> None:
+def test_all_or_none(engine: PlacementClaims, host: str) -> None:
     """Of a machine's ports either all have a device or none; who comes too late is told."""
     engine.publish(host, frozenset(), [pool(host, total=2), pool(host, PF1, total=1)])
     first, second = [wanted(pf=str(PF0)), wanted(pf=str(PF1))], [wanted(), wanted(), wanted()]
@@ -425,7 +429,7 @@ def test_all_or_none(engine: Placement, host: str) -> None:
     assert len(engine.claims(host)) == 2
 
 
-def test_claim_again(engine: Placement, running: Service, host: str) -> None:
+def test_claim_again(engine: PlacementClaims, running: Service, host: str) -> None:
     """After a crash the same claim changes nothing; another one takes the place of the first."""
     engine.publish(host, frozenset(), [pool(host), pool(host, PF1)])
     request = wanted()
@@ -438,7 +442,7 @@ def test_claim_again(engine: Placement, running: Service, host: str) -> None:
     assert free(engine, host) == {str(PF0): 8, str(PF1): 6}
 
 
-def test_a_consumer_without_allocations(engine: Placement, stored: Store, host: str) -> None:
+def test_a_consumer_without_allocations(engine: PlacementClaims, stored: Store, host: str) -> None:
     """A consumer that a killed Placement has left, and does not show, is in nobody's way."""
     engine.publish(host, frozenset(), [pool(host)])
     claim(engine, host, wanted())
@@ -455,7 +459,7 @@ def test_a_consumer_without_allocations(engine: Placement, stored: Store, host: 
     assert free(engine, host) == {str(PF0): 6}
 
 
-def test_not_a_port(engine: Placement, running: Service, host: str) -> None:
+def test_not_a_port(engine: PlacementClaims, running: Service, host: str) -> None:
     """What is somebody else's by its identifier is neither replaced nor given back."""
     engine.publish(host, frozenset(), [pool(host)])
     request = wanted()
@@ -475,7 +479,7 @@ def test_not_a_port(engine: Placement, running: Service, host: str) -> None:
     assert free(engine, host) == {str(PF0): 7}
 
 
-def test_gone_meanwhile(engine: Placement, running: Service, host: str) -> None:
+def test_gone_meanwhile(engine: PlacementClaims, running: Service, host: str) -> None:
     """A PF that goes between the choice and the claim is another's being quicker."""
     engine.publish(host, frozenset(), [pool(host)])
     request = wanted()
@@ -513,7 +517,7 @@ def test_claims_at_once(running: Service, host: str) -> None:
 # Whether it over-allocates
 
 
-def test_examine(engine: Placement, running: Service) -> None:
+def test_examine(engine: PlacementClaims, running: Service) -> None:
     """Placement as it must be set is found to be so, and nothing is left of the finding out."""
     # It may be that the claims did not meet; three times in a row it hardly is.
     for number in range(3):
@@ -695,7 +699,7 @@ def test_always_too_late() -> None:
         assert stand.requests.count("POST /allocations") > 1
 
 
-def test_a_lost_answer(engine: Placement, running: Service, host: str) -> None:
+def test_a_lost_answer(engine: PlacementClaims, running: Service, host: str) -> None:
     """A claim that was made, whose answer was lost, is found to be made when it is tried again."""
     engine.publish(host, frozenset(), [pool(host)])
     request = wanted()
@@ -706,7 +710,7 @@ def test_a_lost_answer(engine: Placement, running: Service, host: str) -> None:
 
 def test_wrong_token(running: Service) -> None:
     """Who may not ask is told so in Placement's words."""
-    nobody = Placement(adapter(running.url, "somebody"), project="p", user="u")
+    nobody = PlacementClaims(adapter(running.url, "somebody"), project="p", user="u")
     with pytest.raises(Failed, match="403 Forbidden") as caught:
         nobody.hosts()
     assert "role" in caught.value.hint

@@ -27,15 +27,15 @@ from test_choosing import (
 )
 from test_placement import children, client, has_traits, pool, raw
 
-from smartvif.chain.demo import traces
-from smartvif.chain.detach import reconcile
-from smartvif.choose import traits
-from smartvif.choose.claims import Claims
-from smartvif.choose.engine import ClaimState
-from smartvif.choose.placement import CONSUMER_TYPE, Placement
+from smartvif.choose.claims.sqlite import SqliteClaims
+from smartvif.choose.claims.store import ClaimState
+from smartvif.choose.placement.claims import CONSUMER_TYPE, PlacementClaims
+from smartvif.demo.demo import host_state
+from smartvif.model import traits
 from smartvif.model.errors import Failed, StepFailed
-from smartvif.plug.steps.guest import GuestInterface
-from smartvif.sim import libvirtd
+from smartvif.operations.reconcile import reconcile
+from smartvif.plug.steps.guest import AttachedInterface
+from smartvif.sim.guest import libvirtd
 from smartvif.sim.host import BRIDGE, CONFIG, LIBVIRT
 from smartvif.sim.testing import on_simulated_host
 
@@ -129,7 +129,7 @@ def made_to_fail(act: Callable[[], None] = lambda: None) -> Iterator[None]:
         act()
         raise Failed("made to fail")
 
-    with mock.patch.object(GuestInterface, "do", do):
+    with mock.patch.object(AttachedInterface, "do", do):
         yield
 
 
@@ -255,7 +255,7 @@ def test_ports_on_a_host(stored: Store) -> None:
 
 def ports_are_booked(stored: Store) -> None:
     """A port has a VF here and in Placement, or in neither."""
-    start = traces(host())
+    start = host_state(host())
     with placement(stored) as running:
         refused(smartvif(*ASK), 1, f"knows no host '{HERE}'")
         publish()
@@ -286,7 +286,7 @@ def ports_are_booked(stored: Store) -> None:
         for port in (first, second, normal):
             document("detach", port["id"])
         assert booked(running) == {}
-        assert traces(host()) == start
+        assert host_state(host()) == start
         assert document("reconcile")["ports"] == {}
 
 
@@ -388,14 +388,14 @@ def test_what_comes_between(stored: Store) -> None:
 
 def a_process_dies(stored: Store) -> None:
     """Wherever it dies, reconcile brings Placement, the claims and the ports to agree."""
-    start = traces(host())
+    start = host_state(host())
     moments = [
-        (Placement, "claim", True),
-        (Placement, "claim", False),
-        (Claims, "claim", False),
-        (Claims, "release", True),
-        (Claims, "release", False),
-        (Placement, "release", False),
+        (PlacementClaims, "claim", True),
+        (PlacementClaims, "claim", False),
+        (SqliteClaims, "claim", False),
+        (SqliteClaims, "release", True),
+        (SqliteClaims, "release", False),
+        (PlacementClaims, "release", False),
     ]
     only_there = f"give back a VF of {PF0}, which only Placement knows of"
     with placement(stored) as running:
@@ -416,22 +416,22 @@ def a_process_dies(stored: Store) -> None:
                 assert list(there) == list(orphans), (method, before)
             assert reconcile(host()) == there
             assert booked(running) == {}, (method, before)
-            assert traces(host()) == start, (method, before)
+            assert host_state(host()) == start, (method, before)
 
 
 def placement_is_down(stored: Store) -> None:
     """No VF is given without it; ports can be detached, and it is told later what is free again."""
-    start = traces(host())
+    start = host_state(host())
     with ExitStack() as up:
         up.enter_context(placement(stored))
         normal = attach("vm1", "normal")
         direct = attach("vm1", "direct")
-        before = traces(host())
+        before = host_state(host())
         with made_to_fail(up.close), pytest.raises(StepFailed, match="made to fail"):
             attach_one(host())
-    assert traces(host()) == before
+    assert host_state(host()) == before
     refused(smartvif(*ASK), 3, "no answer to GET")
-    assert traces(host()) == before
+    assert host_state(host()) == before
     another = attach("vm1", "normal")
     for port in (another, normal):
         answer = smartvif("detach", port["id"])
@@ -443,7 +443,7 @@ def placement_is_down(stored: Store) -> None:
         r" smartvif reconcile tries again\n",
         answer.err,
     ), answer
-    assert traces(host()) == start
+    assert host_state(host()) == start
     refused(smartvif("reconcile"), 3, "no answer to GET")
 
     with placement(stored) as running:

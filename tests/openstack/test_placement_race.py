@@ -19,11 +19,11 @@ from keystoneauth1.session import Session
 from keystoneauth1.token_endpoint import Token
 from placement_service import service, store
 
-from smartvif.choose import traits
-from smartvif.choose.placement import Placement
-from smartvif.choose.pool import Pool
-from smartvif.choose.request import DeviceRequest, DeviceType
-from smartvif.choose.select import select
+from smartvif.choose.placement.claims import PlacementClaims
+from smartvif.choose.selection.pool import Pool
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
+from smartvif.choose.selection.select import select
+from smartvif.model import traits
 from smartvif.model.errors import Conflict
 from smartvif.model.pci import PciAddress
 
@@ -54,9 +54,9 @@ class Result:
     longest: float
 
 
-def engine(adapter: Adapter) -> Placement:
+def engine(adapter: Adapter) -> PlacementClaims:
     """The engine, with time for a crowd."""
-    return Placement(adapter, project="p", user="u", timeout=PATIENCE)
+    return PlacementClaims(adapter, project="p", user="u", timeout=PATIENCE)
 
 
 def adapter(url: str) -> Counting:
@@ -77,7 +77,7 @@ def client(url: str, start: Barrier, results: Connection) -> None:
         results.send(Result(owners=tuple(owners), conflicts=conflicts, longest=longest))
 
 
-def claim(mine: Placement, owners: list[str]) -> float | None:
+def claim(mine: PlacementClaims, owners: list[str]) -> float | None:
     """Choose and claim until it succeeds: how long that took; None where nothing is left."""
     request = DeviceRequest(
         id=str(uuid.uuid4()), device=DeviceType.VF, required=frozenset({traits.SWITCHDEV})

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from smartvif.choose.placement_session import adapter
+from smartvif.choose.placement.session import adapter
 
 TOKEN = {"token": {"expires_at": "2999-01-01T00:00:00Z", "methods": ["password"], "catalog": []}}
 

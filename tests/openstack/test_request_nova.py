@@ -12,8 +12,9 @@ from neutron_ports import PORT_ID, Case, neutron_stood_in, nova_requests, segmen
 from nova import exception
 from nova.accelerator import cyborg
 
-from smartvif.choose import traits
-from smartvif.choose.request import DeviceRequest, DeviceType, NumaPolicy, request
+from smartvif.choose.selection.request import DeviceRequest, DeviceType, request
+from smartvif.model import traits
+from smartvif.model.needs import NumaPolicy
 from smartvif.model.port import VifType, VnicType
 
 SRIOV_VIFS = (VifType.OVS, VifType.AGILIO_OVS, VifType.VROUTER, VifType.HW_VEB)

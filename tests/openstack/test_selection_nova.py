@@ -19,9 +19,10 @@ from nova import context, exception, objects
 from nova.pci import stats as nova_stats
 from nova_hosts import Function, SmartNic, cells, guest, pools, restarted, tracker
 
-from smartvif.choose import traits
-from smartvif.choose.request import DeviceRequest, DeviceType, NumaPolicy, request
-from smartvif.choose.select import Selection, select
+from smartvif.choose.selection.request import DeviceRequest, DeviceType, request
+from smartvif.choose.selection.select import Selection, select
+from smartvif.model import traits
+from smartvif.model.needs import NumaPolicy
 from smartvif.model.port import VifType, VnicType
 
 EXAMPLES = 1500

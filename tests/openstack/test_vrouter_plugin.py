@@ -26,17 +26,15 @@ from os_vif.objects.instance_info import InstanceInfo
 from os_vif.objects.network import Network
 from oslo_config import cfg
 
-from smartvif.chain.host import Host
-from smartvif.chain.settings import load
+from smartvif.context.host import HostContext
+from smartvif.context.settings import load
 from smartvif.control import names
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.errors import CannotTell, Invalid, NotFound
 from smartvif.openstack.options import VROUTER
-from smartvif.openstack.vrouter import ContrailVRouterPlugin, VRouterPlugin
-from smartvif.prove import ports
-from smartvif.sim import nic
+from smartvif.openstack.os_vif.vrouter import ContrailVRouterPlugin, VRouterPlugin
 from smartvif.sim.host import (
     FORWARDER,
     FORWARDER_NETNS,
@@ -45,8 +43,10 @@ from smartvif.sim.host import (
     forwarder_switch,
     host_vrouter,
 )
+from smartvif.sim.nic import nic
 from smartvif.sim.testing import on_simulated_host
 from smartvif.sim.vrouter import introspect
+from smartvif.status import ports
 
 DOC = Path(__file__).parents[2] / "docs" / "reference" / "os-vif.md"
 CONFIG = Path("/run/os-vif.conf")
@@ -157,7 +157,7 @@ def unplug(obj: Any) -> None:
 
 def told(port: str = ONE) -> dict[str, Any] | None:
     """What the agent says of a port."""
-    document = Host(load()).world.need_vrouter().port(port)
+    document = HostContext(load()).drivers.need_vrouter().port(port)
     assert document is None or (host_vrouter().ports / port).is_file()
     return document
 
@@ -201,8 +201,8 @@ def assert_active(netdev: str) -> None:
 
 def assert_healthy() -> None:
     """The command calls every port of the plugin healthy, and says what is simulated."""
-    host = Host(load())
-    views = ports.views(host.journal, host.world)
+    host = HostContext(load())
+    views = ports.views(host.journal, host.drivers)
     assert [view.working for view in views] == [True], views
     assert views[0].facts["vm"] == INSTANCE.name
     assert views[0].facts["switch"] == "vrouter"
@@ -456,7 +456,7 @@ def test_an_agent_that_forgot() -> None:
     """Plugged again, as when nova-compute starts, a port that the agent lost is told anew."""
     obj = vif("direct")
     plug(obj)
-    Host(load()).world.need_vrouter().remove(ONE)
+    HostContext(load()).drivers.need_vrouter().remove(ONE)
     assert told() is None
     plug(obj)
     assert_active("p0r1")

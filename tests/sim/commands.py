@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smartvif.chain import settings
-from smartvif.chain.host import Host
-from smartvif.sim.console import Console
-from smartvif.sim.guests import Guests
+from smartvif.context import settings
+from smartvif.context.host import HostContext
+from smartvif.sim.guest.console import Console
+from smartvif.sim.guest.guests import SimulatedGuests
 from smartvif.sim.host import BRIDGE, GUESTS
 
 SMARTVIF = Path(sys.executable).with_name("smartvif")
@@ -80,14 +80,14 @@ def join(vm: str, mode: str, network: str, *options: str) -> dict[str, Any]:
     return document("attach", "--vm", vm, "--mode", mode, *where, *options)
 
 
-def host() -> Host:
+def host() -> HostContext:
     """The host that the commands work on, opened anew."""
-    return Host(settings.load())
+    return HostContext(settings.load())
 
 
-def guests() -> Guests:
+def guests() -> SimulatedGuests:
     """The host's machines, to be switched on and off."""
-    return Guests(settings.load().libvirt.uri, GUESTS)
+    return SimulatedGuests(settings.load().libvirt.uri, GUESTS)
 
 
 def guest(vm: str) -> Console:

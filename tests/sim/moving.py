@@ -9,8 +9,8 @@ from typing import Any
 from commands import configure, document, eventually_pings, guest, host
 from test_vrouter_datapath import eventually
 
-from smartvif.chain.demo import traces
-from smartvif.sim.console import Console
+from smartvif.demo.demo import host_state
+from smartvif.sim.guest.console import Console
 from smartvif.sim.host import GUESTS
 
 HERE = {"normal": "10.0.0.1", "virtio-forwarder": "10.0.1.1", "direct": "10.0.2.1"}
@@ -81,7 +81,7 @@ def answered(address: str) -> bool:
 
 def everything() -> set[str]:
     """All traces on the host that this runs on."""
-    return traces(host())
+    return host_state(host())
 
 
 def healthy() -> dict[str, str | None]:

@@ -13,15 +13,15 @@ from unittest import mock
 import pytest
 from commands import attach, document, host, refused, smartvif
 
-from smartvif.chain import attach as chain_attach
-from smartvif.chain import settings
-from smartvif.chain.demo import traces
-from smartvif.chain.detach import reconcile
-from smartvif.chain.host import Host
-from smartvif.chain.request import Mode, Request
-from smartvif.choose.claims import Claims
-from smartvif.choose.engine import ClaimState
+from smartvif.choose.claims.sqlite import SqliteClaims
+from smartvif.choose.claims.store import ClaimState
+from smartvif.context import settings
+from smartvif.context.host import HostContext
+from smartvif.demo.demo import host_state
 from smartvif.model.errors import SmartvifError
+from smartvif.model.port_spec import Mode, PortSpec
+from smartvif.operations.ports import attach as chain_attach
+from smartvif.operations.reconcile import reconcile
 from smartvif.plug.journal import Journal
 from smartvif.sim.host import BRIDGE, CONFIG
 from smartvif.sim.testing import on_simulated_host
@@ -38,7 +38,7 @@ def configure(pci: str) -> None:
     os.environ["SMARTVIF_CONFIG"] = str(path)
 
 
-def claims(of: Host) -> dict[str, tuple[str, str]]:
+def claims(of: HostContext) -> dict[str, tuple[str, str]]:
     """Each claimed device with its owner and state."""
     return {str(each.address): (each.owner, each.state) for each in of.claims.claims()}
 
@@ -152,8 +152,8 @@ def test_claims_follow_ports() -> None:
     assert claims(here) == {}
 
 
-def attach_one(of: Host) -> None:
-    request = Request(vm="vm1", mode=Mode.DIRECT, bridge=BRIDGE)
+def attach_one(of: HostContext) -> None:
+    request = PortSpec(vm="vm1", mode=Mode.DIRECT, bridge=BRIDGE)
     chain_attach.attach(request, of)
 
 
@@ -179,13 +179,13 @@ def dies(at: tuple[type, str], *, before: bool, work: Callable[[], None]) -> Non
 @on_simulated_host("1x2", guests=1)
 def test_a_process_that_dies_with_a_claim() -> None:
     """Wherever it dies, reconcile brings claims and ports to agree, and no VF is lost."""
-    start = traces(host())
+    start = host_state(host())
     moments = [
-        (Claims, "publish"),
-        (Claims, "claim"),
+        (SqliteClaims, "publish"),
+        (SqliteClaims, "claim"),
         (Journal, "begin"),
-        (Claims, "allocate"),
-        (Claims, "release"),
+        (SqliteClaims, "allocate"),
+        (SqliteClaims, "release"),
         (Journal, "forget"),
     ]
     for at in moments:
@@ -205,7 +205,7 @@ def test_a_process_that_dies_with_a_claim() -> None:
             }, (at, before)
             for each in ports.values():
                 document("detach", each)
-            assert traces(host()) == start, (at, before)
+            assert host_state(host()) == start, (at, before)
             assert reconcile(host()) == {}
 
 
@@ -214,7 +214,7 @@ def smartvif_in_process(port: str | None) -> None:
     if port is None:
         attach_one(host())
     else:
-        from smartvif.chain.detach import detach
+        from smartvif.operations.ports.detach import detach
 
         detach(port, host())
 

@@ -15,15 +15,15 @@ from typing import Any
 
 from commands import host
 
-from smartvif.chain.claim import claim, following, unplug
-from smartvif.chain.detach import reconcile
-from smartvif.chain.host import Host
-from smartvif.choose.claims import Claims
-from smartvif.choose.engine import ClaimState
-from smartvif.choose.request import DeviceRequest, DeviceType
-from smartvif.host import facts
+from smartvif.choose.claims.sqlite import SqliteClaims
+from smartvif.choose.claims.store import ClaimState
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
+from smartvif.context.host import HostContext
+from smartvif.host import sriov
 from smartvif.model.errors import NotFound
-from smartvif.plug.apply import plug
+from smartvif.operations.ports.claims import claim, claim_synced_with_journal, unplug
+from smartvif.operations.reconcile import reconcile
+from smartvif.plug.executor import plug
 from smartvif.plug.journal import Journal
 from smartvif.sim.testing import on_simulated_host
 
@@ -31,9 +31,9 @@ KILLS = 200
 LONGEST = 0.12  # seconds; a claim and its release take some hundredths
 # What is between two of them is where a death leaves something.
 WRITES = (
-    (Claims, "claim"),
-    (Claims, "allocate"),
-    (Claims, "release"),
+    (SqliteClaims, "claim"),
+    (SqliteClaims, "allocate"),
+    (SqliteClaims, "release"),
     (Journal, "begin"),
     (Journal, "set_status"),
     (Journal, "forget"),
@@ -55,7 +55,7 @@ def slowed(rng: random.Random) -> None:
         setattr(kind, method, pausing(getattr(kind, method)))
 
 
-def work(of: Host, seed: int) -> None:
+def work(of: HostContext, seed: int) -> None:
     """Claim and give back for ever, as attach and detach do, with up to four ports at a time."""
     rng = random.Random(seed)  # noqa: S311
     slowed(rng)
@@ -65,10 +65,10 @@ def work(of: Host, seed: int) -> None:
             unplug(mine.pop(rng.randrange(len(mine))), of)
             continue
         port = str(uuid.UUID(int=seed << 32 | number))
-        with contextlib.suppress(NotFound), following(port, of):
+        with contextlib.suppress(NotFound), claim_synced_with_journal(port, of):
             address = claim(DeviceRequest(id=port, device=DeviceType.VF), of)
             about: dict[str, Any] = {"needs": None, "vm": "", "simulated": []}
-            plug(port, (), of.journal, of.world, vf=str(address), facts=about)
+            plug(port, (), of.journal, of.drivers, vf=str(address), facts=about)
             mine.append(port)
 
 
@@ -76,7 +76,7 @@ def work(of: Host, seed: int) -> None:
 def test_killed_at_random_moments() -> None:
     """Two hundred kills; each time what is claimed is what ports have, each VF once."""
     rng = random.Random(20261121)  # noqa: S311
-    vfs = {vf.address for pf in facts.pfs() for vf in pf.vfs}
+    vfs = {vf.address for pf in sriov.pfs() for vf in pf.vfs}
     found = Counter[str]()
     for number in range(KILLS):
         readable, writable = os.pipe()

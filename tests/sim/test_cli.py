@@ -12,9 +12,9 @@ from typing import Any
 
 from commands import MODES, attach, document, guests, host, refused, smartvif
 
-from smartvif.chain.demo import traces
-from smartvif.sim import image, libvirtd
-from smartvif.sim.guests import domain_xml
+from smartvif.demo.demo import host_state
+from smartvif.sim.guest import image, libvirtd
+from smartvif.sim.guest.guests import domain_xml
 from smartvif.sim.host import BRIDGE, CONFIG, LIBVIRT, OPENVSWITCH, STATE, host_switch
 from smartvif.sim.testing import on_simulated_host
 
@@ -130,15 +130,15 @@ def test_bad_input_is_one_error_and_changes_nothing() -> None:
     journal = host().journal
     for twin in ("twin-1", "twin-2"):
         journal.begin(twin, vf=None, facts={})
-    before = traces(host())
+    before = host_state(host())
     for words, code, what in BAD_INPUT:
         refused(smartvif(*words), code, re.escape(what))
-        assert traces(host()) == before, words
+        assert host_state(host()) == before, words
     config = CONFIG.with_name("other.toml")
     for text, code, what in BAD_CONFIG:
         config.write_bytes(text)
         refused(smartvif(*ask(), env={"SMARTVIF_CONFIG": str(config)}), code, what)
-        assert traces(host()) == before, text
+        assert host_state(host()) == before, text
     refused(smartvif("ports", env={"SMARTVIF_CONFIG": "/none"}), 2, "cannot read")
     refused(
         smartvif("ports", env={"SMARTVIF_STATE_DIR": "/proc/none"}), 3, "cannot use the journal"
@@ -147,7 +147,7 @@ def test_bad_input_is_one_error_and_changes_nothing() -> None:
     config.write_text(GOOD_CONFIG)
     asked = smartvif(*ask(mode="virtio-forwarder"), env={"SMARTVIF_CONFIG": str(config)})
     refused(asked, 3, "no forwarder is configured")
-    assert traces(host()) == before
+    assert host_state(host()) == before
 
 
 def define_private(name: str) -> None:
@@ -169,13 +169,13 @@ def virsh(*words: str) -> None:
 def test_who_does_not_answer_is_named_and_nothing_is_lost() -> None:
     """OVS or libvirt down: nobody can tell, and when it is back all works as if it had been up."""
     port = attach("vm1", "direct")["id"]
-    before = traces(host())
+    before = host_state(host())
     with_down_database(lambda: refused(smartvif(*ask()), 3, "cannot connect"))
     with_down_database(lambda: undecided([document("show", port, code=3)]))
     with_down_database(lambda: undecided(document("ports", code=3)["ports"]))
     with_down_libvirt(lambda: refused(smartvif(*ask()), 3, "libvirt does not answer"))
     with_down_libvirt(lambda: refused(smartvif("show", port), 3, "libvirt does not answer"))
-    assert traces(host()) == before
+    assert host_state(host()) == before
     assert document("ports")["ports"][0]["health"] == "ok"
 
     with_down_libvirt(lambda: refused(smartvif("detach", port), 1, "cannot undo"))
@@ -211,7 +211,7 @@ def with_down_libvirt(act: Callable[[], None]) -> None:
 def test_every_command_on_a_running_and_on_a_stopped_machine() -> None:
     """Each mode: JSON has exactly the documented keys and the truth; tables show it too."""
     guests().define("vm2", image.ensure())
-    before = traces(host())
+    before = host_state(host())
     assert document("ports") == {"schema": "smartvif.ports/1", "ports": []}
     assert smartvif("ports").err == "no ports\n"
     for vm, live in (("vm1", True), ("vm2", False)):
@@ -230,7 +230,7 @@ def test_every_command_on_a_running_and_on_a_stopped_machine() -> None:
             check_tables(port)
             detached = document("detach", port["id"][:8])
             assert detached == {"schema": "smartvif.detach/1", **port}
-            assert traces(host()) == before
+            assert host_state(host()) == before
     check_words_for_people()
 
 
@@ -323,10 +323,10 @@ def check_words_for_people() -> None:
 def test_a_port_of_a_machine_that_is_no_more_is_detached() -> None:
     """Ports of a machine that was undefined meanwhile, in every mode, are shown and go wholly."""
     guests().define("vm2", image.ensure())
-    before = {trace for trace in traces(host()) if not trace.startswith("vm2: ")}
+    before = {trace for trace in host_state(host()) if not trace.startswith("vm2: ")}
     ports = [attach("vm2", mode)["id"] for mode in MODES]
     virsh("undefine", "vm2")
     for port in ports:
         assert document("show", port)["guest"] == []
         assert document("detach", port)["id"] == port
-    assert traces(host()) == before
+    assert host_state(host()) == before

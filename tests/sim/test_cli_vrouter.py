@@ -22,8 +22,8 @@ from test_cli import (
 from test_plug import everything
 from test_vrouter_datapath import request, set_faults
 
-from smartvif.chain.demo import NETWORK
-from smartvif.sim import image
+from smartvif.demo.demo import NETWORK
+from smartvif.sim.guest import image
 from smartvif.sim.host import BRIDGE, CONFIG, host_vrouter
 from smartvif.sim.testing import on_simulated_host
 from smartvif.sim.vrouter import api
@@ -124,7 +124,7 @@ def test_a_port_may_wait_for_a_vrouter_that_is_down_where_it_can() -> None:
 
     host_vrouter().kill()
     port = join("vm1", "normal", NETWORK)
-    assert host().world.need_vrouter().files.read(port["id"]) is not None
+    assert host().drivers.need_vrouter().files.read(port["id"]) is not None
     assert port["simulated"] == []
     assert state(3) == (None, "cannot tell: no vRouter agent runs")
     assert document("show", port["id"], code=3)["vrouter"] is None

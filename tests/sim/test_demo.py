@@ -20,16 +20,17 @@ import pytest
 from commands import SMARTVIF, refused, smartvif
 
 import smartvif as package
-from smartvif.chain import demo
-from smartvif.chain.attach import attach
-from smartvif.chain.demo import Ping, Result, Round
-from smartvif.chain.host import Host
-from smartvif.chain.request import Request
 from smartvif.cli.main import cli
+from smartvif.context.host import HostContext
+from smartvif.demo import demo
+from smartvif.demo.demo import Ping, Result, SwitchRound
+from smartvif.model.port_spec import PortSpec
+from smartvif.model.switch import Switch
+from smartvif.operations.ports.attach import attach
 from smartvif.plug.journal import PortRecord
-from smartvif.plug.plan import Switch
-from smartvif.prove.map import Map
-from smartvif.sim import image, namespaces
+from smartvif.sim.guest import image
+from smartvif.sim.process import namespaces
+from smartvif.status.map import HostMap
 
 DURATION = 18.0  # seconds that a demonstration takes where the processors have nothing else to do
 GUESTS = ("vm1", "vm2", "vm3")
@@ -73,7 +74,7 @@ def empty(directory: Path, keep: set[Path]) -> None:
 
 
 def traces() -> dict[str, set[str]]:
-    """Everything that a command may leave in a private world."""
+    """Everything that a command may leave in a private directory."""
     links = subprocess.run(["ip", "-br", "link"], check=True, capture_output=True, text=True)
     listed = {
         str(path)
@@ -213,7 +214,7 @@ def test_a_ping_that_is_not_answered_fails_the_demonstration(
     """With the answers of one machine to another dropped, the exit code is 1 and says so."""
     drop = "priority=9,icmp,nw_src=10.0.0.2,nw_dst=10.0.0.1,icmp_type=0,actions=drop"
 
-    def attach_and_drop(request: Request, host: Host, **options: Any) -> PortRecord:
+    def attach_and_drop(request: PortSpec, host: HostContext, **options: Any) -> PortRecord:
         if request.bridge is not None:
             subprocess.run(["ovs-ofctl", "add-flow", request.bridge, drop], check=True)
         return attach(request, host, **options)
@@ -242,13 +243,13 @@ def test_what_counts_as_complete() -> None:
     """One lost packet or one thing left behind is enough for a failure."""
     whole = Ping(source="vm1", target="vm2", sent=5, received=5)
     lossy = Ping(source="vm2", target="vm1", sent=5, received=4)
-    nothing = Map(pfs=(), ways=())
+    nothing = HostMap(pfs=(), ways=())
     for pings, leftovers, complete in (
         ((whole,), (), True),
         ((whole, lossy), (), False),
         ((whole,), ("journal: port x",), False),
     ):
-        shown = Round(switch=Switch.OVS, attached=(), pings=pings, map=nothing)
+        shown = SwitchRound(switch=Switch.OVS, attached=(), pings=pings, map=nothing)
         found = Result(rounds=(shown,), leftovers=leftovers)
         assert found.complete is complete
 

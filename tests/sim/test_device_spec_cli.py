@@ -7,7 +7,7 @@ from pathlib import Path
 
 from commands import attach, document, guests, refused, smartvif
 
-from smartvif.choose import nova_conf
+from smartvif.choose.allow_list import nova_conf
 from smartvif.sim.host import BRIDGE, CONFIG
 from smartvif.sim.testing import on_simulated_host
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 from commands import host, refused, smartvif
 
-from smartvif.chain.demo import traces
-from smartvif.drivers.engine import RelaySpec, Room
-from smartvif.drivers.forwarder import RELAYS, Forwarder
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.demo.demo import host_state
+from smartvif.drivers.forwarder.engine import EngineCapacity, RelaySpec
+from smartvif.drivers.forwarder.ovs_dpdk import RELAYS, OvsDpdkEngine
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.errors import CannotTell, Failed
 from smartvif.sim.host import BRIDGE, FORWARDER, FORWARDER_NETNS, SOCKETS, forwarder_switch
 from smartvif.sim.testing import on_simulated_host
@@ -25,25 +25,25 @@ SIMULATED = RelaySpec(port_id=ONE, socket=f"{SOCKETS}/one.sock", mtu=1450, netde
 REAL = RelaySpec(port_id=TWO, socket=f"{SOCKETS}/two.sock", mtu=9000, pci="0000:05:00.7", queues=2)
 
 
-def started() -> tuple[Forwarder, Links]:
+def started() -> tuple[OvsDpdkEngine, Links]:
     """An engine for two relays, and the host's links."""
     subprocess.run(["ip", "netns", "add", FORWARDER_NETNS], check=True)
     forwarder_switch(2).start()
     switch = OpenVSwitch(Ovsdb(forwarder_switch(2).address))
-    return Forwarder(switch, netns=FORWARDER_NETNS), Links()
+    return OvsDpdkEngine(switch, netns=FORWARDER_NETNS), Links()
 
 
 @on_simulated_host("1x2")
 def test_a_relay_comes_and_goes() -> None:
     """Added twice and removed twice; in between all that can be asked of it is answered."""
     engine, links = started()
-    assert engine.room() == Room(relays=0, most=2, hugepages=False)
-    assert not engine.holds(SIMULATED)
+    assert engine.capacity() == EngineCapacity(relays=0, most=2, hugepages=False)
+    assert not engine.matches(SIMULATED)
     for _ in range(2):
         engine.add(SIMULATED, links)
-        assert engine.holds(SIMULATED)
-        assert engine.room().relays == 1
-    assert engine.relay_of(ONE) == SIMULATED
+        assert engine.matches(SIMULATED)
+        assert engine.capacity().relays == 1
+    assert engine.relay_spec(ONE) == SIMULATED
     assert list(engine.states()) == [ONE]
     state = engine.state(ONE)
     assert state == engine.states()[ONE]
@@ -52,10 +52,10 @@ def test_a_relay_comes_and_goes() -> None:
     counted = engine.statistics(ONE)
     assert counted is not None
     assert (counted.to_guest.packets, counted.from_guest.packets) == (0, 0)
-    assert (engine.statistics(TWO), engine.state(TWO), engine.relay_of(TWO)) == (None, None, None)
+    assert (engine.statistics(TWO), engine.state(TWO), engine.relay_spec(TWO)) == (None, None, None)
     for _ in range(2):
         engine.remove(SIMULATED)
-        assert not engine.holds(SIMULATED)
+        assert not engine.matches(SIMULATED)
         assert engine.state(ONE) is None
         assert links.get("p0v0") is not None
     assert engine.ovs.ports() == ()
@@ -67,11 +67,11 @@ def test_a_relay_that_is_to_be_another() -> None:
     engine, links = started()
     engine.add(SIMULATED, links)
     for changed in (replace(SIMULATED, mtu=9000), replace(SIMULATED, socket=f"{SOCKETS}/2.sock")):
-        assert not engine.holds(changed)
+        assert not engine.matches(changed)
         engine.add(changed, links)
-        assert engine.holds(changed)
-        assert engine.relay_of(ONE) == changed
-    assert engine.room().relays == 1
+        assert engine.matches(changed)
+        assert engine.relay_spec(ONE) == changed
+    assert engine.capacity().relays == 1
 
 
 @on_simulated_host("1x2")
@@ -81,8 +81,8 @@ def test_a_real_vf() -> None:
     with pytest.raises(Failed, match=r"did not take 'vf-0d9a1b2c-3e': .*0000:05:00\.7") as caught:
         engine.add(REAL, links)
     assert REAL.socket in caught.value.hint
-    assert engine.relay_of(TWO) == REAL
-    assert not engine.holds(REAL)
+    assert engine.relay_spec(TWO) == REAL
+    assert not engine.matches(REAL)
     engine.remove(REAL)
     assert engine.ovs.ports() == ()
 
@@ -95,8 +95,8 @@ def test_a_bridge_that_is_anothers() -> None:
     with pytest.raises(Failed, match="OVSDB refused"):
         engine.add(REAL, links)
     engine.remove(REAL)
-    assert engine.holds(SIMULATED)
-    assert engine.room().relays == 1
+    assert engine.matches(SIMULATED)
+    assert engine.capacity().relays == 1
 
 
 @on_simulated_host("1x2")
@@ -117,13 +117,13 @@ def test_a_database_that_nobody_set_up() -> None:
     forwarder_switch(1).start_database()
     switch = OpenVSwitch(Ovsdb(forwarder_switch(1).address))
     with pytest.raises(CannotTell, match="has not been initialized"):
-        Forwarder(switch, netns=FORWARDER_NETNS).room()
+        OvsDpdkEngine(switch, netns=FORWARDER_NETNS).capacity()
 
 
 @on_simulated_host(guests=1)
 def test_what_is_looked_at_before_a_port_is_attached() -> None:
     """No directory, none for relays: an error, and nothing is changed."""
-    before = traces(host())
+    before = host_state(host())
     words = ("attach", "--vm", "vm1", "--mode", "virtio-forwarder", "--bridge", BRIDGE)
     address = forwarder_switch(1).address
     ids = ["ovs-vsctl", f"--db={address}", "set", "Open_vSwitch", "."]
@@ -133,6 +133,6 @@ def test_what_is_looked_at_before_a_port_is_attached() -> None:
     extra = 'other_config:dpdk-extra="-m 192"'
     subprocess.run([*ids, extra], check=True)
     refused(smartvif(*words), 1, "from huge pages, and the host has none")
-    assert traces(host()) == before
+    assert host_state(host()) == before
     SOCKETS.rmdir()
     refused(smartvif(*words), 1, f"sockets is not there: {SOCKETS}")

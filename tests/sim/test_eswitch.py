@@ -20,10 +20,10 @@ from typing import TypeVar
 
 import pytest
 
-from smartvif.drivers.netlink import Links
+from smartvif.drivers.kernel.links import Links
 from smartvif.model.errors import Failed, Invalid, NotFound
-from smartvif.sim import netns
-from smartvif.sim.eswitch import CAPACITY, NETNS, Counts, Eswitch, Match
+from smartvif.sim.nic.eswitch import CAPACITY, NETNS, Counts, Eswitch, Match
+from smartvif.sim.process import netns
 from smartvif.sim.testing import on_simulated_host
 
 ETH_P_ALL = 3  # include/uapi/linux/if_ether.h

@@ -17,16 +17,16 @@ import pytest
 from commands import attach, document, guest, host
 from test_demo import in_private_world, same_soon, traces
 
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovs_rows import PortSpec
-from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.rows import OvsPortSpec
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.errors import Failed, NotFound, Refused, StepFailed
 from smartvif.sim import host as single
 from smartvif.sim.fleet import MTU, Fleet, Member, run_fleet
+from smartvif.sim.guest.image import GuestImage
 from smartvif.sim.host import BRIDGE, SimulatedHost, Underlay, host_switch
-from smartvif.sim.image import GuestImage
-from smartvif.sim.nic import NicLayout
+from smartvif.sim.nic.nic import NicLayout
 from smartvif.sim.testing import on_simulated_hosts
 
 SMALL = SimulatedHost(nic=NicLayout.parse("1x1"))
@@ -44,7 +44,7 @@ def switch() -> OpenVSwitch:
 
 def add_port() -> None:
     """Give the host a port on its switch."""
-    switch().add_port(PortSpec(bridge=BRIDGE, name="p0r0", owner="vif-1"))
+    switch().add_port(OvsPortSpec(bridge=BRIDGE, name="p0r0", owner="vif-1"))
 
 
 def has_port() -> bool:
@@ -298,7 +298,7 @@ KILLED = """\
 import signal, sys
 from smartvif.sim.fleet import run_fleet
 from smartvif.sim.host import SimulatedHost
-from smartvif.sim.nic import NicLayout
+from smartvif.sim.nic.nic import NicLayout
 
 def main(fleet):
     for member in fleet.hosts:

@@ -12,16 +12,17 @@ from typing import Any
 
 import pytest
 
-from smartvif.guest.domain import Domains, GuestInterface
+from smartvif.guest.domains import Domains, GuestInterface
 from smartvif.guest.xml import interface_xml
 from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound, Refused, TimedOut
 from smartvif.model.port import Network
 from smartvif.model.vif import PortProfile, ProfileKind, SocketMode, Vif, VifKind
-from smartvif.sim import image, libvirtd, namespaces
-from smartvif.sim.console import Console
-from smartvif.sim.guests import Guests
-from smartvif.sim.image import GuestImage
-from smartvif.sim.libvirtd import Libvirtd
+from smartvif.sim.guest import image, libvirtd
+from smartvif.sim.guest.console import Console
+from smartvif.sim.guest.guests import SimulatedGuests
+from smartvif.sim.guest.image import GuestImage
+from smartvif.sim.guest.libvirtd import Libvirtd
+from smartvif.sim.process import namespaces
 
 RUN_DIR = Path("/run/host")
 MAC = "52:54:00:12:34:ab"
@@ -33,7 +34,7 @@ class Host:
 
     image: GuestImage
     daemon: Libvirtd
-    guests: Guests
+    guests: SimulatedGuests
     domains: Domains
 
     def boot(self, name: str) -> Console:
@@ -64,7 +65,7 @@ def in_host(guest_image: GuestImage, tmp_path: Path) -> InHost:
         if child == 0:
             try:
                 daemon = libvirtd.start(RUN_DIR)
-                guests, domains = Guests(daemon.uri, RUN_DIR), Domains(daemon.uri)
+                guests, domains = SimulatedGuests(daemon.uri, RUN_DIR), Domains(daemon.uri)
                 body(Host(image=guest_image, daemon=daemon, guests=guests, domains=domains))
             except BaseException:
                 failure.write_text(traceback.format_exc())

@@ -14,20 +14,20 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from smartvif.chain import settings
-from smartvif.chain.host import Host
-from smartvif.drivers.netlink import Links
+from smartvif.context import settings
+from smartvif.context.host import HostContext
+from smartvif.drivers.drivers import Drivers
+from smartvif.drivers.kernel.links import Links
 from smartvif.guest.element import LIBVIRTS_QUEUES, Queues
 from smartvif.guest.xml import SHARED_MEMORY, interface_xml
 from smartvif.model.errors import Failed
 from smartvif.model.port import Network
 from smartvif.model.vif import PortProfile, ProfileKind, SocketMode, Vif, VifKind
-from smartvif.plug.step import World
 from smartvif.plug.steps.links import Tap
-from smartvif.sim.console import Console
-from smartvif.sim.guests import domain_xml
+from smartvif.sim.guest.console import Console
+from smartvif.sim.guest.guests import domain_xml
+from smartvif.sim.guest.image import GuestImage
 from smartvif.sim.host import GUESTS
-from smartvif.sim.image import GuestImage
 from smartvif.sim.testing import on_simulated_host
 
 PORT = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
@@ -131,7 +131,7 @@ def test_what_is_left_out_is_refused() -> None:
     """Where no MTU and no reconnecting is said, libvirt would not take it."""
     import libvirt
 
-    host = Host(settings.load())
+    host = HostContext(settings.load())
     for shape in (MACVTAP, PASSTHROUGH):
         text = interface_xml(shape).replace("</interface>", f"{MTU}</interface>")
         with pytest.raises(libvirt.libvirtError, match="setting MTU on interface type"):
@@ -149,8 +149,8 @@ def test_what_is_left_out_is_refused() -> None:
 @on_simulated_host(guests=1)
 def test_a_guest_has_the_queues_of_its_tap() -> None:
     """A tap for many queues is plugged into a running guest, and all of them are opened."""
-    host = Host(settings.load())
-    Tap(name="tap0", mac=MAC, multi_queue=True).do(World(links=Links()))
+    host = HostContext(settings.load())
+    Tap(name="tap0", mac=MAC, multi_queue=True).do(Drivers(links=Links()))
     asked = replace(
         vif(VifKind.OPENVSWITCH, vif_name="tap0", network=Network(id="n1", mtu=1400)),
         profile=profile(create_tap=True, multiqueue=True),
@@ -180,7 +180,7 @@ def test_shared_memory() -> None:
     """A machine that is given what the advice says has memory that is shared."""
     import libvirt
 
-    host = Host(settings.load())
+    host = HostContext(settings.load())
     connection = libvirt.open(os.environ["LIBVIRT_DEFAULT_URI"])
     start = "<domain type='qemu'><name>new</name><memory>65536</memory>"
     end = "<os><type>hvm</type></os></domain>"

@@ -22,11 +22,11 @@ from moving import (
     settled,
 )
 
-from smartvif.chain.demo import NETWORK
+from smartvif.demo.demo import NETWORK
 from smartvif.sim.fleet import Fleet
+from smartvif.sim.guest.ping import Pinging, Replies
 from smartvif.sim.host import BRIDGE, CONFIG, FORWARDER
-from smartvif.sim.nic import representor
-from smartvif.sim.ping import Pinging, Replies
+from smartvif.sim.nic.nic import representor
 from smartvif.sim.testing import on_simulated_hosts
 
 _CHECK = ("migrate", "--vm", "vm1", "--to", "host2", "--check")

@@ -26,15 +26,16 @@ from moving import (
     settled,
 )
 
-from smartvif.chain import migrate as chain
-from smartvif.chain import receive
-from smartvif.chain.offer import Offer
-from smartvif.chain.peer import RemotePeer
+from smartvif.drivers.drivers import Drivers
 from smartvif.model.errors import CannotTell, Failed, SmartvifError
-from smartvif.plug import steps
-from smartvif.plug.step import Step, World
-from smartvif.sim import libvirtd
+from smartvif.operations.migration import destination as receive
+from smartvif.operations.migration import source as chain
+from smartvif.operations.migration.offer import MachineOffer
+from smartvif.operations.migration.peer import RemotePeer
+from smartvif.plug.steps import codec
+from smartvif.plug.steps.step import Step
 from smartvif.sim.fleet import Fleet, Member
+from smartvif.sim.guest import libvirtd
 from smartvif.sim.host import FORWARDER, LIBVIRT
 from smartvif.sim.testing import on_simulated_hosts
 
@@ -67,22 +68,22 @@ class PeerBeside:
         """As the settings have it."""
         return RemotePeer(self.name, host().settings.migration).libvirt
 
-    def examine(self, offer: Offer) -> dict[str, Any]:
+    def examine(self, offer: MachineOffer) -> dict[str, Any]:
         """Ask the host."""
         found: dict[str, Any] = self._call("examine", examine, offer)
         return found
 
-    def prepare(self, offer: Offer) -> dict[str, str]:
+    def prepare(self, offer: MachineOffer) -> dict[str, str]:
         """Ask the host, one of whose steps may fail."""
         made = self._call("prepare", prepare, offer, self.failing, early=self.early)
         return {port: self.spoil(xml) for port, xml in made.items()}
 
-    def finish(self, offer: Offer, interfaces: dict[str, str]) -> dict[str, str]:
+    def finish(self, offer: MachineOffer, interfaces: dict[str, str]) -> dict[str, str]:
         """Ask the host."""
         failed: dict[str, str] = self._call("finish", finish, offer, interfaces)
         return failed
 
-    def abandon(self, offer: Offer) -> None:
+    def abandon(self, offer: MachineOffer) -> None:
         """Ask the host."""
         self._call("abandon", abandon, offer)
 
@@ -97,23 +98,23 @@ def _nothing() -> None:
     """What happens at most calls."""
 
 
-def examine(offer: Offer) -> dict[str, Any]:
+def examine(offer: MachineOffer) -> dict[str, Any]:
     """The host's part."""
     return receive.examine(offer, host())
 
 
-def prepare(offer: Offer, failing: int, *, early: bool) -> dict[str, str]:
+def prepare(offer: MachineOffer, failing: int, *, early: bool) -> dict[str, str]:
     """The host's part, with a step that fails."""
     with failing_step(failing, early=early):
         return receive.prepare(offer, host())
 
 
-def finish(offer: Offer, interfaces: dict[str, str]) -> dict[str, str]:
+def finish(offer: MachineOffer, interfaces: dict[str, str]) -> dict[str, str]:
     """The host's part."""
     return receive.finish(offer, interfaces, host())
 
 
-def abandon(offer: Offer) -> None:
+def abandon(offer: MachineOffer) -> None:
     """The host's part."""
     receive.abandon(offer, host())
 
@@ -123,24 +124,24 @@ def failing_step(number: int, *, early: bool) -> Iterator[list[str]]:
     """Have that one of all steps taken fail, before or after its act; yields what was taken."""
     taken: list[str] = []
 
-    def failing(real: Callable[[Step, World], None]) -> Callable[[Step, World], None]:
-        def do(step: Step, world: World) -> None:
+    def failing(real: Callable[[Step, Drivers], None]) -> Callable[[Step, Drivers], None]:
+        def do(step: Step, drivers: Drivers) -> None:
             taken.append(type(step).__name__)
             fails = len(taken) == number
             if not (fails and early):
-                real(step, world)
+                real(step, drivers)
             if fails:
                 raise Failed("made to fail")
 
         return do
 
     with ExitStack() as stack:
-        for kind in steps._KINDS.values():
+        for kind in codec._KINDS.values():
             stack.enter_context(mock.patch.object(kind, "do", failing(kind.do)))
         yield taken
 
 
-def steps_there(offer: Offer) -> list[str]:
+def steps_there(offer: MachineOffer) -> list[str]:
     """The steps that the host would take for the ports that move with the machine."""
     with failing_step(0, early=False) as taken:
         receive.prepare(offer, host())
@@ -148,10 +149,10 @@ def steps_there(offer: Offer) -> list[str]:
     return taken
 
 
-def offered() -> Offer:
+def offered() -> MachineOffer:
     """vm1 as this host describes it."""
     records = [record for record in host().journal.ports() if record.facts["vm"] == "vm1"]
-    return Offer.of("vm1", host().domains.uuid("vm1"), records)
+    return MachineOffer.of("vm1", host().domains.uuid("vm1"), records)
 
 
 def move(peer: PeerBeside) -> dict[str, str]:

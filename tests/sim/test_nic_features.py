@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 
-from smartvif.host import capabilities, ethtool, facts, link, vf_settings
-from smartvif.host.capabilities import MULTIQUEUE, OFFLOADS, RATE, SRIOV, SWITCHDEV, TRUSTED
-from smartvif.host.facts import EswitchMode
+from smartvif.host import capabilities, ethtool, sriov, vf_settings
+from smartvif.host.capabilities import OFFLOADS
+from smartvif.host.netdev import speed
+from smartvif.host.sriov import EswitchMode
 from smartvif.host.vf_settings import VfSettings
-from smartvif.sim import nic
+from smartvif.model.traits import MULTIQUEUE, RATE, SRIOV, SWITCHDEV, TRUSTED
+from smartvif.sim.nic import nic
 from smartvif.sim.testing import on_simulated_host
 
 # ethtool(8) has names of its own for some features of the kernel (its feature_aliases), and heads
@@ -49,7 +51,7 @@ def test_the_same_as_ethtool() -> None:
     assert ethtool.features(["p0v0", "gone", "lo"]) == {
         name: by_ethtool(name) for name in ("p0v0", "lo")
     }
-    (pf,) = facts.pfs()
+    (pf,) = sriov.pfs()
     before = capabilities.capabilities(pf)
     assert before.traits & set(OFFLOADS) == expected(by_ethtool("p0v0"))
     assert {"HW_NIC_OFFLOAD_TSO", "HW_NIC_OFFLOAD_TX", "HW_NIC_OFFLOAD_TXVLAN"} <= before.traits
@@ -63,7 +65,7 @@ def test_the_same_as_ethtool() -> None:
 @on_simulated_host("1x2")
 def test_a_vf_that_somebody_has() -> None:
     """Where the VF that is asked has left this network namespace, its PF speaks for it."""
-    (pf,) = facts.pfs()
+    (pf,) = sriov.pfs()
     run("ip", "link", "set", "p0v0", "netns", nic.NETNS, "name", "elsewhere")
     run("ethtool", "-K", "p0", "txvlan", "off")
     found = capabilities.capabilities(pf)
@@ -77,7 +79,7 @@ def test_a_simulated_card() -> None:
 
     The kernel knows of no VFs below a veth, so it says no trust; of rates it never says a no.
     """
-    pfs = facts.pfs()
+    pfs = sriov.pfs()
     assert vf_settings.read("p0") == VfSettings(trust=False, rate=False)
     modern, legacy = (capabilities.capabilities(pf, pfs=pfs) for pf in pfs)
     assert modern.traits - legacy.traits == {SWITCHDEV}
@@ -86,13 +88,13 @@ def test_a_simulated_card() -> None:
     assert modern.unknown == legacy.unknown
     assert RATE in modern.unknown
     assert not {TRUSTED, MULTIQUEUE} & (modern.traits | modern.unknown)
-    assert link.speed("p0") == 10_000_000
+    assert speed("p0") == 10_000_000
 
 
 @on_simulated_host("2x2,legacy=1")
 def test_legacy_mode() -> None:
     """A simulated PF in legacy mode switches between its VFs, and between them and the wire."""
-    assert facts.pfs()[1].eswitch is EswitchMode.LEGACY
+    assert sriov.pfs()[1].eswitch is EswitchMode.LEGACY
     for number, netdev in enumerate(("p1v0", "p1v1", nic.wire(1), "p1"), 1):
         run("ip", "netns", "add", netdev)
         run("ip", "link", "set", netdev, "netns", netdev)

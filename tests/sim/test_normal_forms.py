@@ -6,22 +6,22 @@ import subprocess
 import uuid
 from pathlib import Path
 
-from smartvif.chain import settings
-from smartvif.chain.demo import traces
-from smartvif.chain.host import Host
-from smartvif.control.bind import HostSwitch, bind
+from smartvif.context import settings
+from smartvif.context.host import HostContext
+from smartvif.control.bind_ovs import HostSwitch, bind
 from smartvif.control.build_vif import build_vif
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.demo.demo import host_state
+from smartvif.drivers.drivers import Drivers
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.guest.xml import interface_xml
 from smartvif.model.port import Network, Port
 from smartvif.model.vif import Machine
-from smartvif.plug.apply import plug, unplug
+from smartvif.plug.executor import plug, unplug
 from smartvif.plug.plan import plan
-from smartvif.plug.step import World
-from smartvif.plug.steps.guest import GuestInterface
-from smartvif.sim.console import Console
+from smartvif.plug.steps.guest import AttachedInterface
+from smartvif.sim.guest.console import Console
 from smartvif.sim.host import BRIDGE, FORWARDER, GUESTS, SOCKETS
 from smartvif.sim.testing import on_simulated_host
 
@@ -53,8 +53,8 @@ def _netns(name: str, netdev: str, address: str) -> None:
 @on_simulated_host(guests=1)
 def test_a_hybrid_port_carries_packets_and_leaves_nothing() -> None:
     """What is in the Linux bridge reaches the switch through the veth; unplugged, all is gone."""
-    host = Host(settings.load())
-    before = traces(host)
+    host = HostContext(settings.load())
+    before = host_state(host)
     switch = HostSwitch(datapath_type="netdev", vhost_user_dir=str(SOCKETS), hybrid=True)
     vifs = []
     for number in (1, 2):
@@ -62,7 +62,7 @@ def test_a_hybrid_port_carries_packets_and_leaves_nothing() -> None:
         vif = build_vif(port, bind(port, switch))
         steps = plan(vif, machine=Machine(uuid=str(uuid.uuid4()), name="vm"))
         for _ in range(2):
-            plug(vif.id, steps, host.journal, host.world)
+            plug(vif.id, steps, host.journal, host.drivers)
         assert vif.bridge_name is not None
         links = Links()
         outer = links.get(f"qvo{vif.id[:11]}")
@@ -79,15 +79,15 @@ def test_a_hybrid_port_carries_packets_and_leaves_nothing() -> None:
     assert _ping("machine1", "10.1.0.2") == 0
     for number, vif in enumerate(vifs, start=1):
         _ip("netns", "del", f"machine{number}")
-        unplug(vif.id, host.journal, host.world)
-        unplug(vif.id, host.journal, host.world)
-    assert traces(host) == before
+        unplug(vif.id, host.journal, host.drivers)
+        unplug(vif.id, host.journal, host.drivers)
+    assert host_state(host) == before
 
 
 @on_simulated_host(guests=2)
 def test_a_port_with_the_switchs_own_socket_carries_packets_and_leaves_nothing() -> None:
     """A switch with DPDK connects to the guests' sockets; unplugged, all is gone."""
-    host = Host(settings.load())
+    host = HostContext(settings.load())
     address = f"unix:{FORWARDER}/db.sock"
     subprocess.run(
         [
@@ -103,8 +103,8 @@ def test_a_port_with_the_switchs_own_socket_carries_packets_and_leaves_nothing()
         ],
         check=True,
     )
-    before = traces(host)
-    world = World(links=Links(), ovs=OpenVSwitch(Ovsdb(address)), guests=host.domains)
+    before = host_state(host)
+    drivers = Drivers(links=Links(), ovs=OpenVSwitch(Ovsdb(address)), guests=host.domains)
     switch = HostSwitch(datapath_type="netdev", vhost_user_dir=str(SOCKETS), vhost_user=True)
     consoles, vifs = [], []
     for number in (1, 2):
@@ -112,8 +112,8 @@ def test_a_port_with_the_switchs_own_socket_carries_packets_and_leaves_nothing()
         port = _port("br-dpdk", number)
         vif = build_vif(port, bind(port, switch))
         machine = Machine(uuid=host.domains.uuid(vm), name=vm)
-        guest = GuestInterface(domain=vm, mac=vif.address, xml=interface_xml(vif))
-        plug(vif.id, (*plan(vif, machine=machine), guest), host.journal, world)
+        guest = AttachedInterface(domain=vm, mac=vif.address, xml=interface_xml(vif))
+        plug(vif.id, (*plan(vif, machine=machine), guest), host.journal, drivers)
         console = Console(GUESTS / f"{vm}.agent")
         found = f"until grep -q {vif.address} /sys/class/net/eth0/address; do sleep 0.2; done"
         code, said = console.run(
@@ -125,7 +125,7 @@ def test_a_port_with_the_switchs_own_socket_carries_packets_and_leaves_nothing()
     code, said = consoles[0].run("ping -c 3 -i 0.2 -W 5 10.2.0.2")
     assert code == 0, said
     for vif in vifs:
-        unplug(vif.id, host.journal, world)
+        unplug(vif.id, host.journal, drivers)
         assert vif.path is not None
         assert not Path(vif.path).exists()
-    assert traces(host) == before
+    assert host_state(host) == before

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from smartvif.model.errors import Failed
-from smartvif.sim import namespaces, nic
-from smartvif.sim.sysfs import write_sysfs
+from smartvif.sim.nic import nic
+from smartvif.sim.nic.sysfs import write_sysfs
+from smartvif.sim.process import namespaces
 
 # Of the largest every 16th VF: os-vif reads all interfaces for each.
 LAYOUTS = {"1x1": 1, "8x16": 1, "2x128": 1, "1x256": 1, "4x256": 16}
@@ -25,17 +26,17 @@ def look_up(layout: nic.NicLayout, step: int) -> list[dict[str, object]]:
     """What both find for every ``step``-th VF in /sys."""
     from vif_plug_ovs import linux_net
 
-    from smartvif.host import facts
+    from smartvif.host import sriov
     from smartvif.host.representors import Representors
 
     representors = Representors()
-    pfs = {pf.address: pf for pf in facts.pfs()}
+    pfs = {pf.address: pf for pf in sriov.pfs()}
     cases: list[dict[str, object]] = []
     for number, (pf, vf) in enumerate(layout.functions()):
         if number % step:
             continue
         address = nic.vf_address(pf, vf)
-        ours = facts.vf(address)
+        ours = sriov.vf(address)
         name = str(address)
         uplink = linux_net.get_ifname_by_pci_address(name, pf_interface=True, switchdev=True)
         vf_number = linux_net.get_vf_num_by_pci_address(name)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovs_rows import PortSpec
-from smartvif.drivers.ovsdb import Deadline, Ovsdb
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.rows import OvsPortSpec
+from smartvif.drivers.ovs.switch import OpenVSwitch
+from smartvif.model.deadline import Deadline
 from smartvif.model.errors import CannotTell, Failed, NotFound, Refused, TimedOut
 from smartvif.sim.host import BRIDGE, OPENVSWITCH, host_switch
 from smartvif.sim.testing import on_simulated_host
@@ -24,8 +25,8 @@ def _switch(timeout: float = 10.0) -> OpenVSwitch:
     return OpenVSwitch(Ovsdb(host_switch().address), timeout=timeout)
 
 
-def _spec(name: str = "p0r0", owner: str = "vif-1", bridge: str = BRIDGE) -> PortSpec:
-    return PortSpec(bridge=bridge, name=name, owner=owner, external_ids={"iface-id": owner})
+def _spec(name: str = "p0r0", owner: str = "vif-1", bridge: str = BRIDGE) -> OvsPortSpec:
+    return OvsPortSpec(bridge=bridge, name=name, owner=owner, external_ids={"iface-id": owner})
 
 
 def _vsctl(*words: str) -> str:
@@ -41,7 +42,7 @@ def _vswitchd() -> int:
 @on_simulated_host()
 def test_a_port_is_there_when_the_call_returns() -> None:
     """add_port returns after ovs-vswitchd has given the port a number, with ids, tag and QoS."""
-    spec = PortSpec(
+    spec = OvsPortSpec(
         bridge=BRIDGE, name="p0r0", owner="vif-1", tag=42, external_ids={"iface-id": "port-1"}
     )
     _switch().add_port(spec)
@@ -59,7 +60,7 @@ def test_adding_twice_is_adding_once() -> None:
     switch = _switch()
     switch.add_port(_spec())
     first = switch.port("p0r0")
-    switch.add_port(PortSpec(bridge=BRIDGE, name="p0r0", owner="vif-1", tag=7))
+    switch.add_port(OvsPortSpec(bridge=BRIDGE, name="p0r0", owner="vif-1", tag=7))
     second = switch.port("p0r0")
     assert first is not None
     assert second is not None

@@ -13,52 +13,60 @@ from unittest import mock
 import pytest
 from test_vrouter_datapath import look
 
-from smartvif.chain import settings
-from smartvif.chain.attach import attach
-from smartvif.chain.demo import NETWORK, traces
-from smartvif.chain.detach import detach, reconcile
-from smartvif.chain.host import Host
-from smartvif.chain.request import Mode, Request
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.vrouter_port import PortFiles
-from smartvif.host import facts
+from smartvif.context import settings
+from smartvif.context.host import HostContext
+from smartvif.demo.demo import NETWORK, host_state
+from smartvif.drivers.drivers import Drivers
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.vrouter.files import PortFiles
+from smartvif.host import sriov
 from smartvif.model.errors import Failed, Refused, SmartvifError, StepFailed, TimedOut
-from smartvif.plug.plan import Switch
-from smartvif.plug.step import Step, World
-from smartvif.plug.steps.guest import GuestInterface
+from smartvif.model.port_spec import Mode, PortSpec
+from smartvif.model.switch import Switch
+from smartvif.operations.ports.attach import attach
+from smartvif.operations.ports.detach import detach
+from smartvif.operations.reconcile import reconcile
+from smartvif.plug.steps.guest import AttachedInterface
 from smartvif.plug.steps.links import LinkUp, Tap
 from smartvif.plug.steps.ovs import SwitchPort
-from smartvif.plug.steps.vf import Relay, SimulatedPassthrough, VfSettings
+from smartvif.plug.steps.relay import ForwarderRelay
+from smartvif.plug.steps.simulated_vf import SimulatedPassthrough, SimulatedVfSettings
+from smartvif.plug.steps.step import Step
 from smartvif.plug.steps.vrouter import AgentPort
 from smartvif.sim.host import BRIDGE, OPENVSWITCH, SIMULATION
-from smartvif.sim.nic import NETNS, representor, vf_netdev
+from smartvif.sim.nic.nic import NETNS, representor, vf_netdev
 from smartvif.sim.testing import on_simulated_host
 
 _STEPS: dict[tuple[Switch, Mode], tuple[type, ...]] = {
-    (Switch.OVS, Mode.NORMAL): (Tap, SwitchPort, GuestInterface),
+    (Switch.OVS, Mode.NORMAL): (Tap, SwitchPort, AttachedInterface),
     (Switch.OVS, Mode.DIRECT): (
-        VfSettings,
+        SimulatedVfSettings,
         SwitchPort,
         Tap,
         SimulatedPassthrough,
-        GuestInterface,
+        AttachedInterface,
     ),
-    (Switch.OVS, Mode.VIRTIO_FORWARDER): (VfSettings, SwitchPort, Relay, GuestInterface),
-    (Switch.VROUTER, Mode.NORMAL): (Tap, LinkUp, AgentPort, GuestInterface),
+    (Switch.OVS, Mode.VIRTIO_FORWARDER): (
+        SimulatedVfSettings,
+        SwitchPort,
+        ForwarderRelay,
+        AttachedInterface,
+    ),
+    (Switch.VROUTER, Mode.NORMAL): (Tap, LinkUp, AgentPort, AttachedInterface),
     (Switch.VROUTER, Mode.DIRECT): (
-        VfSettings,
+        SimulatedVfSettings,
         LinkUp,
         AgentPort,
         Tap,
         SimulatedPassthrough,
-        GuestInterface,
+        AttachedInterface,
     ),
     (Switch.VROUTER, Mode.VIRTIO_FORWARDER): (
-        VfSettings,
+        SimulatedVfSettings,
         LinkUp,
         AgentPort,
-        Relay,
-        GuestInterface,
+        ForwarderRelay,
+        AttachedInterface,
     ),
 }
 """Each switch's and mode's steps, in their order; no plan has two of one kind."""
@@ -75,18 +83,18 @@ def _every_step(switch: Switch) -> list[tuple[Mode, type]]:
     return [(mode, kind) for (on, mode), kinds in _STEPS.items() if on is switch for kind in kinds]
 
 
-def _host() -> Host:
-    return Host(settings.load())
+def _host() -> HostContext:
+    return HostContext(settings.load())
 
 
-def _request(mode: Mode, switch: Switch = Switch.OVS, **asked: Any) -> Request:
-    return Request(vm="vm1", mode=mode, switch=switch, **_WHERE[switch], **asked)
+def _request(mode: Mode, switch: Switch = Switch.OVS, **asked: Any) -> PortSpec:
+    return PortSpec(vm="vm1", mode=mode, switch=switch, **_WHERE[switch], **asked)
 
 
-def everything(host: Host) -> set[str]:
+def everything(host: HostContext) -> set[str]:
     """All traces, and what the vRouter itself has, whatever its files say."""
     vifs = {f"vRouter: vif {vif['port']} with {vif['netdev']}" for vif in look("interfaces")}
-    return traces(host) | vifs
+    return host_state(host) | vifs
 
 
 @contextlib.contextmanager
@@ -94,10 +102,10 @@ def _when(kind: type, act: Callable[[], None], *, before: bool) -> Iterator[None
     """Call ``act`` before or after each ``do`` of the steps of that kind."""
     real = kind.do  # type: ignore[attr-defined]
 
-    def do(step: Step, world: World) -> None:
+    def do(step: Step, drivers: Drivers) -> None:
         if before:
             act()
-        real(step, world)
+        real(step, drivers)
         act()
 
     with mock.patch.object(kind, "do", do):
@@ -212,7 +220,7 @@ def test_a_vf_that_vanished_is_no_hindrance_to_detaching() -> None:
     """The VF and its representor gone, and its sysfs entry: detach leaves nothing."""
     host = _host()
     for mode in (Mode.DIRECT, Mode.VIRTIO_FORWARDER):
-        before = traces(host)
+        before = host_state(host)
         record = attach(_request(mode), host)
         assert record.vf is not None
         number = int(record.facts["switch_port"].removeprefix("p0r"))
@@ -224,7 +232,7 @@ def test_a_vf_that_vanished_is_no_hindrance_to_detaching() -> None:
         detach(record.id, _host())
         gone = {trace for trace in before if f"p0r{number} " in trace or f"p0v{number} " in trace}
         assert len(gone) == 2
-        assert traces(_host()) == before - gone
+        assert host_state(_host()) == before - gone
 
 
 @on_simulated_host(guests=1)
@@ -233,12 +241,12 @@ def test_a_vf_is_given_once() -> None:
     host = _host()
     records = [attach(_request(Mode.DIRECT), host) for _ in range(8)]
     assert len({record.vf for record in records}) == 8
-    before = traces(host)
+    before = host_state(host)
     with pytest.raises(SmartvifError, match="none of 8 VFs would do"):
         attach(_request(Mode.DIRECT), host)
     with pytest.raises(Refused, match="in use by port"):
-        attach(_request(Mode.DIRECT, vf=facts.pfs()[0].vfs[3].address), host)
-    assert traces(host) == before
+        attach(_request(Mode.DIRECT, vf=sriov.pfs()[0].vfs[3].address), host)
+    assert host_state(host) == before
 
 
 @on_simulated_host(guests=1)
@@ -248,7 +256,7 @@ def test_a_representor_that_somebody_put_in_a_switch_is_passed_over() -> None:
     record = attach(_request(Mode.DIRECT), _host())
     assert record.facts["switch_port"] == "p0r1"
     with pytest.raises(Refused, match=f"in use by bridge {BRIDGE}"):
-        attach(_request(Mode.DIRECT, vf=facts.pfs()[0].vfs[0].address), _host())
+        attach(_request(Mode.DIRECT, vf=sriov.pfs()[0].vfs[0].address), _host())
 
 
 @on_simulated_host(guests=1)
@@ -272,15 +280,15 @@ def test_processes_that_attach_at_once_get_different_vfs() -> None:
 def test_a_stopped_vswitchd_undoes_the_plug_and_the_rest_waits_for_it() -> None:
     """With ovs-vswitchd stopped a plug fails at the deadline, with nothing left when it is back."""
     host = _host()
-    before = traces(host)
+    before = host_state(host)
     vswitchd = int((OPENVSWITCH / "ovs-vswitchd.pid").read_text())
-    host.world.need_ovs().timeout = 1.0
+    host.drivers.need_ovs().timeout = 1.0
     os.kill(vswitchd, signal.SIGSTOP)
     with pytest.raises(StepFailed) as caught:
         attach(_request(Mode.NORMAL), host)
     assert isinstance(caught.value.cause, TimedOut)
     os.kill(vswitchd, signal.SIGCONT)
-    assert traces(host) == before
+    assert host_state(host) == before
 
 
 @on_simulated_host(guests=1)
@@ -288,12 +296,12 @@ def test_plugging_again_mends_what_was_broken_and_keeps_the_rest() -> None:
     """A switch port or tap taken away behind our back is made again by reconcile."""
     host = _host()
     record = attach(_request(Mode.NORMAL), host)
-    before = traces(host)
+    before = host_state(host)
     port = record.facts["switch_port"]
     subprocess.run(["ovs-vsctl", "del-port", port], check=True)
     assert reconcile(host, dry_run=True) == {
         record.id: f"do again: add port {port} to bridge {BRIDGE}"
     }
     reconcile(host)
-    assert traces(host) == before
+    assert host_state(host) == before
     assert reconcile(host) == {}

@@ -6,16 +6,16 @@ import subprocess
 import sys
 from typing import Any
 
-from smartvif.chain import settings
-from smartvif.chain.host import Host
 from smartvif.cli import port_control
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovsdb import Ovsdb
-from smartvif.host.facts import SYSFS
-from smartvif.plug.apply import recover
+from smartvif.context import settings
+from smartvif.context.host import HostContext
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.switch import OpenVSwitch
+from smartvif.host.sriov import SYSFS
+from smartvif.plug.recover import recover
 from smartvif.sim.host import FORWARDER_NETNS, SOCKETS, forwarder_switch, host_vrouter
-from smartvif.sim.nic import representor, vf_address, vf_netdev
+from smartvif.sim.nic.nic import representor, vf_address, vf_netdev
 from smartvif.sim.testing import on_simulated_host
 
 PORTS = {
@@ -65,14 +65,14 @@ def delete(vnic_type: str) -> int:
     return port_control.run(["--oper=delete", f"--uuid={PORTS[vnic_type]}"])
 
 
-def host() -> Host:
+def host() -> HostContext:
     """The host, opened anew."""
-    return Host(settings.load())
+    return HostContext(settings.load())
 
 
 def shown(vnic_type: str) -> dict[str, Any] | None:
     """What the agent says of a port."""
-    return host().world.need_vrouter().port(PORTS[vnic_type])
+    return host().drivers.need_vrouter().port(PORTS[vnic_type])
 
 
 def everything() -> set[str]:
@@ -84,7 +84,7 @@ def everything() -> set[str]:
     here = host()
     relays = OpenVSwitch(Ovsdb(forwarder_switch(1).address))
     found |= {f"forwarder: {port.name}" for port in relays.ports()}
-    found |= {f"file: {port}" for port in here.world.need_vrouter().files.netdevs().values()}
+    found |= {f"file: {port}" for port in here.drivers.need_vrouter().files.netdevs().values()}
     return found | {f"journal: {record.id}" for record in here.journal.ports()}
 
 
@@ -155,7 +155,7 @@ def test_an_agent_that_comes_and_goes() -> None:
     agent.start()
     for vnic_type in ("normal", "direct"):
         assert shown(vnic_type) is not None
-    assert recover(host().journal, host().world, dry_run=True) == {}
+    assert recover(host().journal, host().drivers, dry_run=True) == {}
     agent.kill()
     assert [delete(vnic_type) for vnic_type in ("normal", "direct")] == [0, 0]
     assert everything() == before
@@ -186,7 +186,7 @@ def test_the_command_as_nova_runs_it() -> None:
         timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-    files = host().world.need_vrouter().files
+    files = host().drivers.need_vrouter().files
     document = files.read(PORTS["normal"])
     assert document is not None
     assert (document["display-name"], document["system-name"]) == (name, "tap-0")

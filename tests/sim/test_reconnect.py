@@ -23,10 +23,10 @@ from commands import (
     pings,
 )
 
-from smartvif.chain.demo import traces
-from smartvif.drivers.netlink import Links
+from smartvif.demo.demo import host_state
+from smartvif.drivers.kernel.links import Links
+from smartvif.sim.guest.ping import Pinging
 from smartvif.sim.host import FORWARDER, FORWARDER_NETNS, forwarder_switch
-from smartvif.sim.ping import Pinging
 from smartvif.sim.testing import on_simulated_host
 
 ONE, TWO = "10.0.0.1", "10.0.0.2"
@@ -69,7 +69,7 @@ def test_the_forwarder_ends_under_traffic(how: signal.Signals) -> None:
 @on_simulated_host(guests=2)
 def _ends_under_traffic(how: signal.Signals) -> None:
     port = joined()
-    before = traces(host())
+    before = host_state(host())
     for _ in range(3):
         process = vswitchd()
         pinging = Pinging(guest("vm2"), ONE)
@@ -81,7 +81,7 @@ def _ends_under_traffic(how: signal.Signals) -> None:
         print(f"{how.name}: {found.longest_gap:.2f} s without an answer, {found.lost} lost")
     assert document("show", port["id"])["working"]
     assert document("reconcile")["ports"] == {}
-    assert traces(host()) == before
+    assert host_state(host()) == before
 
 
 @on_simulated_host(guests=2)
@@ -119,7 +119,7 @@ def test_what_the_forwarder_has_lost_is_made_anew() -> None:
 def lasting() -> set[str]:
     """All traces but the addresses of OVS's own links, which are new with each of them."""
     return {
-        trace for trace in traces(host()) if not re.match(r"forwarder: link (fwd-|ovs-)", trace)
+        trace for trace in host_state(host()) if not re.match(r"forwarder: link (fwd-|ovs-)", trace)
     }
 
 

@@ -14,31 +14,32 @@ from unittest import mock
 
 import pytest
 
-from smartvif.chain import settings
-from smartvif.chain.demo import traces
-from smartvif.chain.host import Host
+from smartvif.context import settings
+from smartvif.context.host import HostContext
 from smartvif.control import names
-from smartvif.control.bind import HostSwitch, bind
+from smartvif.control.bind_ovs import HostSwitch, bind
 from smartvif.control.build_vif import build_vif
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovs_rows import PortSpec
-from smartvif.drivers.ovsdb import Ovsdb
-from smartvif.drivers.vrouter_agent import VRouterAgent
-from smartvif.drivers.vrouter_port import PortFiles, VRouterPort
-from smartvif.host import facts
+from smartvif.demo.demo import host_state
+from smartvif.drivers.drivers import Drivers
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.rows import OvsPortSpec
+from smartvif.drivers.ovs.switch import OpenVSwitch
+from smartvif.drivers.vrouter.agent import VRouterAgent
+from smartvif.drivers.vrouter.files import PortFiles
+from smartvif.drivers.vrouter.port import VRouterPort
+from smartvif.host import sriov
 from smartvif.host.representors import Representors
 from smartvif.model.errors import Failed
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Network, Port, VnicType
 from smartvif.model.vif import Machine
-from smartvif.plug.apply import plug, unplug
-from smartvif.plug.case import devices
+from smartvif.plug.executor import plug, unplug
 from smartvif.plug.journal import Journal
 from smartvif.plug.plan import plan
-from smartvif.plug.step import World
-from smartvif.sim import nic
+from smartvif.plug.plans.inputs import devices
 from smartvif.sim.host import BRIDGE, SOCKETS, STATE, host_vrouter
+from smartvif.sim.nic import nic
 from smartvif.sim.testing import on_simulated_host
 
 ONE = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
@@ -50,7 +51,7 @@ KINDS = (VnicType.NORMAL, VnicType.DIRECT, VnicType.VIRTIO_FORWARDER)
 _TUNSETIFF, _IFF_TAP, _IFF_NO_PI = 0x400454CA, 0x2, 0x1000
 
 
-def _plug(kind: VnicType, port: str, vf: int, host: Host, *, hybrid: bool = False) -> None:
+def _plug(kind: VnicType, port: str, vf: int, host: HostContext, *, hybrid: bool = False) -> None:
     asked = Port(
         id=port,
         mac=f"52:54:00:00:00:{vf:02x}",
@@ -62,13 +63,13 @@ def _plug(kind: VnicType, port: str, vf: int, host: Host, *, hybrid: bool = Fals
     vif = build_vif(asked, bind(asked, switch))
     found = None
     if asked.pci_slot is not None:
-        found = devices(facts.vf(PciAddress.parse(asked.pci_slot)), Representors(), relayed=True)
+        found = devices(sriov.vf(PciAddress.parse(asked.pci_slot)), Representors(), relayed=True)
     steps = plan(vif, machine=MACHINE, devices=found)
-    plug(port, steps, host.journal, host.world, vf=asked.pci_slot)
+    plug(port, steps, host.journal, host.drivers, vf=asked.pci_slot)
 
 
-def _host() -> Host:
-    return Host(settings.load())
+def _host() -> HostContext:
+    return HostContext(settings.load())
 
 
 def _lost() -> Journal:
@@ -76,19 +77,19 @@ def _lost() -> Journal:
     return Journal(STATE.with_name("other"))
 
 
-def _there(host: Host) -> set[str]:
+def _there(host: HostContext) -> set[str]:
     """The names of all that is there, and each guest's socket.
 
     Nobody knows any more how the links of a swept port were; so here they are no more than names.
     """
-    found = {trace for trace in traces(host) if not trace.startswith("journal")}
+    found = {trace for trace in host_state(host) if not trace.startswith("journal")}
     return {" ".join(trace.split()[: 3 if ": link " in trace else None]) for trace in found}
 
 
-def _warnings(port: str, world: World) -> list[str]:
+def _warnings(port: str, drivers: Drivers) -> list[str]:
     """Unplug a port that the journal does not know; what was warned of."""
     with unittest.TestCase().assertLogs("smartvif", "WARNING") as said:
-        unplug(port, _lost(), world)
+        unplug(port, _lost(), drivers)
     return [record.getMessage() for record in said.records]
 
 
@@ -104,11 +105,11 @@ def test_only_the_ports_own_is_taken_away() -> None:
         _plug(kind, ONE, 7, host)
         assert len(_there(host)) > len(others)
         for _ in range(3):
-            unplug(ONE, _lost(), host.world)
+            unplug(ONE, _lost(), host.drivers)
             assert _there(host) == others, kind
-        unplug(ONE, host.journal, host.world)
+        unplug(ONE, host.journal, host.drivers)
     for number in range(len(KINDS)):
-        unplug(f"{number}{OTHER[1:]}", _lost(), host.world)
+        unplug(f"{number}{OTHER[1:]}", _lost(), host.drivers)
     assert _there(host) == before
 
 
@@ -118,18 +119,18 @@ def test_namesakes_keep_what_is_their_own() -> None:
     host = _host()
     _plug(VnicType.VIRTIO_FORWARDER, NAMESAKES[0], 1, host)
     _plug(VnicType.NORMAL, NAMESAKES[1], 2, host)
-    before = traces(host)
+    before = host_state(host)
     assert {f"forwarder: port fwd-{ONE[:11]}", "forwarder: port p0v1"} < before
-    (warning,) = _warnings(ONE, host.world)
+    (warning,) = _warnings(ONE, host.drivers)
     assert warning.startswith(names.tap(ONE))
-    assert traces(host) == before
+    assert host_state(host) == before
 
 
 @on_simulated_host()
 def test_ports_of_others() -> None:
     """A port that is nobody's, or speaks of ours without our mark, or is another owner's, stays."""
     links = Links()
-    world = World(links=links, ovs=OpenVSwitch(Ovsdb(settings.load().openvswitch.database)))
+    drivers = Drivers(links=links, ovs=OpenVSwitch(Ovsdb(settings.load().openvswitch.database)))
     marks = {
         "a0": [],
         "b0": [f"external_ids:iface-id={ONE}"],
@@ -141,10 +142,10 @@ def test_ports_of_others() -> None:
         links.add_veth(name, f"peer{number}")
         setting = ["--", "set", "interface", name, *ids] if ids else []
         subprocess.run(["ovs-vsctl", "add-port", BRIDGE, name, *setting], check=True)
-    before = world.need_ovs().ports()
-    (warning,) = _warnings(ONE, world)
+    before = drivers.need_ovs().ports()
+    (warning,) = _warnings(ONE, drivers)
     assert warning == f"{names.tap(ONE)} bears port {ONE}'s name, and may be another's: left"
-    assert world.need_ovs().ports() == before
+    assert drivers.need_ovs().ports() == before
     assert links.get(names.tap(ONE)) is not None
 
 
@@ -153,44 +154,44 @@ def test_a_tap_that_may_be_anothers() -> None:
     """A tap that a guest has open, or that nothing shows to be ours, is left, with a warning."""
     host = _host()
     tap = names.tap(ONE)
-    world = World(links=host.world.links, ovs=host.world.ovs)
+    drivers = Drivers(links=host.drivers.links, ovs=host.drivers.ovs)
     _plug(VnicType.NORMAL, ONE, 0, host)
     with open("/dev/net/tun", "r+b", buffering=0) as guest:
         wanted = struct.pack("16sH22x", tap.encode(), _IFF_TAP | _IFF_NO_PI)
         fcntl.ioctl(guest, _TUNSETIFF, wanted)
-        assert len(_warnings(ONE, world)) == 1
-        assert world.need_ovs().port(tap) is None
-    assert world.links.get(tap) is not None
+        assert len(_warnings(ONE, drivers)) == 1
+        assert drivers.need_ovs().port(tap) is None
+    assert drivers.links.get(tap) is not None
     # Idle now, but its port in the switch is gone, and with it the proof.
-    assert len(_warnings(ONE, world)) == 1
-    assert world.links.get(tap) is not None
+    assert len(_warnings(ONE, drivers)) == 1
+    assert drivers.links.get(tap) is not None
     # Not as we make it: it is nobody's, where ours are root's; or it is no tap.
     for kind in (["tuntap", "add", tap, "mode", "tap"], ["link", "add", tap, "type", "bridge"]):
-        world.links.delete(tap)
+        drivers.links.delete(tap)
         subprocess.run(["ip", *kind], check=True)
-        world.need_ovs().add_port(PortSpec(bridge=BRIDGE, name=tap, owner=ONE))
-        assert len(_warnings(ONE, world)) == 1
-        assert world.need_ovs().port(tap) is None
-        assert world.links.get(tap) is not None
+        drivers.need_ovs().add_port(OvsPortSpec(bridge=BRIDGE, name=tap, owner=ONE))
+        assert len(_warnings(ONE, drivers)) == 1
+        assert drivers.need_ovs().port(tap) is None
+        assert drivers.links.get(tap) is not None
 
 
 @on_simulated_host()
 def test_a_hybrid_bridge_is_left() -> None:
     """The port goes; the Linux bridge and the veth, which others make by these names, are named."""
     host = _host()
-    world = World(links=host.world.links, ovs=host.world.ovs)
+    drivers = Drivers(links=host.drivers.links, ovs=host.drivers.ovs)
     _plug(VnicType.NORMAL, ONE, 0, host, hybrid=True)
-    warnings = _warnings(ONE, world)
+    warnings = _warnings(ONE, drivers)
     assert [warning.split()[0] for warning in warnings] == ["qbr" + ONE[:11], "qvo" + ONE[:11]]
-    assert {port.name for port in world.need_ovs().ports()} == {BRIDGE}
+    assert {port.name for port in drivers.need_ovs().ports()} == {BRIDGE}
 
 
 @on_simulated_host()
 def test_a_port_that_never_was_costs_one_question() -> None:
     """Open vSwitch is asked once, and changes nothing."""
-    world = World(links=Links(), ovs=OpenVSwitch(Ovsdb(settings.load().openvswitch.database)))
+    drivers = Drivers(links=Links(), ovs=OpenVSwitch(Ovsdb(settings.load().openvswitch.database)))
     with mock.patch.object(Ovsdb, "transact", autospec=True, side_effect=Ovsdb.transact) as asked:
-        unplug(ONE, _lost(), world)
+        unplug(ONE, _lost(), drivers)
     ((ops,),) = ([call.args[1]] for call in asked.call_args_list)
     assert [op["op"] for op in ops] == ["select"]
 
@@ -205,11 +206,11 @@ def test_switches_that_do_not_answer() -> None:
             f"http://127.0.0.1:{silent.getsockname()[1]}", PortFiles(Path("/run/p")), timeout=0.1
         )
         nowhere = OpenVSwitch(Ovsdb("unix:/nowhere"))
-        with mock.patch.object(Host, "_open_vswitch", return_value=nowhere):
-            forwarder = _host().world.forwarder
+        with mock.patch.object(HostContext, "_open_vswitch", return_value=nowhere):
+            forwarder = _host().drivers.forwarder
         assert forwarder is not None
-        world = World(links=Links(), ovs=nowhere, vrouter=agent, forwarder=forwarder)
-        said = _warnings(ONE, world)
+        drivers = Drivers(links=Links(), ovs=nowhere, vrouter=agent, forwarder=forwarder)
+        said = _warnings(ONE, drivers)
     assert len(said) == 3
     assert sum("/nowhere" in line for line in said) == 2
     assert all(ONE in line for line in said)
@@ -220,10 +221,10 @@ def test_what_is_there_and_cannot_be_removed_is_an_error() -> None:
     """A port of ours that the switch keeps is no warning: the next unplug has to try again."""
     host = _host()
     _plug(VnicType.NORMAL, ONE, 0, host)
-    world = World(links=host.world.links, ovs=host.world.ovs)
+    drivers = Drivers(links=host.drivers.links, ovs=host.drivers.ovs)
     failing = mock.patch.object(OpenVSwitch, "commit_removal", side_effect=Failed("it says no"))
     with failing, pytest.raises(Failed, match="it says no"):
-        unplug(ONE, _lost(), world)
+        unplug(ONE, _lost(), drivers)
 
 
 @on_simulated_host()
@@ -242,7 +243,7 @@ def test_a_port_of_the_vrouter() -> None:
                 netdev=f"tap{port[:11]}",
             )
         )
-    unplug(ONE, _lost(), World(links=Links(), vrouter=agent))
+    unplug(ONE, _lost(), Drivers(links=Links(), vrouter=agent))
     assert agent.port(ONE) is None
     assert agent.port(OTHER) is not None
     assert os.listdir(daemon.ports) == [OTHER]

@@ -21,9 +21,9 @@ from commands import (
     pings,
 )
 
-from smartvif.chain.demo import traces
-from smartvif.drivers.netlink import Links
-from smartvif.sim import libvirtd
+from smartvif.demo.demo import host_state
+from smartvif.drivers.kernel.links import Links
+from smartvif.sim.guest import libvirtd
 from smartvif.sim.host import (
     FORWARDER,
     FORWARDER_NETNS,
@@ -45,7 +45,7 @@ def test_a_machine_attached_while_stopped_boots_with_its_interfaces() -> None:
     peer = attach("vm1", "normal")
     configure("vm1", peer["mac"], ADDRESSES["vm1"])
     guests().stop("vm2")
-    before = traces(host())
+    before = host_state(host())
     ports = [attach("vm2", mode) for mode in MODES]
     guests().start("vm2")
     for port in ports:
@@ -55,7 +55,7 @@ def test_a_machine_attached_while_stopped_boots_with_its_interfaces() -> None:
         guest("vm2").run(f"ip addr flush dev {name}; ip link set {name} down")
     for port in ports:
         document("detach", port["id"])
-    assert traces(host()) == before
+    assert host_state(host()) == before
 
 
 @on_simulated_host(guests=3)
@@ -107,13 +107,13 @@ def link_mac(name: str, netns: str | None = None) -> str:
 @on_simulated_host(guests=3)
 def test_ports_outlive_restarts_of_all_daemons() -> None:
     """After libvirtd, OVS and the forwarder are killed and started again, all works by itself."""
-    before = traces(host())
+    before = host_state(host())
     ports = []
     for vm, mode in zip(ADDRESSES, MODES, strict=True):
         ports.append(attach(vm, mode))
         configure(vm, ports[-1]["mac"], ADDRESSES[vm])
     all_work()
-    attached = traces(host())
+    attached = host_state(host())
 
     kill(LIBVIRT / "run" / "libvirt" / "libvirtd.pid")
     libvirtd.start(LIBVIRT)
@@ -131,10 +131,10 @@ def test_ports_outlive_restarts_of_all_daemons() -> None:
     forwarder_switch(3).start_vswitchd()
     all_work()
 
-    assert traces(host()) == attached
+    assert host_state(host()) == attached
     for port in ports:
         document("detach", port["id"])
-    assert traces(host()) == before
+    assert host_state(host()) == before
 
 
 def kill(pid_file: Path) -> None:

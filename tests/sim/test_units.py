@@ -8,11 +8,11 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from smartvif.drivers.engine import Room
-from smartvif.drivers.forwarder import Forwarder
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovs_rows import mapping, select
-from smartvif.drivers.ovsdb import Ovsdb
+from smartvif.drivers.forwarder.engine import EngineCapacity
+from smartvif.drivers.forwarder.ovs_dpdk import OvsDpdkEngine
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.rows import mapping, select
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.sim.testing import on_simulated_host
 
 UNITS = Path(__file__).parents[2] / "packaging/systemd"
@@ -75,7 +75,7 @@ def test_what_they_run() -> None:
     (address,) = re.findall(r'database = "(.*)"', SWITCH.read_text())
     assert address in command(SWITCH, "ExecStart")
     switch = OpenVSwitch(Ovsdb(address))
-    assert Forwarder(switch, netns=Path(namespace).name).room() == Room(
+    assert OvsDpdkEngine(switch, netns=Path(namespace).name).capacity() == EngineCapacity(
         relays=0, most=16, hugepages=True
     )
     reads = [select("Open_vSwitch", [], ["other_config"])]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.vf_admin import NO_MAC, VfAdmin
+from smartvif.drivers.kernel.links import Links
+from smartvif.host.vf_admin import NO_MAC, VfAdmin
 from smartvif.model.errors import NotFound
 from smartvif.sim.testing import on_simulated_host
 

@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 from pyroute2 import IPRoute
 
-from smartvif.drivers.netlink import Links
+from smartvif.drivers.kernel.links import Links
 from smartvif.model.errors import Refused
-from smartvif.sim import nic
 from smartvif.sim.fleet import Fleet
 from smartvif.sim.host import host_vrouter
+from smartvif.sim.nic import nic
 from smartvif.sim.testing import on_simulated_host, on_simulated_hosts
 from smartvif.sim.vrouter import api, introspect
 from smartvif.sim.vrouter.daemon import VRouter

@@ -9,7 +9,7 @@ from typing import Any
 from commands import MODES, configure, document, eventually_pings, guest, host, join, pings
 from test_vrouter_datapath import eventually, look, nobody_listens, set_faults
 
-from smartvif.chain.demo import traces
+from smartvif.demo.demo import host_state
 from smartvif.sim.fleet import Fleet, Member
 from smartvif.sim.host import host_vrouter
 from smartvif.sim.testing import on_simulated_host, on_simulated_hosts
@@ -41,7 +41,7 @@ def received(vm: str, mac: str) -> int:
 @on_simulated_host(guests=4)
 def test_machines_of_a_network_reach_each_other_and_nobody_else() -> None:
     """All modes in one network: every pair; a machine of another network hears none of it."""
-    before = traces(host())
+    before = host_state(host())
     ports = {
         vm: machine(vm, mode, RED, ADDRESSES[vm])
         for vm, mode in zip(("vm1", "vm2", "vm3"), MODES, strict=True)
@@ -64,7 +64,7 @@ def test_machines_of_a_network_reach_each_other_and_nobody_else() -> None:
     assert pings("vm3", ADDRESSES["vm1"], count=1) == 0
     for port in ports.values():
         document("detach", port["id"])
-    assert traces(host()) == before
+    assert host_state(host()) == before
 
 
 @on_simulated_hosts(2, guests=2)

@@ -6,9 +6,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from smartvif.choose import traits
-from smartvif.choose.pool import Guest, Pool
-from smartvif.choose.request import DeviceRequest, DeviceType, NumaPolicy
+from smartvif.choose.selection.pool import Guest, Pool
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
+from smartvif.model import traits
+from smartvif.model.needs import NumaPolicy
 from smartvif.model.pci import PciAddress
 
 NEAR, SAME_SOCKET, FAR, NOWHERE = 0, 1, 2, None

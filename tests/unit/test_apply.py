@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from smartvif.control import names as names_of
+from smartvif.drivers.drivers import Drivers
 from smartvif.model.errors import Failed, NotFound, Refused, StepFailed
-from smartvif.plug import steps
-from smartvif.plug.apply import PortPlan, adopt, plug, plug_many, recover, unplug
+from smartvif.plug.executor import PortPlan, adopt, plug, plug_many, unplug
 from smartvif.plug.journal import Journal, PortStatus
-from smartvif.plug.step import Found, Plan, Step, World
+from smartvif.plug.recover import recover
+from smartvif.plug.steps import codec
+from smartvif.plug.steps.step import Plan, Snapshot, Step
 
 
 class DiedError(BaseException):
@@ -79,25 +81,25 @@ class Toy:
     def describe(self) -> str:
         return f"make {self.name}"
 
-    def find(self, world: World) -> Found:
-        toys = cast(Toys, world)
+    def snapshot(self, drivers: Drivers) -> Snapshot:
+        toys = cast(Toys, drivers)
         toys.act("find", self.name)
         return {"existed": self.name in toys.there}
 
-    def do(self, world: World) -> None:
-        toys = cast(Toys, world)
+    def do(self, drivers: Drivers) -> None:
+        toys = cast(Toys, drivers)
         toys.act("do", self.name)
         toys.there.add(self.name)
         toys.act("did", self.name)
 
-    def undo(self, world: World, found: Found) -> None:
-        toys = cast(Toys, world)
+    def undo(self, drivers: Drivers, found: Snapshot) -> None:
+        toys = cast(Toys, drivers)
         toys.act("undo", self.name)
         if not found.get("existed"):
             toys.there.discard(self.name)
 
-    def check(self, world: World) -> bool:
-        toys = cast(Toys, world)
+    def check(self, drivers: Drivers) -> bool:
+        toys = cast(Toys, drivers)
         toys.act("check", self.name)
         return self.name in toys.there
 
@@ -116,7 +118,7 @@ class MortalJournal(Journal):
 def _toys_are_steps() -> Iterator[None]:
     """The journal can read toys."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(steps._KINDS, "Toy", Toy)
+        patch.setitem(codec._KINDS, "Toy", Toy)
         yield
 
 
@@ -133,8 +135,8 @@ def toys() -> Toys:
     return Toys()
 
 
-def world(toys: Toys) -> World:
-    return cast(World, toys)
+def world(toys: Toys) -> Drivers:
+    return cast(Drivers, toys)
 
 
 def plan(port: str, letters: str) -> Plan:
@@ -330,7 +332,7 @@ def test_each_step_is_heard_of_when_it_is_taken(journal: Journal, toys: Toys) ->
     """Progress names every step in order, and on a second plug none."""
     heard: list[Step] = []
     for _ in range(2):
-        plug("p", plan("p", "abc"), journal, world(toys), progress=heard.append)
+        plug("p", plan("p", "abc"), journal, world(toys), on_step=heard.append)
         assert tuple(heard) == plan("p", "abc")
     assert toys.heard("do") == ["p.a", "p.b", "p.c"]
 
@@ -342,7 +344,7 @@ def test_an_interrupted_plug_is_undone(journal: Journal, toys: Toys) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        plug("p", plan("p", "ab"), journal, world(toys), progress=interrupt)
+        plug("p", plan("p", "ab"), journal, world(toys), on_step=interrupt)
     assert (toys.there, journal.ports()) == (set(), ())
 
 
@@ -414,7 +416,7 @@ def test_ports_that_are_left(journal: Journal, toys: Toys) -> None:
 def test_what_bears_the_name_of_an_unknown_port(journal: Journal, toys: Toys) -> None:
     """A link that is named after a port which the journal does not know is left, with a warning."""
     toys.there = {names_of.tap("p")}
-    with unittest.TestCase().assertLogs("smartvif.plug.sweep", "WARNING") as said:
+    with unittest.TestCase().assertLogs("smartvif.plug.orphans", "WARNING") as said:
         unplug("p", journal, world(toys))
     assert toys.there == {names_of.tap("p")}
     assert names_of.tap("p") in said.output[0]

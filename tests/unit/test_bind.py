@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smartvif.control.bind import Details, HostSwitch, bind
+from smartvif.control.bind_ovs import Details, HostSwitch, bind
 from smartvif.model.errors import Invalid
 from smartvif.model.port import Binding, Network, Port, VifType, VnicType
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartvif.control.bind import Details
+from smartvif.control.bind_ovs import Details
 from smartvif.control.bind_vrouter import VRouterHost, bind_vrouter, find_host
 from smartvif.control.build_vif import build_vif
 from smartvif.model.errors import Ambiguous, Invalid, NotFound, Refused

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from smartvif.host import bond, capabilities, facts
+from smartvif.host import bond, capabilities, sriov
 from smartvif.host.bond import Bond
-from smartvif.host.capabilities import VF_LAG
-from smartvif.host.facts import EswitchMode, Pf
+from smartvif.host.sriov import EswitchMode, Pf
 from smartvif.model.pci import PciAddress
-from smartvif.sim import nic
-from smartvif.sim.sysfs import write_sysfs
+from smartvif.model.traits import VF_LAG
+from smartvif.sim.nic import nic
+from smartvif.sim.nic.sysfs import write_sysfs
 
 TWO = Bond(name="bond0", mode="802.3ad", ports=("p0", "p1"))
 
@@ -72,13 +72,13 @@ def test_a_bond_that_loses_its_ports(root: Path) -> None:
 @pytest.mark.parametrize("mode", ["active-backup", "balance-xor", "802.3ad"])
 def test_modes_that_are_shared(root: Path, mode: str) -> None:
     """A card shares its VFs over a bond in which one port sends a flow."""
-    assert bond.lag_problem(dataclasses.replace(TWO, mode=mode), facts.pfs(root)) is None
+    assert bond.lag_problem(dataclasses.replace(TWO, mode=mode), sriov.pfs(root)) is None
 
 
 @pytest.mark.parametrize("mode", ["balance-rr", "broadcast", "balance-tlb", "balance-alb"])
 def test_modes_that_are_not_shared(root: Path, mode: str) -> None:
     """In any other mode it does not, and the reason names the mode."""
-    problem = bond.lag_problem(dataclasses.replace(TWO, mode=mode), facts.pfs(root))
+    problem = bond.lag_problem(dataclasses.replace(TWO, mode=mode), sriov.pfs(root))
     assert problem is not None
     assert mode in problem
 
@@ -86,7 +86,7 @@ def test_modes_that_are_not_shared(root: Path, mode: str) -> None:
 def test_ports_of_two_cards(root: Path) -> None:
     """Two cards have no common switch; one card in two slots has, and shows it."""
     elsewhere = PciAddress(0, 0x81, 0, 1)
-    two = changed(facts.pfs(root), 1, address=elsewhere)
+    two = changed(sriov.pfs(root), 1, address=elsewhere)
     assert "two cards" in (bond.lag_problem(TWO, two) or "")
     assert bond.lag_problem(TWO, changed(two, 1, switch_id=two[0].switch_id)) is None
     unsaid = changed(changed(two, 0, switch_id=None), 1, switch_id=None)
@@ -97,7 +97,7 @@ def test_ports_of_two_cards(root: Path) -> None:
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_port_that_is_not_in_switchdev_mode(root: Path, index: int, mode: EswitchMode) -> None:
     """Every port's switch must be in switchdev mode; the reason names the one that is not."""
-    problem = bond.lag_problem(TWO, changed(facts.pfs(root), index, eswitch=mode))
+    problem = bond.lag_problem(TWO, changed(sriov.pfs(root), index, eswitch=mode))
     assert problem is not None
     assert f"p{index}," in problem
     assert mode in problem
@@ -106,17 +106,17 @@ def test_a_port_that_is_not_in_switchdev_mode(root: Path, index: int, mode: Eswi
 def test_a_port_that_is_no_uplink(root: Path) -> None:
     """A bond with a strange port, like another card without SR-IOV, is not the card's."""
     strange = dataclasses.replace(TWO, ports=("p0", "eth7", "p1"))
-    assert "eth7" in (bond.lag_problem(strange, facts.pfs(root)) or "")
+    assert "eth7" in (bond.lag_problem(strange, sriov.pfs(root)) or "")
 
 
 def test_a_bond_of_one(root: Path) -> None:
     """A bond with one port shares nothing."""
-    assert bond.lag_problem(dataclasses.replace(TWO, ports=("p0",)), facts.pfs(root)) is not None
+    assert bond.lag_problem(dataclasses.replace(TWO, ports=("p0",)), sriov.pfs(root)) is not None
 
 
 def test_the_capability(root: Path) -> None:
     """VFs of a shared bond have the trait, others do not; without all PFs nobody can tell."""
-    pfs = facts.pfs(root)
+    pfs = sriov.pfs(root)
     first, second, third = (capabilities.capabilities(pf, root, pfs=pfs) for pf in pfs)
     assert VF_LAG in first.traits & second.traits
     assert VF_LAG not in third.traits | third.unknown

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from smartvif.choose import traits
-from smartvif.choose.build_pools import Card, Rules, build_pools
-from smartvif.choose.device_spec import parse
-from smartvif.choose.pool import Pool, unfit
-from smartvif.choose.request import DeviceRequest, DeviceType
-from smartvif.host.facts import EswitchMode, Pf, Vf
+from smartvif.choose.allow_list.match import Rules
+from smartvif.choose.allow_list.spec import parse
+from smartvif.choose.selection.build_pools import PfInventory, build_pools
+from smartvif.choose.selection.pool import Pool, mismatch
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
+from smartvif.host.sriov import EswitchMode, Pf, Vf
+from smartvif.model import traits
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import VnicType
 
@@ -36,7 +37,7 @@ def vf(number: int) -> Vf:
     )
 
 
-def card(*vfs: Vf, **about: object) -> Card:
+def card(*vfs: Vf, **about: object) -> PfInventory:
     pf = Pf(
         address=PF,
         vendor="15b3",
@@ -51,7 +52,7 @@ def card(*vfs: Vf, **about: object) -> Card:
         simulated=False,
         vfs=vfs,
     )
-    known = Card(
+    known = PfInventory(
         pf=pf,
         traits=frozenset({traits.SRIOV, traits.SWITCHDEV, traits.TRUSTED}),
         alone=frozenset(vf.address for vf in vfs),
@@ -67,7 +68,7 @@ def rules(*entries: str | None, pf: str | None = None) -> Rules:
 
 
 def pools(
-    known: Card, allowed: Rules | None = None, *, forwarder: bool = False, **holders: str
+    known: PfInventory, allowed: Rules | None = None, *, forwarder: bool = False, **holders: str
 ) -> tuple[Pool, ...]:
     taken = {PF if key == "pf" else vf(int(key[2:])).address: who for key, who in holders.items()}
     return build_pools("host", [known], taken, allowed, forwarder=forwarder)
@@ -98,7 +99,7 @@ def test_without_vfs() -> None:
     ],
     ids=["IOMMU group", "forwarder", "netdev", "vDPA"],
 )
-def test_what_a_vf_cannot_be(known: Card, lacks: str) -> None:
+def test_what_a_vf_cannot_be(known: PfInventory, lacks: str) -> None:
     """A VNIC type needs something of the host or of the VF, and is no capability without."""
     (pool,) = pools(known)
     assert lacks not in pool.traits
@@ -130,9 +131,9 @@ def test_tags_tell_vfs_apart() -> None:
     assert traits.TRUSTED not in tunnels.traits
     assert physical.physical_network == "physnet1"
     assert traits.TRUSTED in physical.traits
-    assert unfit(tunnels, ASKED) is None
-    assert "it is on physical network physnet1" in (unfit(physical, ASKED) or "")
-    assert "must say null" in (unfit(untagged, ASKED) or "")
+    assert mismatch(tunnels, ASKED) is None
+    assert "it is on physical network physnet1" in (mismatch(physical, ASKED) or "")
+    assert "must say null" in (mismatch(untagged, ASKED) or "")
     assert "device-spec --check" in untagged.held[vf(3).address]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from smartvif.control.bind import HostSwitch, bind
+from smartvif.control.bind_ovs import HostSwitch, bind
 from smartvif.control.build_vif import build_vif
 from smartvif.model.errors import Invalid
 from smartvif.model.port import Binding, Network, Port, VifType, VnicType

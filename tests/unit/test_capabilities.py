@@ -13,27 +13,25 @@ import pytest
 from pyroute2.ethtool.ioctl import IoctlEthtool
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
-from smartvif.host import capabilities, devlink, ethtool, facts, link, vf_settings
-from smartvif.host.capabilities import (
+from smartvif.host import capabilities, devlink, ethtool, sriov, vf_settings
+from smartvif.host.capabilities import OFFLOADS, TUNNELS, Capabilities, NetlinkReplies
+from smartvif.host.netdev import queues, speed
+from smartvif.host.sriov import EswitchMode, Pf
+from smartvif.host.vf_settings import VfSettings
+from smartvif.model.pci import PciAddress
+from smartvif.model.traits import (
     MULTIQUEUE,
-    OFFLOADS,
     RATE,
     RDMA,
     SRIOV,
     SWITCHDEV,
     TC,
     TRUSTED,
-    TUNNELS,
     VF_LAG,
     VF_MULTIQUEUE,
-    Answers,
-    Capabilities,
 )
-from smartvif.host.facts import EswitchMode, Pf
-from smartvif.host.vf_settings import VfSettings
-from smartvif.model.pci import PciAddress
-from smartvif.sim import nic
-from smartvif.sim.sysfs import write_sysfs
+from smartvif.sim.nic import nic
+from smartvif.sim.nic.sysfs import write_sysfs
 
 ALL = {SRIOV, SWITCHDEV, TRUSTED, RATE, MULTIQUEUE, VF_MULTIQUEUE, RDMA, TC, VF_LAG}
 # What only netlink tells of the card below, whose interfaces sysfs shows.
@@ -61,19 +59,21 @@ def give_queues(root: Path, name: str, receive: int, send: int) -> None:
             (folder / f"{kind}-{number}").mkdir(parents=True)
 
 
-def answering(**said: object) -> Callable[[Pf, Sequence[str]], Answers]:
+def answering(**said: object) -> Callable[[Pf, Sequence[str]], NetlinkReplies]:
     """A kernel that says this of every PF."""
-    return lambda _pf, _netdevs: Answers(**said)  # type: ignore[arg-type]
+    return lambda _pf, _netdevs: NetlinkReplies(**said)  # type: ignore[arg-type]
 
 
-def features(**active: Iterable[str]) -> Callable[[Pf, Sequence[str]], Answers]:
+def features(**active: Iterable[str]) -> Callable[[Pf, Sequence[str]], NetlinkReplies]:
     """A kernel that says these features of these interfaces, and nothing else."""
     return answering(features={name: frozenset(names) for name, names in active.items()})
 
 
-def probe(root: Path, ask: Callable[[Pf, Sequence[str]], Answers] | None = None) -> Capabilities:
+def probe(
+    root: Path, ask: Callable[[Pf, Sequence[str]], NetlinkReplies] | None = None
+) -> Capabilities:
     """What the VFs of the first PF can do."""
-    pf = facts.pfs(root)[0]
+    pf = sriov.pfs(root)[0]
     return capabilities.capabilities(pf, root, ask=ask)
 
 
@@ -111,9 +111,9 @@ def test_a_pf_that_does_not_answer(root: Path) -> None:
 
 def test_a_pf_without_interfaces(root: Path) -> None:
     """Where there is no interface, nobody is asked, and nobody can tell."""
-    pf = dataclasses.replace(facts.pfs(root)[0], netdev=None, eswitch=EswitchMode.UNKNOWN, vfs=())
+    pf = dataclasses.replace(sriov.pfs(root)[0], netdev=None, eswitch=EswitchMode.UNKNOWN, vfs=())
 
-    def ask(_pf: Pf, _netdevs: Sequence[str]) -> Answers:
+    def ask(_pf: Pf, _netdevs: Sequence[str]) -> NetlinkReplies:
         raise AssertionError("nobody is there to answer")
 
     found = capabilities.capabilities(pf, root, ask=ask)
@@ -127,14 +127,14 @@ def test_a_pf_without_interfaces(root: Path) -> None:
 )
 def test_switchdev(root: Path, mode: EswitchMode, there: bool | None) -> None:
     """VFs of switches in switchdev mode and in legacy mode are told apart, if anybody can tell."""
-    pf = dataclasses.replace(facts.pfs(root)[0], eswitch=mode)
+    pf = dataclasses.replace(sriov.pfs(root)[0], eswitch=mode)
     found = capabilities.capabilities(pf, root)
     assert (SWITCHDEV in found.traits, SWITCHDEV in found.unknown) == (there is True, there is None)
 
 
 def test_a_pf_that_can_have_no_vfs(root: Path) -> None:
     """A PF whose firmware lets it have no VFs is no SR-IOV card."""
-    pf = dataclasses.replace(facts.pfs(root)[0], total_vfs=0)
+    pf = dataclasses.replace(sriov.pfs(root)[0], total_vfs=0)
     assert SRIOV not in capabilities.capabilities(pf, root).traits
 
 
@@ -170,9 +170,9 @@ def test_one_vf_is_asked(root: Path) -> None:
     """The cost does not grow with the number of VFs: one of them is asked, and the PF."""
     asked: list[Sequence[str]] = []
 
-    def ask(_pf: Pf, netdevs: Sequence[str]) -> Answers:
+    def ask(_pf: Pf, netdevs: Sequence[str]) -> NetlinkReplies:
         asked.append(tuple(netdevs))
-        return Answers()
+        return NetlinkReplies()
 
     probe(root, ask)
     assert asked == [("p0v0", "p0")]
@@ -197,7 +197,7 @@ def test_tunnels(root: Path) -> None:
 )
 def test_trust(root: Path, settings: VfSettings | None, vfs: int, there: bool | None) -> None:
     """A driver that says nothing of its VFs' trust has none; without VFs nobody can tell."""
-    pf = dataclasses.replace(facts.pfs(root)[0], num_vfs=vfs)
+    pf = dataclasses.replace(sriov.pfs(root)[0], num_vfs=vfs)
     found = capabilities.capabilities(pf, root, ask=answering(settings=settings))
     assert (TRUSTED in found.traits, TRUSTED in found.unknown) == (there is True, there is None)
 
@@ -221,7 +221,7 @@ def test_rate(root: Path, said: dict[str, object], there: bool) -> None:
 def test_queues(root: Path, receive: int, send: int, there: bool) -> None:
     """A VF has many queues if it has more than one to receive by and more than one to send by."""
     give_queues(root, "p0v0", receive, send)
-    assert link.queues("p0v0", root) == (receive, send)
+    assert queues("p0v0", root) == (receive, send)
     found = probe(root)
     assert ({MULTIQUEUE, VF_MULTIQUEUE} <= found.traits) is there
     assert not {MULTIQUEUE, VF_MULTIQUEUE} & found.unknown
@@ -231,7 +231,7 @@ def test_queues_that_are_not_shown(root: Path) -> None:
     """An interface without a list of queues is not one with a single queue."""
     for name in ("p0", "p0v0"):
         shutil.rmtree(netdev(root, name) / "queues", ignore_errors=True)
-    assert link.queues("p0v0", root) is None
+    assert queues("p0v0", root) is None
     assert {MULTIQUEUE, VF_MULTIQUEUE} <= probe(root).unknown
 
 
@@ -247,15 +247,15 @@ def test_rdma(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "speed"), [("25000\n", 25_000_000), ("-1\n", None), ("0\n", None), (None, None)]
+    ("text", "expected"), [("25000\n", 25_000_000), ("-1\n", None), ("0\n", None), (None, None)]
 )
-def test_speed(root: Path, text: str | None, speed: int | None) -> None:
+def test_speed(root: Path, text: str | None, expected: int | None) -> None:
     """A speed in Mbit/s is given in kbit/s, and what is not known is not a number."""
     file = netdev(root, "p0") / "speed"
     file.unlink(missing_ok=True)
     if text is not None:
         file.write_text(text)
-    assert link.speed("p0", root) == speed
+    assert speed("p0", root) == expected
 
 
 # What the kernel answers, as bytes (include/uapi/linux/netlink.h).
@@ -342,7 +342,7 @@ def test_rates_are_asked_of_real_switches(root: Path, monkeypatch: pytest.Monkey
     """devlink is asked of a PF in switchdev mode; of a simulated one it knows another's rates."""
     monkeypatch.setattr(devlink, "limits_rates", lambda pf: pf == nic.pf_address(0))
     monkeypatch.setattr(ethtool, "features", lambda netdevs: {})
-    simulated = facts.pfs(root)[0]
+    simulated = sriov.pfs(root)[0]
     real = dataclasses.replace(simulated, simulated=False)
     legacy = dataclasses.replace(real, eswitch=EswitchMode.LEGACY)
     said = [capabilities.by_netlink(pf, ()).limits_rates for pf in (simulated, real, legacy)]

@@ -15,11 +15,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from smartvif.choose.claims import Claims
-from smartvif.choose.engine import Choice, Claim, ClaimState, Engine
-from smartvif.choose.pool import Pool
-from smartvif.choose.request import DeviceRequest, DeviceType
-from smartvif.choose.select import select
+from smartvif.choose.claims.sqlite import SqliteClaims
+from smartvif.choose.claims.store import Claim, ClaimState, ClaimStore
+from smartvif.choose.selection.pool import Choice, Pool
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
+from smartvif.choose.selection.select import select
 from smartvif.model.errors import (
     CannotTell,
     Conflict,
@@ -76,7 +76,7 @@ def anything(of: Pool) -> Pool:
     return replace(of, functions=(), held={})
 
 
-def owned(claims: Claims) -> dict[PciAddress | None, str]:
+def owned(claims: SqliteClaims) -> dict[PciAddress | None, str]:
     """Whose each function is."""
     return {claim.address: claim.owner for claim in claims.claims()}
 
@@ -88,17 +88,17 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def claims(path: Path) -> Iterator[Claims]:
+def claims(path: Path) -> Iterator[SqliteClaims]:
     """The store of one host with a card: a PF, four VFs and a vdpa device."""
-    claims = Claims(path)
+    claims = SqliteClaims(path)
     claims.publish(HOST, CARD)
     yield claims
     claims.close()
 
 
-def test_it_is_an_engine(claims: Claims) -> None:
+def test_it_is_an_engine(claims: SqliteClaims) -> None:
     """What is chosen from its pools can be claimed, as from any engine."""
-    engine: Engine = claims
+    engine: ClaimStore = claims
     claims.publish(HOST, [WHOLE, replace(VIRTUAL, physical_network="blue")])
     request = DeviceRequest(id="a", device=VF, physical_network="blue")
     selection = select(engine.pools([request], HOST), [request])
@@ -111,7 +111,7 @@ def test_it_is_an_engine(claims: Claims) -> None:
     assert engine.claim([]) == ()
 
 
-def test_pools_are_as_published(claims: Claims) -> None:
+def test_pools_are_as_published(claims: SqliteClaims) -> None:
     """A pool's properties come back, of its host and of all; of all hosts without addresses."""
     full = replace(
         pool(*VFS[:2], held={VFS[3]: HELD, VFS[2]: ""}, rate=1000, pf=P1, host="b"),
@@ -130,7 +130,7 @@ def test_pools_are_as_published(claims: Claims) -> None:
     assert claims.pools((), "nowhere") == ()
 
 
-def test_a_pool_says_why_not(claims: Claims) -> None:
+def test_a_pool_says_why_not(claims: SqliteClaims) -> None:
     """Each function that cannot be had has its reason, and a whole PF that of its parts."""
     claims.publish(HOST, [WHOLE, pool(*VFS[1:], held={VFS[0]: HELD}), VDPA_POOL])
     whole, virtual, vdpa = claims.pools((), HOST)
@@ -158,7 +158,7 @@ def data_version(db: sqlite3.Connection) -> int:
     return int(number)
 
 
-def test_publishing_the_same_writes_nothing(claims: Claims, path: Path) -> None:
+def test_publishing_the_same_writes_nothing(claims: SqliteClaims, path: Path) -> None:
     """In another order it is the same; anything that differs is written."""
     db = sqlite3.connect(path)
     before = data_version(db)
@@ -179,7 +179,7 @@ def test_publishing_the_same_writes_nothing(claims: Claims, path: Path) -> None:
     db.close()
 
 
-def test_what_vanishes_is_forgotten(claims: Claims) -> None:
+def test_what_vanishes_is_forgotten(claims: SqliteClaims) -> None:
     """A function that is not published any more is gone; one that a port has, when it is freed."""
     claims.claim([choice("a", vf=VFS[0]), choice("b", vf=VFS[1])])
     claims.allocate("b")
@@ -195,7 +195,7 @@ def test_what_vanishes_is_forgotten(claims: Claims) -> None:
     assert claims.pools((), HOST) == claims.pools(()) == ()
 
 
-def test_what_returns_is_as_it_was(claims: Claims) -> None:
+def test_what_returns_is_as_it_was(claims: SqliteClaims) -> None:
     """A function that vanished and is published again while a port had it can be had after it."""
     claims.claim([choice("a", vf=VFS[0])])
     claims.publish(HOST, [WHOLE])
@@ -204,7 +204,7 @@ def test_what_returns_is_as_it_was(claims: Claims) -> None:
     assert claims.pools((), HOST)[1] == VIRTUAL
 
 
-def test_a_try_again_forgets_what_vanished(claims: Claims) -> None:
+def test_a_try_again_forgets_what_vanished(claims: SqliteClaims) -> None:
     """What a port gives up because it tries again is forgotten if it is there no more."""
     claims.claim([choice("a", vf=VFS[0])])
     claims.publish(HOST, [pool(*VFS[1:])])
@@ -213,7 +213,7 @@ def test_a_try_again_forgets_what_vanished(claims: Claims) -> None:
     assert claims.pools((), HOST)[0].total == 3
 
 
-def test_other_hosts_are_left_alone(claims: Claims) -> None:
+def test_other_hosts_are_left_alone(claims: SqliteClaims) -> None:
     """Publishing one host changes nothing of another with the same addresses."""
     claims.publish("b", [pool(*VFS, host="b")])
     claims.claim([choice("a", pool(*VFS, host="b"))])
@@ -224,7 +224,7 @@ def test_other_hosts_are_left_alone(claims: Claims) -> None:
     assert claims.claims(HOST) == ()
 
 
-def test_the_first_listed_that_is_free(claims: Claims) -> None:
+def test_the_first_listed_that_is_free(claims: SqliteClaims) -> None:
     """The caller's order counts, and what the caller leaves out is not given."""
     claims.claim([choice("a", vf=VFS[2])])
     listed = replace(VIRTUAL, functions=(VFS[2], VFS[3], VFS[0]))
@@ -236,7 +236,7 @@ def test_the_first_listed_that_is_free(claims: Claims) -> None:
     assert caught.value.hint == "choose again"
 
 
-def test_the_lowest_where_none_is_listed(claims: Claims) -> None:
+def test_the_lowest_where_none_is_listed(claims: SqliteClaims) -> None:
     """As the bus is ordered: domain 10000 comes after ffff."""
     far, near = PciAddress(0x10000, 0, 0, 1), PciAddress(0xFFFF, 0, 0, 1)
     claims.publish(HOST, [pool(far, near)])
@@ -246,7 +246,7 @@ def test_the_lowest_where_none_is_listed(claims: Claims) -> None:
     assert (first.address, second.address) == (near, far)
 
 
-def test_the_named_is_had_by_who_named_it(claims: Claims) -> None:
+def test_the_named_is_had_by_who_named_it(claims: SqliteClaims) -> None:
     """A VF that one port names goes to it, though another port is before it in the choices."""
     found = claims.claim([choice("a"), choice("b", vf=VFS[0])])
     assert [(claim.owner, claim.address) for claim in found] == [("a", VFS[1]), ("b", VFS[0])]
@@ -256,7 +256,7 @@ def test_the_named_is_had_by_who_named_it(claims: Claims) -> None:
         claims.claim([choice("c", vf=P1)])
 
 
-def test_what_is_held_is_not_given(claims: Claims) -> None:
+def test_what_is_held_is_not_given(claims: SqliteClaims) -> None:
     """Neither by name nor otherwise; a PF that is held still has VFs to give."""
     claims.publish(HOST, [pool(held={P0: HELD}, device=PF), pool(VFS[1], held={VFS[0]: HELD})])
     held_pool = replace(VIRTUAL, functions=VFS[:2])
@@ -272,7 +272,7 @@ def test_what_is_held_is_not_given(claims: Claims) -> None:
 
 
 @pytest.mark.parametrize("part", [VIRTUAL, VDPA_POOL])
-def test_a_whole_pf_or_its_parts(claims: Claims, part: Pool) -> None:
+def test_a_whole_pf_or_its_parts(claims: SqliteClaims, part: Pool) -> None:
     """A PF cannot be had while a function of it is taken, nor a function while the PF is."""
     claims.claim([choice("a", part)])
     with pytest.raises(Conflict):
@@ -288,7 +288,7 @@ def test_a_whole_pf_or_its_parts(claims: Claims, part: Pool) -> None:
     assert claims.claims() == ()
 
 
-def test_a_whole_pf_of_which_a_part_is_held(claims: Claims) -> None:
+def test_a_whole_pf_of_which_a_part_is_held(claims: SqliteClaims) -> None:
     """A VF that something outside uses keeps its PF from being given; another PF's does not."""
     claims.publish(HOST, [WHOLE, pool(held={VFS[0]: HELD})])
     with pytest.raises(Conflict):
@@ -297,7 +297,7 @@ def test_a_whole_pf_of_which_a_part_is_held(claims: Claims) -> None:
     claims.claim([choice("a", WHOLE)])
 
 
-def test_all_or_none(claims: Claims) -> None:
+def test_all_or_none(claims: SqliteClaims) -> None:
     """Where one port of several cannot be served none is, and each keeps what it had."""
     claims.claim([choice("a", vf=VFS[3])])
     with pytest.raises(Conflict):
@@ -305,7 +305,7 @@ def test_all_or_none(claims: Claims) -> None:
     assert owned(claims) == {VFS[3]: "a"}
 
 
-def test_a_pool_that_has_changed(claims: Claims) -> None:
+def test_a_pool_that_has_changed(claims: SqliteClaims) -> None:
     """What was chosen for a property that it has no more is not given."""
     claims.publish(HOST, [replace(VIRTUAL, traits=frozenset({"CUSTOM_NEW"}))])
     with pytest.raises(Conflict):
@@ -314,7 +314,7 @@ def test_a_pool_that_has_changed(claims: Claims) -> None:
         claims.claim([choice("a", anything(VIRTUAL))])
 
 
-def test_a_try_again_gets_another(claims: Claims) -> None:
+def test_a_try_again_gets_another(claims: SqliteClaims) -> None:
     """A port that died between claim and allocation has one device after its next claim."""
     claims.claim([choice("a", vf=VFS[3], rate=7)])
     (claim,) = claims.claim([choice("a")])
@@ -324,7 +324,7 @@ def test_a_try_again_gets_another(claims: Claims) -> None:
     assert claims.claims() == (claim,)
 
 
-def test_one_that_is_in_use_is_kept(claims: Claims) -> None:
+def test_one_that_is_in_use_is_kept(claims: SqliteClaims) -> None:
     """A port whose device is allocated is refused another one, and the others with it."""
     claims.claim([choice("a")])
     claims.allocate("a")
@@ -334,13 +334,13 @@ def test_one_that_is_in_use_is_kept(claims: Claims) -> None:
     assert owned(claims) == {VFS[0]: "a"}
 
 
-def test_one_device_for_each_port(claims: Claims) -> None:
+def test_one_device_for_each_port(claims: SqliteClaims) -> None:
     """A port that is there twice is a mistake."""
     with pytest.raises(Invalid, match="two devices"):
         claims.claim([choice("a"), choice("a")])
 
 
-def test_rates_are_promised_once(claims: Claims) -> None:
+def test_rates_are_promised_once(claims: SqliteClaims) -> None:
     """The speed of a PF is shared by all of its pools, and is there again when it is released."""
     card = [replace(each, rate=1000) for each in CARD]
     _, virtual, vdpa = card
@@ -359,7 +359,7 @@ def test_rates_are_promised_once(claims: Claims) -> None:
     assert claims.pools((), HOST)[0].rate == 400
 
 
-def test_a_pf_that_became_slower(claims: Claims) -> None:
+def test_a_pf_that_became_slower(claims: SqliteClaims) -> None:
     """What is promised stays so, and nothing is left."""
     fast = replace(VIRTUAL, rate=1000)
     claims.publish(HOST, [fast])
@@ -371,13 +371,13 @@ def test_a_pf_that_became_slower(claims: Claims) -> None:
     claims.claim([choice("b", fast)])
 
 
-def test_a_speed_nobody_knows(claims: Claims) -> None:
+def test_a_speed_nobody_knows(claims: SqliteClaims) -> None:
     """The store does not judge it: whether the pool would do was asked before."""
     claims.claim([choice("a", rate=10**9)])
     assert claims.pools((), HOST)[0].rate is None
 
 
-def test_only_the_owner_moves_a_claim(claims: Claims) -> None:
+def test_only_the_owner_moves_a_claim(claims: SqliteClaims) -> None:
     """Allocate and release are by the owner's name; twice is once, and another's is not touched."""
     claims.claim([choice("a")])
     with pytest.raises(NotFound, match="claimed no device") as caught:
@@ -393,7 +393,7 @@ def test_only_the_owner_moves_a_claim(claims: Claims) -> None:
     assert claims.claims() == ()
 
 
-def test_adopt(claims: Claims) -> None:
+def test_adopt(claims: SqliteClaims) -> None:
     """A device in use is its port's again, though what holds it was seen; twice is once."""
     claims.publish(HOST, [WHOLE, pool(*VFS[1:], held={VFS[0]: HELD})])
     for _ in range(2):
@@ -406,7 +406,7 @@ def test_adopt(claims: Claims) -> None:
     assert {claim.state for claim in claims.claims()} == {ClaimState.ALLOCATED}
 
 
-def test_adopt_refuses(claims: Claims) -> None:
+def test_adopt_refuses(claims: SqliteClaims) -> None:
     """What another port has is not taken from it, and nobody gets a second or an unknown one."""
     claims.claim([choice("a", vf=VFS[0])])
     with pytest.raises(Refused, match="in use by port a") as caught:
@@ -429,7 +429,7 @@ def test_adopt_refuses(claims: Claims) -> None:
     assert owned(claims) == {P0: "b"}
 
 
-def test_a_publication_that_cannot_be(claims: Claims) -> None:
+def test_a_publication_that_cannot_be(claims: SqliteClaims) -> None:
     """A function is in one pool, free or held, and a pool is of the host that is published."""
     for twice in ([VIRTUAL, pool(VFS[0], device=VDPA)], [pool(VFS[0], held={VFS[0]: HELD})]):
         with pytest.raises(Invalid, match=f"{VFS[0]} is published twice"):
@@ -440,10 +440,10 @@ def test_a_publication_that_cannot_be(claims: Claims) -> None:
     assert claims.pools((), HOST) == CARD
 
 
-def test_it_outlives_its_process(claims: Claims, path: Path) -> None:
+def test_it_outlives_its_process(claims: SqliteClaims, path: Path) -> None:
     """What was written is there for the next one, also while the first has the file open."""
     claims.claim([choice("a", rate=5)])
-    second = Claims(path)
+    second = SqliteClaims(path)
     assert second.claims() == claims.claims()
     assert second.pools((), HOST) == claims.pools((), HOST)
     second.release("a")
@@ -451,7 +451,7 @@ def test_it_outlives_its_process(claims: Claims, path: Path) -> None:
     assert claims.claims() == ()
 
 
-def test_threads_share_it(claims: Claims) -> None:
+def test_threads_share_it(claims: SqliteClaims) -> None:
     """Each VF goes to one of the threads, and all of them go."""
     many = tuple(PciAddress(0, 5, slot, number) for slot in range(8) for number in range(8))
     claims.publish(HOST, [pool(*many)])
@@ -469,7 +469,7 @@ def test_threads_share_it(claims: Claims) -> None:
     assert {claim.address for claim in claims.claims()} == set(many)
 
 
-def test_no_thread_sees_half_a_transaction(claims: Claims) -> None:
+def test_no_thread_sees_half_a_transaction(claims: SqliteClaims) -> None:
     """What reads while another thread writes reads all that this writes, or nothing."""
     seen: list[int] = []
     reader = threading.Thread(target=lambda: seen.append(len(claims.claims())))
@@ -491,7 +491,7 @@ def test_no_thread_sees_half_a_transaction(claims: Claims) -> None:
 
 
 def test_what_is_read_is_read_alone(
-    claims: Claims, path: Path, monkeypatch: pytest.MonkeyPatch
+    claims: SqliteClaims, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Turns are for order: a claim is safe from a writer that has not waited for its turn."""
     seen: list[str] = []
@@ -505,7 +505,7 @@ def test_what_is_read_is_read_alone(
     other.execute("BEGIN IMMEDIATE")
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: traced(connect(*a, **k), watch))
-    second = Claims(path)
+    second = SqliteClaims(path)
     seen.clear()
     begun.clear()
     read.clear()
@@ -552,7 +552,7 @@ def traced(db: sqlite3.Connection, watch: Callable[[str], None]) -> sqlite3.Conn
         "UPDATE pools SET device = 'GPU'",
     ],
 )
-def test_the_tables_hold_what_they_can(claims: Claims, path: Path, change: str) -> None:
+def test_the_tables_hold_what_they_can(claims: SqliteClaims, path: Path, change: str) -> None:
     """What is owned has an owner, what is free has none: SQLite sees to it."""
     db = sqlite3.connect(path)
     db.execute("PRAGMA foreign_keys = ON")
@@ -561,14 +561,14 @@ def test_the_tables_hold_what_they_can(claims: Claims, path: Path, change: str) 
     db.close()
 
 
-def test_a_newer_file(claims: Claims, path: Path) -> None:
+def test_a_newer_file(claims: SqliteClaims, path: Path) -> None:
     """A file in a version that is not known is refused and left as it is."""
     claims.close()
     db = sqlite3.connect(path)
     db.execute("PRAGMA user_version = 2")
     db.close()
     with pytest.raises(CannotTell, match="newer smartvif made it, in version 2") as caught:
-        Claims(path)
+        SqliteClaims(path)
     assert caught.value.where == str(path)
     assert caught.value.hint
 
@@ -582,11 +582,11 @@ def test_a_file_of_something_else(tmp_path: Path) -> None:
     db.close()
     before = path.read_bytes()
     with pytest.raises(CannotTell, match="file of something else"):
-        Claims(path)
+        SqliteClaims(path)
     assert path.read_bytes() == before
     path.write_text("these are no claims, but quite a lot of other words" * 20)
     with pytest.raises(CannotTell, match="file is not a database") as caught:
-        Claims(path)
+        SqliteClaims(path)
     assert caught.value.where == str(path)
 
 
@@ -595,12 +595,12 @@ def test_a_place_where_no_file_can_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file" / "claims.db", tmp_path):
         with pytest.raises(CannotTell, match="cannot use the claims") as caught:
-            Claims(path)
+            SqliteClaims(path)
         assert caught.value.where == str(path)
         assert "SMARTVIF_STATE_DIR" in caught.value.hint
 
 
-def test_a_file_that_fails_later(claims: Claims, path: Path) -> None:
+def test_a_file_that_fails_later(claims: SqliteClaims, path: Path) -> None:
     """A method that cannot read or write says so, and has changed nothing."""
     db = sqlite3.connect(path)
     db.execute("CREATE TRIGGER t BEFORE UPDATE ON functions BEGIN SELECT RAISE(FAIL, 'full'); END")
@@ -684,7 +684,7 @@ class ClaimsMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.directory = Path(tempfile.mkdtemp())
-        self.stores = [Claims(self.directory / "claims.db") for _ in range(2)]
+        self.stores = [SqliteClaims(self.directory / "claims.db") for _ in range(2)]
         self.known: dict[Place, Known] = {}
         self.speeds: dict[tuple[str, Key], int | None] = {}
         for host in HOSTS:
@@ -871,7 +871,7 @@ class ClaimsMachine(RuleBasedStateMachine):
     def reopen(self, by: int) -> None:
         """Nothing is only in memory."""
         self.stores[by].close()
-        self.stores[by] = Claims(self.directory / "claims.db")
+        self.stores[by] = SqliteClaims(self.directory / "claims.db")
 
     @invariant()
     def claims_are_the_models(self) -> None:

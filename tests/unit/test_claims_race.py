@@ -22,11 +22,11 @@ from typing import Any
 
 import pytest
 
-from smartvif.choose.claims import Claims
-from smartvif.choose.engine import Choice, ClaimState
-from smartvif.choose.pool import Pool
-from smartvif.choose.request import DeviceRequest, DeviceType
-from smartvif.choose.turns import Turns
+from smartvif.choose.claims.sqlite import SqliteClaims
+from smartvif.choose.claims.store import ClaimState
+from smartvif.choose.claims.ticket_lock import TicketLock
+from smartvif.choose.selection.pool import Choice, Pool
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.model.errors import Conflict, SmartvifError
 from smartvif.model.pci import PciAddress
 
@@ -77,7 +77,7 @@ def watch(tell: Callable[[str], None]) -> None:
 
 def test_a_turn_is_one_at_a_time_and_in_order(tmp_path: Path) -> None:
     """Threads have their turns in the order of the numbers that they drew, and no two at once."""
-    turns, numbers, inside = Turns(tmp_path / "turns"), list[int](), list[int]()
+    turns, numbers, inside = TicketLock(tmp_path / "turns"), list[int](), list[int]()
 
     def take() -> None:
         for _ in range(50):
@@ -96,7 +96,7 @@ def test_a_turn_is_one_at_a_time_and_in_order(tmp_path: Path) -> None:
 
 
 def _hold(path: Path, ready: Connection) -> None:
-    with Turns(path).mine() as number:
+    with TicketLock(path).mine() as number:
         ready.send(number)
         signal.pause()
 
@@ -129,13 +129,13 @@ def test_the_dead_are_not_waited_for(tmp_path: Path) -> None:
     for process in processes:
         process.kill()
         process.join()
-    with Turns(path).mine() as number:
+    with TicketLock(path).mine() as number:
         assert number == 5
 
 
 def test_a_child_does_not_hold_its_parents_turn(tmp_path: Path) -> None:
     """A process forked within a turn keeps the file open, but not the turn."""
-    turns = Turns(tmp_path / "turns")
+    turns = TicketLock(tmp_path / "turns")
     with turns.mine():
         child = PROCESSES.Process(target=signal.pause, daemon=True)
         child.start()
@@ -196,24 +196,24 @@ class Clock:
         self._begun = statement.startswith("BEGIN")
 
     @contextmanager
-    def mine(self, turns: Turns) -> Iterator[int]:
+    def mine(self, turns: TicketLock) -> Iterator[int]:
         """Around ``Turns.mine``; without ``queued`` in its place, as if all in it were dead."""
         self.asked = self._count.value
         with _MINE(turns) if self.queued else nullcontext(0) as self.drawn:
             yield self.drawn
 
 
-_MINE = Turns.mine
+_MINE = TicketLock.mine
 
 
 def _race(path: Path, me: int, start: Barrier, clock: Clock, out: Queue[Lap]) -> None:
     watch(clock.tell)
 
-    def mine(turns: Turns) -> AbstractContextManager[int]:
+    def mine(turns: TicketLock) -> AbstractContextManager[int]:
         return clock.mine(turns)
 
-    Turns.mine = mine  # type: ignore[method-assign, assignment]
-    claims = Claims(path)
+    TicketLock.mine = mine  # type: ignore[method-assign, assignment]
+    claims = SqliteClaims(path)
     for number in range(ROUNDS):
         start.wait(60)
         # Whose a VF is must not depend on the queue.
@@ -222,7 +222,9 @@ def _race(path: Path, me: int, start: Barrier, clock: Clock, out: Queue[Lap]) ->
         out.put(_lap(claims, f"{number}-{me}", (1, 2, 4)[number % 3], pfs, clock))
 
 
-def _lap(claims: Claims, name: str, size: int, pfs: Sequence[PciAddress], clock: Clock) -> Lap:
+def _lap(
+    claims: SqliteClaims, name: str, size: int, pfs: Sequence[PciAddress], clock: Clock
+) -> Lap:
     """Claim so many VFs at a time until there are none on any PF."""
     lap = Lap()
     for pf in pfs:
@@ -246,7 +248,7 @@ def _lap(claims: Claims, name: str, size: int, pfs: Sequence[PciAddress], clock:
 def test_sixteen_processes_race_for_128_vfs(tmp_path: Path) -> None:
     """Each VF goes to one port, all of them go, and nobody is overtaken in the queue."""
     path = tmp_path / "claims.db"
-    claims = Claims(path)
+    claims = SqliteClaims(path)
     claims.publish(HOST, card(64))
     claims.close()
     start, out = PROCESSES.Barrier(RACERS + 1), PROCESSES.Queue()
@@ -257,7 +259,7 @@ def test_sixteen_processes_race_for_128_vfs(tmp_path: Path) -> None:
     ]
     for racer in racers:
         racer.start()
-    claims = Claims(path)
+    claims = SqliteClaims(path)
     turns: list[Turn] = []
     for _ in range(ROUNDS):
         start.wait(60)
@@ -294,7 +296,7 @@ def chance(seed: int) -> random.Random:
     return random.Random(seed)  # noqa: S311
 
 
-def churn(claims: Claims, name: str, seed: int, *, publishes: bool) -> Iterator[None]:
+def churn(claims: SqliteClaims, name: str, seed: int, *, publishes: bool) -> Iterator[None]:
     """Claim for one to four ports at a time, allocate each, release each; without an end."""
     numbers = chance(seed)
     while True:
@@ -324,12 +326,12 @@ def _victim(path: Path, seed: int, last: int, ready: Connection) -> None:
 
     watch(tell)
     ready.send(None)
-    for _ in churn(Claims(path), "victim", seed, publishes=True):
+    for _ in churn(SqliteClaims(path), "victim", seed, publishes=True):
         pass
 
 
 def _bystander(path: Path, stop: Event, out: Queue[int | str]) -> None:
-    claims = Claims(path)
+    claims = SqliteClaims(path)
     laps = 0
     try:
         for _ in churn(claims, "bystander", 0, publishes=False):
@@ -362,7 +364,7 @@ def examine(path: Path) -> int:
     assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     assert db.execute("PRAGMA foreign_key_check").fetchall() == []
     db.close()
-    claims = Claims(path)
+    claims = SqliteClaims(path)
     found = claims.claims()
     assert len({claim.address for claim in found}) == len(found)
     states = {each.owner: each.state for each in found if each.owner.startswith("victim")}

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from smartvif.drivers.coalesce import Coalescer
-from smartvif.drivers.ovsdb import Deadline
+from smartvif.drivers.ovs.batching import Batcher
+from smartvif.model.deadline import Deadline
 from smartvif.model.errors import Failed, SmartvifError, TimedOut
 
 
@@ -26,7 +26,7 @@ class Acts:
         return [Failed(value) if value.startswith("bad") else None for value in values]
 
 
-def _submit(coalescer: Coalescer[str], value: str, seconds: float, said: dict[str, str]) -> None:
+def _submit(coalescer: Batcher[str], value: str, seconds: float, said: dict[str, str]) -> None:
     try:
         coalescer.submit(value, Deadline(seconds))
         said[value] = "done"
@@ -34,7 +34,7 @@ def _submit(coalescer: Coalescer[str], value: str, seconds: float, said: dict[st
         said[value] = type(error).__name__
 
 
-def _queued(coalescer: Coalescer[str], number: int) -> None:
+def _queued(coalescer: Batcher[str], number: int) -> None:
     while len(coalescer._queue) < number:
         threading.Event().wait(0.001)
 
@@ -42,7 +42,7 @@ def _queued(coalescer: Coalescer[str], number: int) -> None:
 def test_those_that_come_meanwhile_share_one_act() -> None:
     """The first acts alone and at once, all others together, and each hears of itself only."""
     acts, said = Acts(), dict[str, str]()
-    coalescer = Coalescer(acts)
+    coalescer = Batcher(acts)
     threads = [threading.Thread(target=_submit, args=(coalescer, "first", 10.0, said))]
     threads[0].start()
     assert acts.begun.wait(5.0)
@@ -61,7 +61,7 @@ def test_those_that_come_meanwhile_share_one_act() -> None:
 def test_a_request_whose_turn_does_not_come_is_never_acted_on() -> None:
     """At its deadline it leaves the queue, so that nobody acts for it later."""
     acts, said = Acts(), dict[str, str]()
-    coalescer = Coalescer(acts)
+    coalescer = Batcher(acts)
     first = threading.Thread(target=_submit, args=(coalescer, "first", 10.0, said))
     first.start()
     assert acts.begun.wait(5.0)
@@ -77,7 +77,7 @@ def test_a_request_that_is_acted_on_never_says_that_it_was_not() -> None:
     """One that is in another's batch at its deadline waits for that batch and tells its outcome."""
     acts, said = Acts(), dict[str, str]()
     acts.go.set()
-    coalescer = Coalescer(acts)
+    coalescer = Batcher(acts)
     with coalescer._acting:
         threads = [
             threading.Thread(target=_submit, args=(coalescer, value, seconds, said))

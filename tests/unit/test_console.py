@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from smartvif.model.errors import CannotTell, TimedOut
-from smartvif.sim import console
-from smartvif.sim.console import Console
+from smartvif.sim.guest import console
+from smartvif.sim.guest.console import Console
 
 
 @pytest.fixture

@@ -9,20 +9,21 @@ from typing import Any
 
 import pytest
 
-from smartvif.chain import allow_list, settings
-from smartvif.choose import nova_conf
-from smartvif.choose.device_address import address_spec, exactly
-from smartvif.choose.device_match import judge, warnings
-from smartvif.choose.device_spec import DeviceSpec, parse
-from smartvif.host import facts, pci_devices, vpd
-from smartvif.host.pci_devices import Device
+from smartvif.choose.allow_list import nova_conf
+from smartvif.choose.allow_list import report as allow_list
+from smartvif.choose.allow_list.address import address_spec, exactly
+from smartvif.choose.allow_list.match import match_all, warnings
+from smartvif.choose.allow_list.spec import DeviceSpec, parse
+from smartvif.context import settings
+from smartvif.host import pci_devices, sriov, vpd
+from smartvif.host.pci_devices import PciDevice
 from smartvif.model.errors import Invalid, NotFound
 from smartvif.model.pci import PciAddress
-from smartvif.sim import sysfs
-from smartvif.sim.nic import NicLayout
+from smartvif.sim.nic import sysfs
+from smartvif.sim.nic.nic import NicLayout
 
 WHERE = "line 7"
-PF = Device(
+PF = PciDevice(
     address=PciAddress.parse("0000:03:00.0"),
     vendor="15b3",
     product="101d",
@@ -31,7 +32,7 @@ PF = Device(
     netdevs=("p0", "p0r0"),
     serial="MT2108X00001",
 )
-VF = Device(
+VF = PciDevice(
     address=PciAddress.parse("0000:03:01.2"),
     vendor="15b3",
     product="101e",
@@ -39,7 +40,7 @@ VF = Device(
     netdevs=("p0v0",),
     serial="MT2108X00001",
 )
-OTHER_PF = Device(
+OTHER_PF = PciDevice(
     address=PciAddress.parse("0000:0a:00.0"),
     vendor="15b3",
     product="101d",
@@ -47,13 +48,13 @@ OTHER_PF = Device(
     vf_product="101e",
     netdevs=("p1",),
 )
-OTHER_VF = Device(
+OTHER_VF = PciDevice(
     address=PciAddress.parse("0000:0a:01.2"),
     vendor="15b3",
     product="101e",
     parent=OTHER_PF.address,
 )
-GPU = Device(
+GPU = PciDevice(
     address=PciAddress.parse("0000:25:00.4"), vendor="10de", product="25b6", is_network=False
 )
 HOST = (PF, VF, OTHER_PF, OTHER_VF, GPU)
@@ -65,14 +66,14 @@ def one(**entry: Any) -> DeviceSpec:
     return spec
 
 
-def matched(*specs: DeviceSpec) -> tuple[Device, ...]:
+def matched(*specs: DeviceSpec) -> tuple[PciDevice, ...]:
     """The devices of the host that are allowed."""
-    return tuple(verdict.device for verdict in judge(specs, HOST) if verdict.first is not None)
+    return tuple(verdict.device for verdict in match_all(specs, HOST) if verdict.first is not None)
 
 
-def why_not(spec: DeviceSpec, device: Device) -> str | None:
+def why_not(spec: DeviceSpec, device: PciDevice) -> str | None:
     """Why the entry does not match one device of the host."""
-    (reason,) = (each.reasons[0] for each in judge([spec], HOST) if each.device == device)
+    (reason,) = (each.reasons[0] for each in match_all([spec], HOST) if each.device == device)
     return reason
 
 
@@ -106,7 +107,7 @@ def written(path: Path, text: str) -> Path:
         ({"product_id": "101e", "address": "*", "remote_managed": "true"}, (VF,)),
     ],
 )
-def test_what_an_entry_is(entry: dict[str, Any], devices: tuple[Device, ...]) -> None:
+def test_what_an_entry_is(entry: dict[str, Any], devices: tuple[PciDevice, ...]) -> None:
     """An entry is the devices that match all of its selectors; a PF's address its VFs too."""
     assert matched(one(**entry)) == devices
 
@@ -130,7 +131,7 @@ def test_what_an_entry_is(entry: dict[str, Any], devices: tuple[Device, ...]) ->
         ({"address": "0000:03:00.0"}, VF, None),
     ],
 )
-def test_why_not(entry: dict[str, Any], device: Device, reason: str | None) -> None:
+def test_why_not(entry: dict[str, Any], device: PciDevice, reason: str | None) -> None:
     """For each device it is said in what it differs from the entry."""
     assert why_not(one(**entry), device) == reason
 
@@ -138,7 +139,7 @@ def test_why_not(entry: dict[str, Any], device: Device, reason: str | None) -> N
 def test_the_first_decides() -> None:
     """Of several entries that match the first decides; for the others the reason stays unsaid."""
     specs = parse('[{"vendor_id": "10de"}, {"address": "03:"}, {"vendor_id": "15b3"}]', WHERE)
-    assert [verdict.first for verdict in judge(specs, HOST)] == [1, 1, 2, 2, 0]
+    assert [verdict.first for verdict in match_all(specs, HOST)] == [1, 1, 2, 2, 0]
     assert [spec.where for spec in specs] == [f"{WHERE}, number {number}" for number in (1, 2, 3)]
 
 
@@ -217,7 +218,7 @@ def test_placement() -> None:
 def test_what_another_host_cannot_manage(entry: dict[str, Any], what: str) -> None:
     """A PF that another host is to manage is refused with the entry's place; its VFs are not."""
     with pytest.raises(Invalid, match=what) as caught:
-        judge([one(**entry, remote_managed="true")], HOST)
+        match_all([one(**entry, remote_managed="true")], HOST)
     assert caught.value.where == WHERE
     assert caught.value.hint
     assert matched(one(address="0000:03:00.0", product_id="101e", remote_managed="true")) == (VF,)
@@ -236,7 +237,7 @@ def test_warnings() -> None:
         ),
         WHERE,
     )
-    assert warnings(specs, judge(specs, HOST)) == (
+    assert warnings(specs, match_all(specs, HOST)) == (
         f"{WHERE}, number 1: '0' for the bus also matches 00, which only begins like that;"
         " for all of it write '0$'",
         f"{WHERE}, number 1: '1|0' for the slot also matches 00, which only begins like that;"
@@ -255,7 +256,7 @@ def test_no_warnings() -> None:
         one(vendor_id="0x10de", physical_network="left"),
         one(address="*:0a:01.2"),
     )
-    assert warnings(specs, judge(specs, HOST)) == ()
+    assert warnings(specs, match_all(specs, HOST)) == ()
 
 
 def test_a_mended_expression_is_not_warned_of() -> None:
@@ -351,7 +352,7 @@ def test_the_devices_of_a_host(tmp_path: Path) -> None:
     (buses / "0000:03:00.0" / "vpd").write_bytes(bytes.fromhex("90 0600") + b"SN\x03abc")
     (buses / "0000:03:00.0" / "sriov_vf_device").write_text("5b3\n")
     pf, first, second, other = pci_devices.devices(root, serials=True)
-    assert pf == Device(
+    assert pf == PciDevice(
         address=PciAddress.parse("0000:03:00.0"),
         vendor="fff0",
         product="5350",
@@ -362,7 +363,7 @@ def test_the_devices_of_a_host(tmp_path: Path) -> None:
     )
     assert (first.parent, first.product, first.netdevs) == (pf.address, "5356", ("p0v0",))
     assert (first.serial, second.serial, second.is_pf) == ("abc", "abc", False)
-    assert other == Device(
+    assert other == PciDevice(
         address=PciAddress.parse("10000:25:00.4"), vendor="10de", product="25b6", is_network=False
     )
     assert {device.serial for device in pci_devices.devices(root)} == {None}
@@ -393,12 +394,12 @@ def test_a_serial_number(tmp_path: Path, data: bytes, serial: str | None) -> Non
 def test_what_is_written_allows_the_vfs_and_nothing_else(tmp_path: Path) -> None:
     """The list written for a host allows each VF by its PF's entry, and no PF."""
     sysfs.write_sysfs(NicLayout(pfs=2, vfs=3), tmp_path)
-    pfs = facts.pfs(tmp_path)
-    entries = allow_list.written(pfs)
+    pfs = sriov.pfs(tmp_path)
+    entries = allow_list.generate(pfs)
     assert [entry["address"] for entry in entries] == [str(pf.address) for pf in pfs]
     assert all(entry["physical_network"] is None for entry in entries)
     specs = parse(list(entries), WHERE)
-    verdicts = judge(specs, pci_devices.devices(tmp_path))
+    verdicts = match_all(specs, pci_devices.devices(tmp_path))
     assert {each.device.address: each.first for each in verdicts} == {
         **{pf.address: None for pf in pfs},
         **{vf.address: number for number, pf in enumerate(pfs) for vf in pf.vfs},
@@ -411,10 +412,10 @@ def test_nothing_to_write(tmp_path: Path) -> None:
     sysfs.write_sysfs(NicLayout(pfs=1, vfs=1), tmp_path)
     (tmp_path / "class/net/p0/phys_switch_id").write_text("\n")
     with pytest.raises(NotFound, match="no PF has VFs in switchdev mode") as caught:
-        allow_list.written(facts.pfs(tmp_path))
+        allow_list.generate(sriov.pfs(tmp_path))
     assert caught.value.hint == "PFs: 0000:03:00.0 (legacy, 1 VFs)"
     with pytest.raises(NotFound) as caught:
-        allow_list.written(())
+        allow_list.generate(())
     assert caught.value.hint == "PFs: none"
 
 

@@ -3,8 +3,8 @@ import struct
 import pytest
 
 from smartvif.host import devlink
-from smartvif.host.facts import EswitchMode
 from smartvif.host.port_name import PortKind, PortName
+from smartvif.host.sriov import EswitchMode
 from smartvif.model.pci import PciAddress
 
 VF3 = {

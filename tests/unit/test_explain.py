@@ -7,12 +7,11 @@ from choosing import FIT, GUEST, hosts, machines, need, pf, pool, vf, whole
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smartvif.choose import traits
-from smartvif.choose.engine import Claim, ClaimState
-from smartvif.choose.explain import explain, refusal
-from smartvif.choose.pool import Pool
-from smartvif.choose.request import DeviceRequest, DeviceType
-from smartvif.choose.select import Policy, Selection, select
+from smartvif.choose.selection.explain import explain, refusal
+from smartvif.choose.selection.pool import Pool
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
+from smartvif.choose.selection.select import Policy, Selection, select
+from smartvif.model import traits
 from smartvif.model.errors import NotFound, Refused, SmartvifError
 from smartvif.model.pci import PciAddress
 
@@ -24,22 +23,12 @@ HOST = (
 )
 
 
-def claim(owner: str, address: PciAddress | None) -> Claim:
-    """What came of a choice."""
-    return Claim(
-        owner=owner,
-        host="left",
-        pf=pf(0),
-        device=DeviceType.VF,
-        address=address,
-        state=ClaimState.CLAIMED,
-    )
-
-
-def reasons(selection: Selection, port: str = "a", *claims: Claim) -> dict[str, str | None]:
+def reasons(
+    selection: Selection, port: str = "a", claimed: dict[PciAddress, str] | None = None
+) -> dict[str, str | None]:
     """What is said of each device, for one port."""
     return {
-        str(each.address): each.reason for each in explain(selection, claims) if each.port == port
+        str(each.address): each.reason for each in explain(selection, claimed) if each.port == port
     }
 
 
@@ -100,19 +89,19 @@ def test_a_vf_by_name() -> None:
 def test_claims_count() -> None:
     """What the store gave is what is told, though another would have come first."""
     selection = select([pool(0, 3)], [need("a"), need("b")])
-    claims = claim("a", vf(0, 1)), claim("b", vf(0, 0))
-    assert reasons(selection, "a", *claims) == {
+    claimed = {vf(0, 1): "a", vf(0, 0): "b"}
+    assert reasons(selection, "a", claimed) == {
         "0000:83:00.0": "port b of the same machine gets it",
         "0000:83:00.1": None,
         "0000:83:00.2": "it would do, and 0000:83:00.1 has a lower address",
     }
-    assert reasons(selection, "b", *claims)["0000:83:00.0"] is None
+    assert reasons(selection, "b", claimed)["0000:83:00.0"] is None
 
 
 def test_a_claim_without_an_address() -> None:
     """Where only the PF is claimed so far, the device is the one that would be taken."""
     selection = select([pool(0, 2)], [need()])
-    assert reasons(selection, "a", claim("a", None))["0000:83:00.0"] is None
+    assert reasons(selection, "a", {})["0000:83:00.0"] is None
 
 
 def test_two_ports_get_two_devices() -> None:

@@ -16,8 +16,8 @@ from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Network
 from smartvif.model.vif import PortProfile, ProfileKind, SocketMode, Vif, VifKind
-from smartvif.sim.guests import domain_xml
-from smartvif.sim.image import GuestImage
+from smartvif.sim.guest.guests import domain_xml
+from smartvif.sim.guest.image import GuestImage
 
 MAC = "52:54:00:12:34:56"
 PORT = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from smartvif.host import attribute, facts
-from smartvif.host.facts import EswitchMode
+from smartvif.host import sriov, sysfs
+from smartvif.host.sriov import EswitchMode
 from smartvif.model.errors import NotFound
 from smartvif.model.pci import PciAddress
-from smartvif.sim import nic
-from smartvif.sim.sysfs import write_sysfs
+from smartvif.sim.nic import nic
+from smartvif.sim.nic.sysfs import write_sysfs
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def folder(root: Path, address: PciAddress) -> Path:
 
 def test_all_of_a_card(root: Path) -> None:
     """Every PF and VF is read with what the card has."""
-    first, second = facts.pfs(root)
+    first, second = sriov.pfs(root)
     assert (first.address, second.address) == (nic.pf_address(0), nic.pf_address(1))
-    assert second.vfs[3] == facts.Vf(
+    assert second.vfs[3] == sriov.Vf(
         address=nic.vf_address(1, 3),
         pf=nic.pf_address(1),
         number=3,
@@ -51,22 +51,22 @@ def test_all_of_a_card(root: Path) -> None:
 
 def test_one_vf_is_as_all(root: Path) -> None:
     """A VF read alone is the same as the one read with all others."""
-    for pf in facts.pfs(root):
-        assert tuple(facts.vf(vf.address, root) for vf in pf.vfs) == pf.vfs
+    for pf in sriov.pfs(root):
+        assert tuple(sriov.vf(vf.address, root) for vf in pf.vfs) == pf.vfs
 
 
 def test_numbers_without_offset(root: Path) -> None:
     """Where the kernel does not show offset and stride, the links give the number."""
     for name in ("sriov_offset", "sriov_stride"):
         (folder(root, nic.pf_address(1)) / name).unlink()
-    assert facts.vf(nic.vf_address(1, 2), root).number == 2
+    assert sriov.vf(nic.vf_address(1, 2), root).number == 2
 
 
 def test_wrong_offset(root: Path) -> None:
     """An offset that leads to another VF is not believed."""
     pf = folder(root, nic.pf_address(0))
     (pf / "sriov_offset").write_text(f"{int((pf / 'sriov_offset').read_text()) + 1}\n")
-    assert facts.vf(nic.vf_address(0, 2), root).number == 2
+    assert sriov.vf(nic.vf_address(0, 2), root).number == 2
 
 
 def test_one_vf_does_not_read_all_links(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,31 +78,31 @@ def test_one_vf_does_not_read_all_links(root: Path, monkeypatch: pytest.MonkeyPa
         return real(path)
 
     monkeypatch.setattr(os, "readlink", readlink)
-    facts.vf(nic.vf_address(0, 2), root)
+    sriov.vf(nic.vf_address(0, 2), root)
     assert [path[-7:] for path in read if "virtfn" in path] == ["virtfn2"]
 
 
 def test_no_such_vf(root: Path) -> None:
     """An address where nothing is, and one where no VF is, are not found, each with its reason."""
     with pytest.raises(NotFound, match="no such PCI device") as nothing:
-        facts.vf(nic.vf_address(0, 4), root)
+        sriov.vf(nic.vf_address(0, 4), root)
     assert nothing.value.hint
     with pytest.raises(NotFound, match="not a virtual function"):
-        facts.vf(nic.pf_address(0), root)
+        sriov.vf(nic.pf_address(0), root)
 
 
 def test_vanished_vf(root: Path) -> None:
     """A VF that goes while it is read is left out; its neighbours are not."""
     shutil.rmtree(folder(root, nic.vf_address(0, 1)))
     (folder(root, nic.pf_address(0)) / "virtfn2").unlink()
-    assert [vf.number for vf in facts.pfs(root)[0].vfs] == [0, 3]
+    assert [vf.number for vf in sriov.pfs(root)[0].vfs] == [0, 3]
     with pytest.raises(NotFound):
-        facts.vf(nic.vf_address(0, 1), root)
+        sriov.vf(nic.vf_address(0, 1), root)
 
 
 def test_vanishing_between_two_reads(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A VF that goes between the reads of its vendor and its device is left out."""
-    real, gone = attribute.read, folder(root, nic.vf_address(0, 1))
+    real, gone = sysfs.read, folder(root, nic.vf_address(0, 1))
 
     def read(path: str) -> str | None:
         text = real(path)
@@ -110,14 +110,14 @@ def test_vanishing_between_two_reads(root: Path, monkeypatch: pytest.MonkeyPatch
             shutil.rmtree(gone)
         return text
 
-    monkeypatch.setattr(attribute, "read", read)
-    assert [vf.number for vf in facts.pfs(root)[0].vfs] == [0, 2, 3]
+    monkeypatch.setattr(sysfs, "read", read)
+    assert [vf.number for vf in sriov.pfs(root)[0].vfs] == [0, 2, 3]
 
 
 def test_pf_without_netdev(root: Path) -> None:
     """A PF whose interfaces are in another namespace has none, and an unknown mode."""
     shutil.rmtree(folder(root, nic.pf_address(0)) / "net")
-    pf = facts.pfs(root)[0]
+    pf = sriov.pfs(root)[0]
     assert (pf.netdev, pf.switch_id, pf.eswitch) == (None, None, EswitchMode.UNKNOWN)
 
 
@@ -129,7 +129,7 @@ def test_legacy_mode(root: Path) -> None:
             (netdev / "phys_switch_id").unlink()
         else:
             shutil.rmtree(netdev)
-    pf = facts.pfs(root)[0]
+    pf = sriov.pfs(root)[0]
     assert (pf.netdev, pf.switch_id, pf.eswitch) == ("p0", None, EswitchMode.LEGACY)
 
 
@@ -139,9 +139,9 @@ def test_uplink_among_representors(root: Path) -> None:
     (net / "p0").rename(net / "zz")
     (net / "zy").mkdir()
     (net / "zy/phys_port_name").write_text("n0\n")
-    assert facts.pfs(root)[0].netdev == "zz"
+    assert sriov.pfs(root)[0].netdev == "zz"
     shutil.rmtree(net / "zz")
-    assert facts.pfs(root)[0].netdev == "zy"
+    assert sriov.pfs(root)[0].netdev == "zy"
 
 
 def test_vf_of_a_guest(root: Path) -> None:
@@ -152,7 +152,7 @@ def test_vf_of_a_guest(root: Path) -> None:
     (vf / "driver").symlink_to("../../../bus/pci/drivers/vfio-pci")
     (vf / "iommu_group").unlink()
     (vf / "numa_node").write_text("-1\n")
-    found = facts.vf(nic.vf_address(0, 0), root)
+    found = sriov.vf(nic.vf_address(0, 0), root)
     assert (found.driver, found.netdev, found.simulated) == ("vfio-pci", None, True)
     assert (found.iommu_group, found.numa_node) == (None, None)
 
@@ -162,21 +162,21 @@ def test_real_card(root: Path) -> None:
     pf = folder(root, nic.pf_address(0))
     (pf / "driver").unlink()
     (pf / "driver").symlink_to("../../../bus/pci/drivers/mlx5_core")
-    assert [found.simulated for found in facts.pfs(root)] == [False, True]
-    assert not facts.pfs(root)[0].vfs[0].simulated
-    assert not facts.vf(nic.vf_address(0, 0), root).simulated
+    assert [found.simulated for found in sriov.pfs(root)] == [False, True]
+    assert not sriov.pfs(root)[0].vfs[0].simulated
+    assert not sriov.vf(nic.vf_address(0, 0), root).simulated
 
 
 def test_other_devices(root: Path) -> None:
     """A disk with VFs and a function that is no PF are no PFs of ours."""
     (folder(root, nic.pf_address(0)) / "class").write_text("0x010802\n")
     (folder(root, nic.pf_address(1)) / "sriov_totalvfs").unlink()
-    assert facts.pfs(root) == ()
+    assert sriov.pfs(root) == ()
 
 
 def test_no_pci(tmp_path: Path) -> None:
     """A host without a PCI bus has no PFs."""
-    assert facts.pfs(tmp_path) == ()
+    assert sriov.pfs(tmp_path) == ()
 
 
 def test_many_vfs_are_read_soon() -> None:
@@ -185,6 +185,6 @@ def test_many_vfs_are_read_soon() -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         write_sysfs(nic.NicLayout(pfs=4, vfs=256), Path(folder))
         start = time.process_time()
-        found = facts.pfs(Path(folder))
+        found = sriov.pfs(Path(folder))
         assert time.process_time() - start < 0.8
         assert sum(len(pf.vfs) for pf in found) == 1024

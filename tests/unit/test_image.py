@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from smartvif.model.errors import Failed
-from smartvif.sim import cpio, image, kernel
+from smartvif.sim.guest import cpio, image, kernel
 
 
 def elf(*segments: int) -> bytes:

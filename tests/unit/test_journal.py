@@ -21,9 +21,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from smartvif.model.errors import Ambiguous, CannotTell, NotFound, Refused
 from smartvif.plug.journal import Journal, PortStatus
-from smartvif.plug.step import Found, Step
 from smartvif.plug.steps.links import HybridBridge, Tap
-from smartvif.plug.steps.vf import SimulatedPassthrough
+from smartvif.plug.steps.simulated_vf import SimulatedPassthrough
+from smartvif.plug.steps.step import Snapshot, Step
 
 PORTS = st.sampled_from(["0d9a", "0d9b", "0dff", "1000", "%", "_"])
 VFS = st.sampled_from([None, "0000:04:00.0", "0000:04:00.1"])
@@ -47,7 +47,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.directory = Path(tempfile.mkdtemp())
         self.journals = [Journal(self.directory) for _ in range(3)]
         self.records: dict[str, tuple[PortStatus, str | None, dict[str, Any]]] = {}
-        self.steps: dict[str, dict[int, tuple[Step, Found, bool]]] = {}
+        self.steps: dict[str, dict[int, tuple[Step, Snapshot, bool]]] = {}
         self.held: dict[str, tuple[int, contextlib.ExitStack]] = {}
 
     def teardown(self) -> None:
@@ -79,7 +79,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.records)
     @rule(by=JOURNALS, data=st.data(), number=NUMBERS, step=STEPS, found=FACTS)
-    def doing(self, by: int, data: st.DataObject, number: int, step: Step, found: Found) -> None:
+    def doing(self, by: int, data: st.DataObject, number: int, step: Step, found: Snapshot) -> None:
         """A step that is begun is not done, also where it had been."""
         port = data.draw(st.sampled_from(sorted(self.records)))
         self.journals[by].doing(port, number, step, found)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from smartvif.drivers.openflow import PortStatistics, port_statistics
-from smartvif.drivers.ovsdb import Deadline
+from smartvif.drivers.ovs.openflow import PortStatistics, port_statistics
+from smartvif.model.deadline import Deadline
 from smartvif.model.errors import CannotTell
 
 HELLO = struct.pack("!BBHI", 1, 0, 8, 7)

@@ -21,7 +21,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smartvif.drivers.ovsdb import Deadline, Op, Ovsdb
+from smartvif.drivers.ovs.client import Op, Ovsdb
+from smartvif.model.deadline import Deadline
 from smartvif.model.errors import CannotTell, Conflict, Failed, Invalid, SmartvifError, TimedOut
 
 Message = dict[str, Any]

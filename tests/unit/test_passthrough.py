@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from smartvif.host import facts, numa, passthrough, vdpa
-from smartvif.host.facts import Vf
+from smartvif.host import numa, passthrough, sriov, vdpa
+from smartvif.host.sriov import Vf
 from smartvif.model.pci import PciAddress
-from smartvif.sim import nic
-from smartvif.sim.sysfs import VFIO_DRIVER, write_sysfs
+from smartvif.sim.nic import nic
+from smartvif.sim.nic.sysfs import VFIO_DRIVER, write_sysfs
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def bind(root: Path, address: PciAddress, driver: str) -> None:
 
 def test_siblings(root: Path) -> None:
     """The other PFs of the card that guests may have are found, and never the PF itself."""
-    first, second, third = facts.pfs(root)
+    first, second, third = sriov.pfs(root)
     assert passthrough.passed_through_siblings(first, root) == ()
     for pf in (second, third):
         bind(root, pf.address, VFIO_DRIVER)
@@ -46,7 +46,7 @@ def test_siblings(root: Path) -> None:
 
 def test_what_is_no_sibling(root: Path) -> None:
     """A VF in the PF's slot, a function that is no network card, and another card do not count."""
-    first, second, third = facts.pfs(root)
+    first, second, third = sriov.pfs(root)
     for pf in (second, third):
         bind(root, pf.address, VFIO_DRIVER)
     (folder(root, second.address) / "physfn").symlink_to(f"../{first.address}")
@@ -64,7 +64,7 @@ def share(root: Path, vf: Vf, *names: str) -> None:
 
 def test_groups(root: Path) -> None:
     """A VF alone in its group shares it with nobody; others in it are named in order."""
-    vf = facts.pfs(root)[0].vfs[0]
+    vf = sriov.pfs(root)[0].vfs[0]
     assert passthrough.shares_group(vf, root) == ()
     others = nic.vf_address(0, 1), nic.pf_address(0)
     share(root, vf, *map(str, others))
@@ -74,7 +74,7 @@ def test_groups(root: Path) -> None:
 
 def test_what_does_not_share_a_group(root: Path) -> None:
     """A bridge in the group is not given to a guest with it, nor is what is not on PCI."""
-    vf = facts.pfs(root)[0].vfs[0]
+    vf = sriov.pfs(root)[0].vfs[0]
     bridge = nic.pf_address(2)
     (folder(root, bridge) / "class").write_text("0x060400\n")
     share(root, vf, str(bridge), "arm-smmu-v3.0.auto")

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartvif.chain import peer as module
-from smartvif.chain.offer import Offer, OfferedPort
-from smartvif.chain.peer import RemotePeer
-from smartvif.chain.settings import MigrationSettings
+from smartvif.context.settings import MigrationSettings
 from smartvif.model.errors import CannotTell, Failed, Invalid, Refused, SmartvifError
 from smartvif.model.vif import Machine
+from smartvif.operations.migration import peer as module
+from smartvif.operations.migration.offer import MachineOffer, OfferedPort
+from smartvif.operations.migration.peer import RemotePeer
 from smartvif.plug.journal import PortRecord, PortStatus
 
 UUID = "7c1f0b7e-3f52-4c0f-9f0e-0d5f6c9f4a11"
@@ -33,7 +33,7 @@ PORT = OfferedPort(
     vlan=100,
     mtu=1450,
 )
-OFFER = Offer(vm="vm1", uuid=UUID, ports=(PORT,))
+OFFER = MachineOffer(vm="vm1", uuid=UUID, ports=(PORT,))
 Answer = Callable[..., RemotePeer]
 
 ports = st.builds(
@@ -49,11 +49,13 @@ ports = st.builds(
 )
 
 
-@given(st.builds(Offer, vm=st.text(), uuid=st.uuids().map(str), ports=st.tuples(ports, ports)))
-def test_there_and_back(offer: Offer) -> None:
+@given(
+    st.builds(MachineOffer, vm=st.text(), uuid=st.uuids().map(str), ports=st.tuples(ports, ports))
+)
+def test_there_and_back(offer: MachineOffer) -> None:
     """What comes out of JSON is what went in; other keys beside it do no harm."""
     document = json.loads(json.dumps({**offer.as_json(), "interfaces": {}, "to": "host2"}))
-    assert Offer.from_json(document) == offer
+    assert MachineOffer.from_json(document) == offer
 
 
 def test_of_the_journal() -> None:
@@ -70,7 +72,7 @@ def test_of_the_journal() -> None:
         "switch_port": "p0r0",
     }
     record = PortRecord(id=PORT.id, status=PortStatus.PLUGGED, vf="0000:04:00.0", facts=facts)
-    assert Offer.of("vm1", UUID, [record]) == OFFER
+    assert MachineOffer.of("vm1", UUID, [record]) == OFFER
     assert OFFER.machine == Machine(uuid=UUID, name="vm1")
 
 
@@ -93,7 +95,7 @@ def test_transparent(mode: str, transparent: bool) -> None:
     """All but a VF that the guest has itself can move unnoticed."""
     document = OFFER.as_json()
     document["ports"][0]["mode"] = mode
-    assert Offer.from_json(document).ports[0].transparent is transparent
+    assert MachineOffer.from_json(document).ports[0].transparent is transparent
 
 
 @pytest.mark.parametrize(
@@ -113,7 +115,7 @@ def test_transparent(mode: str, transparent: bool) -> None:
 def test_no_description(document: Any) -> None:
     """Anything else is refused, with the likely cause."""
     with pytest.raises(Invalid, match="not the description of a machine") as caught:
-        Offer.from_json(document)
+        MachineOffer.from_json(document)
     assert "same version" in caught.value.hint
 
 
@@ -149,7 +151,7 @@ def test_what_is_asked(answer: Answer, tmp_path: Path) -> None:
         *words, text = (tmp_path / "asked").read_text().split("\n")
         assert words == ["host2 it", "host2", "smartvif", "receive", act]
         document: dict[str, Any] = json.loads(text)
-        assert Offer.from_json(document) == OFFER
+        assert MachineOffer.from_json(document) == OFFER
         return document
 
     found = {"problem": None, "ports": {PORT.id: "no VF"}, "address": "192.0.2.2"}

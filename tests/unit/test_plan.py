@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
+import pkgutil
 import re
 import typing
 from collections.abc import Mapping
@@ -14,22 +16,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartvif.control.build_vif import build_vif
-from smartvif.drivers.engine import RelaySpec
-from smartvif.drivers.ovs_rows import PortSpec
-from smartvif.drivers.vf_admin import VfAdmin
-from smartvif.host.facts import Vf
+from smartvif.drivers.forwarder.engine import RelaySpec
+from smartvif.drivers.ovs.rows import OvsPortSpec
+from smartvif.host.sriov import Vf
+from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import CannotTell, Failed, Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Network, Port, VifType, VnicType
 from smartvif.model.vif import Machine, PortProfile, ProfileKind, SocketMode, Vif
 from smartvif.plug import steps
-from smartvif.plug.case import Devices
 from smartvif.plug.plan import plan
-from smartvif.plug.step import Plan, Step
-from smartvif.plug.steps.hardware import VfAdminSettings, VfioBinding
+from smartvif.plug.plans.inputs import PortDevices
+from smartvif.plug.steps import codec
 from smartvif.plug.steps.links import HybridBridge, Tap
 from smartvif.plug.steps.ovs import SwitchPort
-from smartvif.plug.steps.vf import Relay, SimulatedPassthrough, VfSettings
+from smartvif.plug.steps.relay import ForwarderRelay
+from smartvif.plug.steps.simulated_vf import SimulatedPassthrough, SimulatedVfSettings
+from smartvif.plug.steps.step import Plan, Step
+from smartvif.plug.steps.vf import VfAdminSettings, VfioBinding
 
 ID = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
 TAP = "tap0d9a1b2c-3e"
@@ -43,7 +47,7 @@ IDS = {"iface-id": ID, "iface-status": "active", "attached-mac": MAC, "vm-uuid":
 Details = dict[str, str | bool]
 
 
-def devices(*, simulated: bool, netdev: str | None = "p0v1") -> Devices:
+def devices(*, simulated: bool, netdev: str | None = "p0v1") -> PortDevices:
     found = Vf(
         address=PciAddress.parse(VF),
         pf=PciAddress.parse("0000:03:00.0"),
@@ -56,7 +60,7 @@ def devices(*, simulated: bool, netdev: str | None = "p0v1") -> Devices:
         netdev=netdev,
         simulated=simulated,
     )
-    return Devices(vf=found, representor="p0r1", uplink="ens3f0")
+    return PortDevices(vf=found, representor="p0r1", uplink="ens3f0")
 
 
 def vif(
@@ -83,11 +87,11 @@ FORWARDER = vif(VifType.AGILIO_OVS, VnicType.VIRTIO_FORWARDER)
 REAL, SIMULATED = devices(simulated=False), devices(simulated=True)
 
 
-def planned(asked: Vif, found: Devices | None = None) -> Plan:
+def planned(asked: Vif, found: PortDevices | None = None) -> Plan:
     return plan(asked, machine=MACHINE, devices=found)
 
 
-def switch_port(made: Plan) -> PortSpec:
+def switch_port(made: Plan) -> OvsPortSpec:
     (found,) = (step.spec for step in made if isinstance(step, SwitchPort))
     return found
 
@@ -107,12 +111,12 @@ def switch_port(made: Plan) -> PortSpec:
         (
             DIRECT,
             SIMULATED,
-            [VfSettings, SwitchPort, Tap, SimulatedPassthrough],
+            [SimulatedVfSettings, SwitchPort, Tap, SimulatedPassthrough],
         ),
-        (FORWARDER, SIMULATED, [VfSettings, SwitchPort, Relay]),
+        (FORWARDER, SIMULATED, [SimulatedVfSettings, SwitchPort, ForwarderRelay]),
     ],
 )
-def test_the_steps_of_each_shape(asked: Vif, found: Devices | None, kinds: list[type]) -> None:
+def test_the_steps_of_each_shape(asked: Vif, found: PortDevices | None, kinds: list[type]) -> None:
     """Each VIF has its steps in this order, and the order is the same each time."""
     made = planned(asked, found)
     assert [type(step) for step in made] == kinds
@@ -124,7 +128,7 @@ def test_a_tap() -> None:
     assert planned(TAPPED) == (
         Tap(name=TAP, mac=MAC),
         SwitchPort(
-            spec=PortSpec(bridge="br-int", name=TAP, owner=ID, external_ids=IDS, tag=5),
+            spec=OvsPortSpec(bridge="br-int", name=TAP, owner=ID, external_ids=IDS, tag=5),
             mtu=1450,
         ),
     )
@@ -134,7 +138,7 @@ def test_a_tap_that_comes_later() -> None:
     """A tap that libvirt will make is awaited by the switch, which will give it its MTU."""
     (made,) = planned(AWAITED)
     assert made == SwitchPort(
-        spec=PortSpec(
+        spec=OvsPortSpec(
             bridge="br-int",
             name=TAP,
             owner=ID,
@@ -197,7 +201,7 @@ def test_a_passed_through_vf() -> None:
     """On hardware only the representor is touched: the VF is libvirt's."""
     assert planned(DIRECT, REAL) == (
         SwitchPort(
-            spec=PortSpec(
+            spec=OvsPortSpec(
                 bridge="br-int",
                 name="p0r1",
                 owner=ID,
@@ -213,7 +217,7 @@ def test_a_passed_through_vf() -> None:
 def test_a_simulated_passthrough() -> None:
     """A simulated VF has the guest's address, and is joined to a tap in the guest's name."""
     settings, _, tap, joined = planned(DIRECT, SIMULATED)
-    assert settings == VfSettings(netdev="p0v1", mac=MAC, mtu=1450)
+    assert settings == SimulatedVfSettings(netdev="p0v1", mac=MAC, mtu=1450)
     assert tap == Tap(name=TAP, mac=MAC)
     assert joined == SimulatedPassthrough(netdev="p0v1", tap=TAP, mtu=1450)
 
@@ -221,7 +225,9 @@ def test_a_simulated_passthrough() -> None:
 def test_a_forwarder() -> None:
     """The forwarder joins the VF to the guest's socket; the switch has the representor."""
     made = planned(FORWARDER, SIMULATED)
-    assert made[-1] == Relay(spec=RelaySpec(port_id=ID, netdev="p0v1", socket=SOCKET, mtu=1450))
+    assert made[-1] == ForwarderRelay(
+        spec=RelaySpec(port_id=ID, netdev="p0v1", socket=SOCKET, mtu=1450)
+    )
     assert switch_port(made).name == "p0r1"
 
 
@@ -235,7 +241,7 @@ def test_a_forwarder() -> None:
         ("simulated", SIMULATED),
     ],
 )
-def test_the_mtu_where_the_network_says_none(shape: str, found: Devices | None) -> None:
+def test_the_mtu_where_the_network_says_none(shape: str, found: PortDevices | None) -> None:
     """Every device gets 1500 bytes where the network has no MTU."""
     asked = {
         "tap": vif(mtu=None, ovs_create_tap=True),
@@ -244,7 +250,7 @@ def test_the_mtu_where_the_network_says_none(shape: str, found: Devices | None) 
         "real": vif(VifType.OVS, VnicType.DIRECT, mtu=None),
         "simulated": vif(VifType.AGILIO_OVS, VnicType.VIRTIO_FORWARDER, mtu=None),
     }[shape]
-    dumped = json.dumps([steps.dump(step) for step in planned(asked, found)])
+    dumped = json.dumps([codec.dump(step) for step in planned(asked, found)])
     assert set(re.findall(r'"mtu(?:_request)?": (\w+)', dumped)) - {"null"} == {"1500"}
 
 
@@ -268,7 +274,7 @@ def test_the_identifiers_of_a_port_without_a_vf(asked: Vif) -> None:
 @pytest.mark.parametrize(
     ("asked", "found"), [(DIRECT, REAL), (DIRECT, SIMULATED), (FORWARDER, SIMULATED)]
 )
-def test_the_identifiers_of_a_port_with_a_vf(asked: Vif, found: Devices) -> None:
+def test_the_identifiers_of_a_port_with_a_vf(asked: Vif, found: PortDevices) -> None:
     """Such a port also names its VF, so that it can be found when its representor has gone."""
     assert switch_port(planned(asked, found)).external_ids == IDS | {"smartvif-vf": VF}
     assert switch_port(planned(asked, found)).owner == ID
@@ -314,7 +320,9 @@ def test_a_real_vf_for_the_forwarder() -> None:
         wanted = VfAdmin(mac=MAC, trusted=trust)
         assert admin == VfAdminSettings(pf="ens3f0", number=1, wanted=wanted)
         assert switch_port((in_switch,)).name == "p0r1"
-        assert relayed == Relay(spec=RelaySpec(port_id=ID, pci=VF, socket=SOCKET, mtu=1450))
+        assert relayed == ForwarderRelay(
+            spec=RelaySpec(port_id=ID, pci=VF, socket=SOCKET, mtu=1450)
+        )
 
 
 def test_a_real_vf_that_the_forwarder_has() -> None:
@@ -357,42 +365,37 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
     return st.builds(typing.cast(Any, hint), **named)
 
 
-@pytest.mark.parametrize("kind", steps._KINDS.values(), ids=steps._KINDS)
+@pytest.mark.parametrize("kind", codec._KINDS.values(), ids=codec._KINDS)
 def test_the_journal_can_hold_every_step(kind: Any) -> None:
     """Each kind of step is the same after it has been written as JSON and read again."""
 
     @given(values_of(kind))
     def there_and_back(step: Step) -> None:
-        name, values = steps.dump(step)
-        assert steps.load(name, json.loads(json.dumps(values))) == step
+        name, values = codec.dump(step)
+        assert codec.load(name, json.loads(json.dumps(values))) == step
 
     there_and_back()
 
 
 def test_the_journal_knows_every_step() -> None:
     """No kind of step is missing in the table that the journal reads by."""
-    modules = (
-        steps.guest,
-        steps.hardware,
-        steps.links,
-        steps.ovs,
-        steps.vf,
-        steps.vrouter,
-    )
+    names = [each.name for each in pkgutil.iter_modules(steps.__path__)]
+    modules = [importlib.import_module(f"{steps.__name__}.{name}") for name in names]
     found = {
-        name
+        getattr(kind, "KIND", None)
         for module in modules
-        for name, kind in vars(module).items()
+        for kind in vars(module).values()
         if dataclasses.is_dataclass(kind) and hasattr(kind, "undo")
     }
-    assert found == steps._KINDS.keys()
+    assert found == codec._KINDS.keys()
 
 
 @pytest.mark.parametrize(
-    ("kind", "values"), [("Novelty", {}), ("Tap", {"name": "t"}), ("Relay", {"spec": {"speed": 1}})]
+    ("kind", "values"),
+    [("Novelty", {}), ("Tap", {"name": "t"}), ("Relay", {"spec": {"speed": 1}})],
 )
 def test_a_step_of_another_version(kind: str, values: dict[str, Any]) -> None:
     """A step that this version cannot read is said so, with what to do."""
     with pytest.raises(CannotTell, match=kind) as caught:
-        steps.load(kind, values)
+        codec.load(kind, values)
     assert "version" in caught.value.hint

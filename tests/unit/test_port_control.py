@@ -25,12 +25,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from smartvif.chain.port_control import Waits
 from smartvif.cli import port_control
+from smartvif.operations.ports.vrouter_port import Timeouts
 from smartvif.plug.journal import Journal
 from smartvif.sim.vrouter import api
-from smartvif.sim.vrouter.api import Faults, Server
-from smartvif.sim.vrouter.messages import PortType
+from smartvif.sim.vrouter.api import AgentServer, Faults
+from smartvif.sim.vrouter.messages import AgentPortType
 from smartvif.sim.vrouter.ports import Ports
 
 PORT = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
@@ -41,7 +41,7 @@ NIL = "00000000-0000-0000-0000-000000000000"
 MAC = "52:54:00:12:34:56"
 CHECKOUT = Path(__file__).parents[2]
 PAGE = CHECKOUT / "docs/reference/port-control.md"
-NEVER = Waits(agent=0.0, datapath=0.0, socket=0.0)
+NEVER = Timeouts(agent=0.0, datapath=0.0, socket=0.0)
 HEAVY = {"rich", "pyroute2", "libvirt", "os_vif", "oslo_config", "requests", "nova"}
 
 # What Nova's plugin says of a port, in its order (OpenSDN-io/tf-nova-vif-driver).
@@ -98,7 +98,7 @@ class Agent:
     root: Path
     faults: Faults
     ports: Recorded
-    server: Server
+    server: AgentServer
 
     @property
     def file(self) -> Path:
@@ -238,7 +238,7 @@ def test_other_types_need_no_network(agent: Agent) -> None:
 def test_vhost_user_modes(agent: Agent, mode: str, number: int) -> None:
     """The mode is QEMU's role, and the socket's path is not sent."""
     with listening(agent.root / "netlink"), listening(agent.root / "uvh"):
-        waits = Waits(datapath_socket=agent.root / "netlink")
+        waits = Timeouts(datapath_socket=agent.root / "netlink")
         assert port_control.run(vhost_user(agent, mode), waits=waits) == 0
     (posted,) = agent.ports.posted
     assert posted["vhostuser-mode"] == number
@@ -464,7 +464,7 @@ def test_no_agent_for_vhost_user(agent: Agent, capfd: pytest.CaptureFixture[str]
 def test_no_datapath(agent: Agent, capfd: pytest.CaptureFixture[str]) -> None:
     """The DPDK vRouter's socket does not come, or is none: 3."""
     netlink = agent.root / "netlink"
-    waits = Waits(datapath=0.0, datapath_socket=netlink)
+    waits = Timeouts(datapath=0.0, datapath_socket=netlink)
     assert port_control.run(vhost_user(agent), waits=waits) == 3
     netlink.touch()
     assert port_control.run(vhost_user(agent), waits=waits) == 3
@@ -531,7 +531,7 @@ def test_the_agent_ends_meanwhile(agent: Agent) -> None:
 
         thread = threading.Thread(target=end)
         thread.start()
-        waits = Waits(datapath_socket=agent.root / "netlink")
+        waits = Timeouts(datapath_socket=agent.root / "netlink")
         assert port_control.run(vhost_user(agent), waits=waits) == 5
         thread.join()
     assert agent.nothing_is_left()
@@ -540,7 +540,7 @@ def test_the_agent_ends_meanwhile(agent: Agent) -> None:
 def test_no_socket(agent: Agent, capfd: pytest.CaptureFixture[str]) -> None:
     """The vRouter is to make the socket and does not: 6, and the agent has no such port."""
     with listening(agent.root / "netlink"):
-        waits = Waits(socket=0.0, datapath_socket=agent.root / "netlink")
+        waits = Timeouts(socket=0.0, datapath_socket=agent.root / "netlink")
         assert port_control.run(vhost_user(agent), waits=waits) == 6
         assert "did not make the socket" in said(capfd)
         assert len(agent.ports.posted) == 1
@@ -603,7 +603,7 @@ def test_link_of_an_esxi_port(agent: Agent) -> None:
     for oper, up in (("enable", 1), ("enable", 1), ("disable", 0), ("disable", 0)):
         assert port_control.run(short(oper)) == 0
         (subscription,) = agent.ports.subscriptions()
-        assert subscription.port.type is PortType.REMOTE
+        assert subscription.port.type is AgentPortType.REMOTE
         assert subscription.port.link_state == up
     agent.server.stop()
     before = json.loads(agent.file.read_text())

@@ -9,25 +9,25 @@ from pathlib import Path
 
 import pytest
 
-from smartvif.chain import preflight
-from smartvif.chain.preflight import Directory, Machine, Readiness
-from smartvif.drivers.engine import Room
-from smartvif.guest import placement
-from smartvif.guest.placement import User
+from smartvif.drivers.forwarder.engine import EngineCapacity
+from smartvif.guest import affinity
+from smartvif.guest.affinity import User
 from smartvif.guest.xml import shares_memory
 from smartvif.host import numa
-from smartvif.host.facts import Vf
 from smartvif.host.numa import HugePages
+from smartvif.host.sriov import Vf
 from smartvif.model.errors import Failed, Refused, SmartvifError
 from smartvif.model.pci import PciAddress
+from smartvif.operations.ports import preflight
+from smartvif.operations.ports.preflight import Directory, MachineReadiness, Readiness
 
 QEMU = User(uid=64055, gid=109)
 GROUPS = frozenset({109, 36})
 SOCKETS = Directory(path=Path("/run/vhu"), mode=0o755, owner=64055, group=109)
 READY = Readiness(
-    machine=Machine(name="web", shares_memory=True, user=QEMU, groups=GROUPS),
+    machine=MachineReadiness(name="web", shares_memory=True, user=QEMU, groups=GROUPS),
     sockets=SOCKETS,
-    room=Room(relays=3, most=4, hugepages=True),
+    room=EngineCapacity(relays=3, most=4, hugepages=True),
     huge_pages=HugePages(total=1 << 30, free=0),
 )
 
@@ -127,7 +127,7 @@ def test_distance(node: int | None, nodes: set[int], far: bool) -> None:
     if words is not None:
         assert "VF 0000:04:00.1 is on NUMA node 0, and machine web on 1" in words
         start, end = words.index("<"), words.rindex(">") + 1
-        near = placement.nodes(f"<domain>{words[start:end]}</domain>", {})
+        near = affinity.nodes(f"<domain>{words[start:end]}</domain>", {})
         assert near == {0}
 
 
@@ -148,7 +148,7 @@ NODES = {0: frozenset({0, 1}), 1: frozenset({2, 3})}
 )
 def test_nodes_of_a_machine(xml: str, nodes: set[int]) -> None:
     """Its memory's, else those of the processors that it may use."""
-    assert placement.nodes(f"<domain>{xml}</domain>", NODES) == nodes
+    assert affinity.nodes(f"<domain>{xml}</domain>", NODES) == nodes
 
 
 def test_qemus_user() -> None:
@@ -156,8 +156,8 @@ def test_qemus_user() -> None:
     dac = "<model>dac</model><doi>0</doi><baselabel type='kvm'>+64055:+109</baselabel>"
     apparmor = "<secmodel><model>apparmor</model><doi>0</doi></secmodel>"
     models = f"{apparmor}<secmodel>{dac}</secmodel>"
-    assert placement.qemu_user(f"<capabilities><host>{models}</host></capabilities>") == QEMU
-    assert placement.qemu_user(f"<capabilities><host>{apparmor}</host></capabilities>") is None
+    assert affinity.qemu_user(f"<capabilities><host>{models}</host></capabilities>") == QEMU
+    assert affinity.qemu_user(f"<capabilities><host>{apparmor}</host></capabilities>") is None
 
 
 def test_sysfs(tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from smartvif.host import facts
+from smartvif.host import sriov
 from smartvif.host.devlink import DevlinkPort
 from smartvif.host.port_name import PortKind, PortName
 from smartvif.host.representors import Representor, Representors
 from smartvif.model.errors import Ambiguous, NotFound
-from smartvif.sim import nic
-from smartvif.sim.sysfs import switch_id, write_sysfs
+from smartvif.sim.nic import nic
+from smartvif.sim.nic.sysfs import switch_id, write_sysfs
 
 
 class Host:
@@ -21,7 +21,7 @@ class Host:
     def __init__(self, root: Path) -> None:
         write_sysfs(nic.NicLayout(pfs=2, vfs=4), root)
         self.root = root
-        self.vfs = {(vf.pf.function, vf.number): vf for pf in facts.pfs(root) for vf in pf.vfs}
+        self.vfs = {(vf.pf.function, vf.number): vf for pf in sriov.pfs(root) for vf in pf.vfs}
         self.representors = Representors(root)
 
     def netdev(self, name: str) -> Path:
@@ -258,7 +258,7 @@ def test_hit_does_not_grow() -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         root = Path(folder)
         write_sysfs(nic.NicLayout(pfs=4, vfs=256), root)
-        representors, vf = Representors(root), facts.vf(nic.vf_address(2, 200), root)
+        representors, vf = Representors(root), sriov.vf(nic.vf_address(2, 200), root)
         assert representors.find(vf).netdev == "p2r200"
         start = time.process_time()
         for _ in range(200):

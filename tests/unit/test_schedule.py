@@ -9,11 +9,11 @@ from choosing import FIT, need, pool, whole
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smartvif.choose import traits
-from smartvif.choose.pool import Pool
-from smartvif.choose.request import DeviceRequest, DeviceType, request
-from smartvif.choose.schedule import Decision, HostOffer, schedule
-from smartvif.choose.select import Policy, select
+from smartvif.choose.selection.pool import Pool
+from smartvif.choose.selection.request import DeviceRequest, DeviceType, request
+from smartvif.choose.selection.schedule import Decision, HostOffer, schedule
+from smartvif.choose.selection.select import Policy, select
+from smartvif.model import traits
 from smartvif.model.port import Network, Port, VifType, VnicType
 
 OVS, VROUTER = traits.datapath("ovs"), traits.datapath("vrouter")

@@ -27,10 +27,11 @@ from choosing import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smartvif.choose import traits
-from smartvif.choose.pool import ANYWHERE, Guest, Pool, unfit
-from smartvif.choose.request import DeviceRequest, DeviceType, NumaPolicy
-from smartvif.choose.select import Policy, Selection, select
+from smartvif.choose.selection.pool import ANYWHERE, Guest, Pool, mismatch
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
+from smartvif.choose.selection.select import Policy, Selection, select
+from smartvif.model import traits
+from smartvif.model.needs import NumaPolicy
 from smartvif.model.pci import PciAddress
 
 
@@ -207,7 +208,7 @@ def test_a_port_that_needs_nothing() -> None:
 )
 def test_why_not(offered: Pool, port: DeviceRequest, reason: str | None) -> None:
     """A device does or does not, and what is said is the reason."""
-    found = unfit(offered, port)
+    found = mismatch(offered, port)
     assert found is None if reason is None else found is not None and found.startswith(reason)
     assert (select([offered], [port]).problem is None) == (reason is None)
 
@@ -224,7 +225,7 @@ def test_why_not(offered: Pool, port: DeviceRequest, reason: str | None) -> None
 def test_too_far(policy: NumaPolicy, node: int | None, words: str) -> None:
     """Where a device is too far, both places are named."""
     guest = replace(GUEST, nodes=frozenset({0, 1}))
-    assert unfit(pool(0, numa_node=node), need(numa=policy), guest) == words
+    assert mismatch(pool(0, numa_node=node), need(numa=policy), guest) == words
 
 
 # Several ports.
@@ -336,7 +337,7 @@ def ways(
         [
             (each, address)
             for each in pools
-            if unfit(each, port, guest) is None
+            if mismatch(each, port, guest) is None
             for address in each.functions
             if port.vf in (None, address)
         ]
@@ -359,7 +360,7 @@ def test_it_finds_a_way_where_there_is_one() -> None:
         given_away = devices(selection)
         assert not possible or is_possible(ports, [given_away[port.id] for port in ports])
         for choice in selection.choices:
-            assert unfit(choice.pool, choice.request, guest) is None
+            assert mismatch(choice.pool, choice.request, guest) is None
 
     each()
     assert found.count(True) > 50

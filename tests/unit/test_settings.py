@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from smartvif.chain import settings
-from smartvif.choose.device_spec import parse
+from smartvif.choose.allow_list.spec import parse
+from smartvif.context import settings
 from smartvif.model.errors import Invalid
 
 EVERYTHING = """

@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from smartvif.host import facts
-from smartvif.host.facts import EswitchMode
+from smartvif.host import sriov
+from smartvif.host.sriov import EswitchMode
 from smartvif.model import checks
 from smartvif.model.errors import Failed, Invalid
 from smartvif.model.pci import PciAddress
-from smartvif.sim import nic
-from smartvif.sim.sysfs import switch_id, write_sysfs
+from smartvif.sim.nic import nic
+from smartvif.sim.nic.sysfs import switch_id, write_sysfs
 
 LARGEST = nic.NicLayout(pfs=8, vfs=256)
 
@@ -146,7 +146,7 @@ def test_directory_that_cannot_be(tmp_path: Path) -> None:
 def test_tree_of_legacy_mode(tmp_path: Path) -> None:
     """A PF in legacy mode shows no switch and no representors; its VFs are as any."""
     write_sysfs(nic.NicLayout(pfs=2, vfs=2, legacy=1), tmp_path)
-    modern, legacy = facts.pfs(tmp_path)
+    modern, legacy = sriov.pfs(tmp_path)
     assert (modern.eswitch, legacy.eswitch) == (EswitchMode.SWITCHDEV, EswitchMode.LEGACY)
     assert [vf.netdev for vf in legacy.vfs] == ["p1v0", "p1v1"]
     shown = sorted(path.name for path in (tmp_path / "class/net").iterdir())

@@ -3,7 +3,7 @@
 import pytest
 
 from smartvif.model.errors import Failed
-from smartvif.sim.ping import replies
+from smartvif.sim.guest.ping import replies
 
 HEAD = "PING 10.0.0.1 (10.0.0.1): 56 data bytes\n"
 

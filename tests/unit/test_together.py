@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from smartvif.choose.engine import Choice, Claim, ClaimState
-from smartvif.choose.pool import Pool
-from smartvif.choose.request import DeviceRequest, DeviceType
-from smartvif.choose.select import select
-from smartvif.choose.together import Together
+from smartvif.choose.claims.mirrored import MirroredClaims
+from smartvif.choose.claims.store import Claim, ClaimState
+from smartvif.choose.selection.pool import Choice, Pool
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
+from smartvif.choose.selection.select import select
 from smartvif.model.errors import CannotTell, Conflict
 from smartvif.model.pci import PciAddress
 
@@ -69,7 +69,7 @@ def claim(choice: Choice) -> Claim:
 def test_both_have_it_and_neither_afterwards() -> None:
     """A claim is in both, the device being the local one's, and is released in both."""
     local, upstream = Book(pool(FIRST)), Book(pool(FIRST))
-    both = Together(local, upstream)
+    both = MirroredClaims(local, upstream)
     choices = select(both.pools([ASKED], "host"), [ASKED]).choices
     (made,) = both.claim(choices)
     assert made.address == pool(FIRST).functions[0]
@@ -85,7 +85,7 @@ def test_more_was_given_away_than_there_is(error: type[Exception]) -> None:
     """Where the host refuses what was booked, the booking is given back."""
     local, upstream = Book(pool(FIRST), refuses=error), Book(pool(FIRST))
     with pytest.raises(error):
-        Together(local, upstream).claim((Choice(request=ASKED, pool=pool(FIRST)),))
+        MirroredClaims(local, upstream).claim((Choice(request=ASKED, pool=pool(FIRST)),))
     assert not upstream.owners
 
 
@@ -98,17 +98,17 @@ def test_the_booking_fails(booked: bool) -> None:
         upstream.claim(choices)
     upstream.refuses = CannotTell
     with pytest.raises(CannotTell):
-        Together(local, upstream).claim(choices)
+        MirroredClaims(local, upstream).claim(choices)
     assert not local.owners
     assert not upstream.owners
 
 
 def test_a_pf_that_is_given_away_upstream() -> None:
     """Another PF is chosen; where it was the only one, the reason is told."""
-    both = Together(Book(pool(FIRST), pool(SECOND)), Book(pool(FIRST, free=0), pool(SECOND)))
+    both = MirroredClaims(Book(pool(FIRST), pool(SECOND)), Book(pool(FIRST, free=0), pool(SECOND)))
     selection = select(both.pools([ASKED], "host"), [ASKED])
     assert selection.choices[0].pool.pf == SECOND
-    (left,) = Together(Book(pool(FIRST)), Book()).pools([ASKED], "host")
+    (left,) = MirroredClaims(Book(pool(FIRST)), Book()).pools([ASKED], "host")
     assert left.free == 0
     assert "Placement offers none" in left.held[pool(FIRST).functions[0]]
 
@@ -117,7 +117,7 @@ def test_the_hosts_own_reason_is_told() -> None:
     """Of a PF that would not do anyway it is told why, whatever Placement has of it."""
     asked = replace(ASKED, required=frozenset({"CUSTOM_UNKNOWN"}))
     local = replace(pool(FIRST), unknown=frozenset({"CUSTOM_UNKNOWN"}))
-    both = Together(Book(local), Book())
+    both = MirroredClaims(Book(local), Book())
     selection = select(both.pools([asked], "host"), [asked])
     assert selection.pools == (local,)
     assert selection.reasons == (("nobody can tell whether it has CUSTOM_UNKNOWN",),)
@@ -130,4 +130,4 @@ def test_bookings_without_a_claim_are_seen() -> None:
     """What a dead process booked upstream only is among the claims, to be released."""
     local, upstream = Book(pool(FIRST)), Book(pool(FIRST))
     upstream.claim((Choice(request=replace(ASKED, id="dead"), pool=pool(FIRST)),))
-    assert [each.owner for each in Together(local, upstream).claims("host")] == ["dead"]
+    assert [each.owner for each in MirroredClaims(local, upstream).claims("host")] == ["dead"]

@@ -13,11 +13,11 @@ from pyroute2.iproute.linux import get_arguments_processor
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.vf_admin import DOT1Q, NO_MAC, VfAdmin
+from smartvif.drivers.drivers import Drivers
+from smartvif.drivers.kernel.links import Links
+from smartvif.host.vf_admin import DOT1Q, NO_MAC, VfAdmin
 from smartvif.model.errors import Failed, NotFound, Refused
-from smartvif.plug.step import World
-from smartvif.plug.steps.hardware import VfAdminSettings
+from smartvif.plug.steps.vf import VfAdminSettings
 
 # include/uapi/linux/if_link.h
 IFNAME, VFINFO_LIST, VF_INFO = 3, 22, 1
@@ -275,8 +275,8 @@ WANTED = VfAdmin(mac=GUEST, spoof_check=False, trusted=True)
 STEP = VfAdminSettings(pf="pf0", number=1, wanted=WANTED)
 
 
-def world(host: Admins) -> World:
-    return World(links=cast(Links, host))
+def drivers(host: Admins) -> Drivers:
+    return Drivers(links=cast(Links, host))
 
 
 @pytest.mark.parametrize("silent", [False, True])
@@ -286,8 +286,8 @@ def test_the_step(silent: bool) -> None:
     Where its driver does not say how it was, it has neither trust nor leave to spoof.
     """
     host = Admins(silent=silent)
-    before, there = dict(host.vfs), world(host)
-    found = STEP.find(there)
+    before, there = dict(host.vfs), drivers(host)
+    found = STEP.snapshot(there)
     assert not STEP.check(there)
     for _ in range(2):
         STEP.do(there)
@@ -305,8 +305,8 @@ def test_a_step_that_ends_anywhere(acts: int, again: int) -> None:
     So it is when undoing it has ended in between as well.
     """
     host = Admins()
-    before, there = dict(host.vfs), world(host)
-    found = STEP.find(there)
+    before, there = dict(host.vfs), drivers(host)
+    found = STEP.snapshot(there)
     host.acts = acts
     with pytest.raises(Failed):
         STEP.do(there)
@@ -324,8 +324,8 @@ def test_a_step_that_ends_anywhere(acts: int, again: int) -> None:
 def test_a_driver_that_knows_less(silent: bool) -> None:
     """A setting that the driver does not know is an error that names it, and is not undone."""
     host = Admins(silent=silent, lacks=frozenset({"spoofchk", "trust"}))
-    before, there = dict(host.vfs), world(host)
-    found = STEP.find(there)
+    before, there = dict(host.vfs), drivers(host)
+    found = STEP.snapshot(there)
     with pytest.raises(Failed, match="'pf0' cannot set the spoof check and the trust of its VF 1"):
         STEP.do(there)
     STEP.undo(there, found)
@@ -348,21 +348,21 @@ def test_a_driver_that_knows_less(silent: bool) -> None:
 def test_check_sees_what_was_lost(change: dict[str, Any]) -> None:
     """A VF that is set otherwise by now does not hold; what a driver does not say is no matter."""
     host = Admins()
-    STEP.do(world(host))
+    STEP.do(drivers(host))
     host.vfs[1] = dataclasses.replace(host.vfs[1], **change)
-    assert not STEP.check(world(host))
+    assert not STEP.check(drivers(host))
     host.vfs[1] = dataclasses.replace(WANTED, spoof_check=None, trusted=None)
-    assert STEP.check(world(host))
+    assert STEP.check(drivers(host))
 
 
 def test_without_the_vf() -> None:
     """A VF that has gone has nothing to put back and does not hold; one that never came fails."""
     host = Admins()
-    there = world(host)
-    found = STEP.find(there)
+    there = drivers(host)
+    found = STEP.snapshot(there)
     del host.vfs[1]
     STEP.undo(there, found)
     assert not STEP.check(there)
-    for act in (STEP.find, STEP.do):
+    for act in (STEP.snapshot, STEP.do):
         with pytest.raises(NotFound):
             act(there)

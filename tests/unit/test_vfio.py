@@ -11,16 +11,16 @@ from typing import Any, cast
 
 import pytest
 
-from smartvif.drivers import vfio
-from smartvif.drivers.netdevice import Link
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.vfio import Vfio
+from smartvif.drivers.drivers import Drivers
+from smartvif.drivers.kernel import vfio
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.kernel.netdevice import Link
+from smartvif.drivers.kernel.vfio import Vfio
 from smartvif.model.errors import Failed, NotFound, Refused, TimedOut
-from smartvif.plug.step import World
-from smartvif.plug.steps.hardware import VfioBinding
-from smartvif.sim import nic
-from smartvif.sim.nic import NicLayout
-from smartvif.sim.sysfs import PF_DRIVER, VF_DRIVER, write_sysfs
+from smartvif.plug.steps.vf import VfioBinding
+from smartvif.sim.nic import nic
+from smartvif.sim.nic.nic import NicLayout
+from smartvif.sim.nic.sysfs import PF_DRIVER, VF_DRIVER, write_sysfs
 
 PF, VF, NEIGHBOUR = nic.pf_address(0), nic.vf_address(0, 1), nic.vf_address(0, 0)
 NETDEV = nic.vf_netdev(0, 1)
@@ -155,8 +155,8 @@ def host(kernel: Kernel) -> Vfio:
 STEP = VfioBinding(vf=str(VF))
 
 
-def world(kernel: Kernel) -> World:
-    return World(links=cast(Links, kernel), vfio=Vfio(kernel.root, patience=0))
+def drivers(kernel: Kernel) -> Drivers:
+    return Drivers(links=cast(Links, kernel), vfio=Vfio(kernel.root, patience=0))
 
 
 def attribute(kernel: Kernel, name: str, text: str, address: object = VF) -> None:
@@ -170,7 +170,7 @@ def test_taking(kernel: Kernel, host: Vfio) -> None:
     """
     override = f"devices/{VF}/driver_override"
     neighbour = kernel.state()[str(NEIGHBOUR)]
-    host.take(VF)
+    host.bind(VF)
     assert kernel.written == [
         (override, "vfio-pci"),
         (f"drivers/{VF_DRIVER}/unbind", str(VF)),
@@ -178,17 +178,17 @@ def test_taking(kernel: Kernel, host: Vfio) -> None:
         (override, "\n"),
     ]
     assert kernel.state() == {str(VF): ("vfio-pci", "(null)\n", {}), str(NEIGHBOUR): neighbour}
-    host.take(VF)
+    host.bind(VF)
     assert len(kernel.written) == TAKEN
 
 
 def test_giving_back(kernel: Kernel, host: Vfio) -> None:
     """A VF comes back to its driver without an override."""
     before = kernel.state()
-    host.take(VF)
+    host.bind(VF)
     kernel.written.clear()
     for _ in range(2):
-        host.give_back(VF, VF_DRIVER)
+        host.restore(VF, VF_DRIVER)
         assert kernel.written == [
             ("drivers/vfio-pci/unbind", str(VF)),
             (f"drivers/{VF_DRIVER}/bind", str(VF)),
@@ -201,48 +201,48 @@ def test_a_vf_without_a_driver(kernel: Kernel, host: Vfio) -> None:
     """A VF that no driver has is taken, and comes back to none."""
     kernel.unbind(str(VF), VF_DRIVER)
     before = kernel.state()
-    host.take(VF)
+    host.bind(VF)
     assert kernel.driver(str(VF)) == "vfio-pci"
     for _ in range(2):
-        host.give_back(VF, None)
+        host.restore(VF, None)
         assert kernel.state() == before
 
 
 def test_a_vf_that_was_vfio_pcis(kernel: Kernel, host: Vfio) -> None:
     """A VF that somebody gave to vfio-pci for good stays so, override and all."""
-    host.take(VF)
+    host.bind(VF)
     attribute(kernel, "driver_override", "vfio-pci")
     kernel.written.clear()
-    found = STEP.find(world(kernel))
-    STEP.do(world(kernel))
-    assert STEP.check(world(kernel))
-    STEP.undo(world(kernel), found)
+    found = STEP.snapshot(drivers(kernel))
+    STEP.do(drivers(kernel))
+    assert STEP.check(drivers(kernel))
+    STEP.undo(drivers(kernel), found)
     assert kernel.written == []
 
 
 def test_what_another_has_bound_since(kernel: Kernel, host: Vfio) -> None:
     """A VF that somebody has given to another driver meanwhile is left to it."""
-    host.take(VF)
+    host.bind(VF)
     kernel.unbind(str(VF), "vfio-pci")
     (kernel.drivers / "another").mkdir()
     (kernel.devices / str(VF) / "driver").symlink_to(kernel.drivers / "another")
     kernel.written.clear()
     for before in (VF_DRIVER, None):
-        host.give_back(VF, before)
+        host.restore(VF, before)
     assert kernel.written == []
 
 
 def test_a_vf_that_has_gone(kernel: Kernel, host: Vfio) -> None:
     """A VF that is no more has nothing to give back, and the step holds no more."""
-    found = STEP.find(world(kernel))
-    host.take(VF)
+    found = STEP.snapshot(drivers(kernel))
+    host.bind(VF)
     (kernel.devices / str(VF)).unlink()
-    STEP.undo(world(kernel), found)
-    assert not STEP.check(world(kernel))
+    STEP.undo(drivers(kernel), found)
+    assert not STEP.check(drivers(kernel))
     with pytest.raises(NotFound):
-        STEP.find(world(kernel))
+        STEP.snapshot(drivers(kernel))
     with pytest.raises(NotFound):
-        STEP.do(world(kernel))
+        STEP.do(drivers(kernel))
 
 
 def unbound(kernel: Kernel) -> None:
@@ -314,7 +314,7 @@ def test_what_is_refused(
     spoil(kernel)
     before = kernel.state()
     with pytest.raises(Refused, match=words) as caught:
-        host.take(VF)
+        host.bind(VF)
     assert hint in caught.value.hint
     assert str(VF) in caught.value.where
     assert (kernel.state(), kernel.written) == (before, [])
@@ -323,9 +323,9 @@ def test_what_is_refused(
 def test_a_pf_is_refused(kernel: Kernel, host: Vfio) -> None:
     """A PF is never taken from its driver: all of its VFs would go."""
     with pytest.raises(Refused, match="it is a PF"):
-        host.take(PF)
-    host.give_back(PF, "vfio-pci")
-    host.give_back(PF, None)
+        host.bind(PF)
+    host.restore(PF, "vfio-pci")
+    host.restore(PF, None)
     assert kernel.written == []
     assert kernel.driver(str(PF)) == PF_DRIVER
 
@@ -342,11 +342,11 @@ def test_a_driver_that_cannot_have_it(
     driver: str, spoil: Callable[[Kernel], None], words: str, kernel: Kernel, host: Vfio
 ) -> None:
     """A VF that its driver could not get stays where it is; a driver is one that is there."""
-    host.take(VF)
+    host.bind(VF)
     spoil(kernel)
     kernel.written.clear()
     with pytest.raises(Refused, match=words) as caught:
-        host.give_back(VF, driver)
+        host.restore(VF, driver)
     assert caught.value.hint
     assert kernel.written == []
 
@@ -354,22 +354,22 @@ def test_a_driver_that_cannot_have_it(
 def test_a_driver_of_other_devices(kernel: Kernel, host: Vfio) -> None:
     """The kernel does not give the VF to a driver that does not know it, and nor do we."""
     (kernel.drivers / "nvme").mkdir()
-    host.take(VF)
+    host.bind(VF)
     with pytest.raises(Failed, match="No such device"):
-        host.give_back(VF, "nvme")
+        host.restore(VF, "nvme")
     assert kernel.driver(str(VF)) is None
 
 
 def test_a_vf_that_is_open(kernel: Kernel, host: Vfio, monkeypatch: pytest.MonkeyPatch) -> None:
     """A VF is awaited while a program has it open, but not without end: the kernel would."""
-    host.take(VF)
+    host.bind(VF)
     kernel.written.clear()
     attribute(kernel, "enable", "1")
     with pytest.raises(TimedOut, match="open"):
-        host.give_back(VF, VF_DRIVER)
+        host.restore(VF, VF_DRIVER)
     assert kernel.written == []
     monkeypatch.setattr(vfio, "sleep", lambda _: attribute(kernel, "enable", "0"))
-    Vfio(kernel.root, patience=3600).give_back(VF, VF_DRIVER)
+    Vfio(kernel.root, patience=3600).restore(VF, VF_DRIVER)
     assert kernel.driver(str(VF)) == VF_DRIVER
 
 
@@ -377,7 +377,7 @@ def test_a_kernel_that_says_yes(kernel: Kernel, host: Vfio) -> None:
     """A VF that is not bound after a write that succeeded is an error."""
     kernel.mute = True
     with pytest.raises(Failed, match="its driver is none after that"):
-        host.take(VF)
+        host.bind(VF)
 
 
 @pytest.mark.parametrize("code", ERRORS)
@@ -385,7 +385,7 @@ def test_the_kernels_words(code: int, kernel: Kernel, host: Vfio) -> None:
     """They are passed on, with what was tried, the file, and what to do."""
     kernel.fails = {2: code}
     with pytest.raises(Failed, match=f"giving VF {VF} to vfio-pci: {os.strerror(code)}") as caught:
-        host.take(VF)
+        host.bind(VF)
     assert caught.value.where.endswith("drivers/vfio-pci/bind")
     assert ("root" in caught.value.hint) is (code == errno.EACCES)
     assert kernel.written[-1] == (f"devices/{VF}/driver_override", "\n")
@@ -401,7 +401,7 @@ def test_the_real_write(kernel: Kernel, tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(FileNotFoundError):
         vfio._write(str(tmp_path / "absent"), "\n")
     with pytest.raises(Failed, match="No such file"):
-        Vfio(kernel.root).take(VF)
+        Vfio(kernel.root).bind(VF)
 
 
 @pytest.mark.parametrize("before", [bound, unbound])
@@ -411,8 +411,8 @@ def test_the_step(before: Callable[[Kernel], None], renamed: bool, kernel: Kerne
     before(kernel)
     if renamed:
         kernel.new_netdev = "eth0"
-    state, there = kernel.state(), world(kernel)
-    found = STEP.find(there)
+    state, there = kernel.state(), drivers(kernel)
+    found = STEP.snapshot(there)
     assert not STEP.check(there)
     for _ in range(2):
         STEP.do(there)
@@ -426,8 +426,8 @@ def test_the_step(before: Callable[[Kernel], None], renamed: bool, kernel: Kerne
 def test_a_netdev_that_comes_later(kernel: Kernel) -> None:
     """A driver that makes its netdev later has the VF all the same."""
     kernel.new_netdev = None
-    there = world(kernel)
-    found = STEP.find(there)
+    there = drivers(kernel)
+    found = STEP.snapshot(there)
     STEP.do(there)
     STEP.undo(there, found)
     assert kernel.driver(str(VF)) == VF_DRIVER
@@ -435,8 +435,8 @@ def test_a_netdev_that_comes_later(kernel: Kernel) -> None:
 
 def test_a_netdev_that_is_renamed(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     """A netdev that gets another name between two looks at it is no error."""
-    there = world(kernel)
-    found = STEP.find(there)
+    there = drivers(kernel)
+    found = STEP.snapshot(there)
     STEP.do(there)
 
     def lost(name: str, mtu: int) -> None:
@@ -472,8 +472,8 @@ def test_a_step_that_ends_anywhere(
 ) -> None:
     """Whichever write fails, or is the last of the process, the VF is then put back as it was."""
     before(kernel)
-    state, there = kernel.state(), world(kernel)
-    found = STEP.find(there)
+    state, there = kernel.state(), drivers(kernel)
+    found = STEP.snapshot(there)
     interrupt(kernel, number, code)
     ended = interrupted(lambda: STEP.do(there))
     assert ended is (number < (TAKEN if before is bound else TAKEN - 1))
@@ -492,8 +492,8 @@ def test_an_undo_that_ends_anywhere(
 ) -> None:
     """Undone a second time, after both ended in between, the VF is as it was too."""
     before(kernel)
-    state, there = kernel.state(), world(kernel)
-    found = STEP.find(there)
+    state, there = kernel.state(), drivers(kernel)
+    found = STEP.snapshot(there)
     interrupt(kernel, first, None)
     interrupted(lambda: STEP.do(there))
     interrupt(kernel, second, code)

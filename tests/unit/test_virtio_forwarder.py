@@ -17,37 +17,37 @@ from unittest import mock
 import pytest
 import zmq
 
-from smartvif.drivers import virtio_forwarder_messages as messages
-from smartvif.drivers.virtio_forwarder import VirtioForwarder
-from smartvif.drivers.virtio_forwarder_channel import (
+from smartvif.drivers.forwarder.virtio_forwarder import messages
+from smartvif.drivers.forwarder.virtio_forwarder.channel import (
     ForwarderDown,
     ForwarderGone,
     ForwarderSilent,
     MalformedReply,
 )
-from smartvif.drivers.virtio_forwarder_failure import MEANINGS, ForwarderFailed
-from smartvif.drivers.virtio_forwarder_messages import (
+from smartvif.drivers.forwarder.virtio_forwarder.client import VirtioForwarder
+from smartvif.drivers.forwarder.virtio_forwarder.errors import MEANINGS, ForwarderFailed
+from smartvif.drivers.forwarder.virtio_forwarder.messages import (
     CONFIG,
     CORE_SCHED,
     PORT_CONTROL,
     SERVICES,
     STATS,
-    Op,
+    PortControlOp,
     Service,
 )
-from smartvif.drivers.virtio_forwarder_request import Bond, BondMode
-from smartvif.drivers.virtio_forwarder_state import RelayCpus
+from smartvif.drivers.forwarder.virtio_forwarder.requests import BondMode, VfBond
+from smartvif.drivers.forwarder.virtio_forwarder.state import RelayCpus
 from smartvif.model.errors import CannotTell, Failed, Invalid, SmartvifError, TimedOut
 from smartvif.model.pci import PciAddress
-from smartvif.sim.virtio_forwarder.relays import Crash, Fault, Relay, Relays, VfState
-from smartvif.sim.virtio_forwarder.server import Server
+from smartvif.sim.virtio_forwarder.relays import Crash, Fault, Relays, SimulatedRelay, VfState
+from smartvif.sim.virtio_forwarder.server import ZmqServer
 from smartvif.sim.virtio_forwarder.services import Services
 
 # With a letter, which the daemon writes in capitals, and without.
 VF = PciAddress.parse("0000:0a:1f.3")
 PLAIN_VF = PciAddress.parse("0000:05:08.1")
 OTHER_VF = PciAddress.parse("0000:05:08.2")
-BOND = Bond(name="net_bonding0", vfs=(PLAIN_VF, OTHER_VF), mode=BondMode.LACP)
+BOND = VfBond(name="net_bonding0", vfs=(PLAIN_VF, OTHER_VF), mode=BondMode.LACP)
 PATH, OTHER_PATH = "/run/a.sock", "/run/b.sock"
 LONG = 60.0  # seconds that no test waits for, unless it hangs
 
@@ -61,15 +61,15 @@ def relays() -> Relays:
 
 
 @pytest.fixture
-def server(tmp_path: Path, relays: Relays) -> Iterator[Server]:
-    running = Server(tmp_path, relays)
+def server(tmp_path: Path, relays: Relays) -> Iterator[ZmqServer]:
+    running = ZmqServer(tmp_path, relays)
     running.start()
     yield running
     running.stop()
 
 
 @pytest.fixture
-def forwarder(server: Server) -> VirtioForwarder:
+def forwarder(server: ZmqServer) -> VirtioForwarder:
     return VirtioForwarder(server.directory, timeout=LONG)
 
 
@@ -298,11 +298,11 @@ def test_a_relay_comes_and_goes(
 
 
 @pytest.mark.parametrize("device", [VF, PLAIN_VF, BOND])
-def test_devices_by_number(forwarder: VirtioForwarder, device: PciAddress | Bond) -> None:
+def test_devices_by_number(forwarder: VirtioForwarder, device: PciAddress | VfBond) -> None:
     """A relay that is there already gets a VF or a bond, and loses it; each act twice is once."""
-    name = device.name if isinstance(device, Bond) else device
+    name = device.name if isinstance(device, VfBond) else device
     forwarder.add(2, device)
-    if not isinstance(device, Bond):
+    if not isinstance(device, VfBond):
         forwarder.add(2, device)
     assert [each.device for each in forwarder.statistics()] == [None, None, name, None]
     for _ in range(2):
@@ -323,7 +323,7 @@ def test_bond_with_a_socket(forwarder: VirtioForwarder, conditional: bool) -> No
 
 def test_sockets_from_the_start(tmp_path: Path) -> None:
     """A daemon with a socket for each relay: no VF behind one yet, and none left for another."""
-    running = Server(tmp_path, Relays(number=2, sockets="/tmp/v"))  # noqa: S108
+    running = ZmqServer(tmp_path, Relays(number=2, sockets="/tmp/v"))  # noqa: S108
     running.start()
     forwarder = VirtioForwarder(tmp_path, timeout=LONG)
     assert forwarder.query_pci("/tmp/v/virtio-forwarder1.sock") is None  # noqa: S108
@@ -380,48 +380,48 @@ def fill(forwarder: VirtioForwarder) -> None:
 
 
 Act = Callable[[VirtioForwarder], Any]
-Refusal = tuple[Op, int, Sequence[Act], set[Fault], Act]
+Refusal = tuple[PortControlOp, int, Sequence[Act], set[Fault], Act]
 CODES: list[Refusal] = [
-    (Op.ADD, 1, [], set(), lambda f: f.add(4, VF)),
-    (Op.ADD, 1, [], {Fault.START}, add_vf),
-    (Op.ADD, 2, [], {Fault.PROBE}, add_vf),
-    (Op.ADD, 4, [], {Fault.CONFIGURE}, add_vf),
-    (Op.ADD, 5, [], {Fault.RX_QUEUE}, add_vf),
-    (Op.ADD, 6, [], {Fault.TX_QUEUE}, add_vf),
-    (Op.ADD, 8, [add_vf], set(), add_vf),
-    (Op.ADD, 8, [add_vf], set(), lambda f: f.add(0, OTHER_VF)),
-    (Op.ADD, -1, [], {Fault.NO_BONDS}, add_bond),
-    (Op.ADD, 1, [], set(), lambda f: f.add(4, BOND)),
-    (Op.ADD, 2, [lambda f: f.add(1, BOND)], set(), add_bond),
-    (Op.ADD, 3, [lambda f: f.add(1, PLAIN_VF)], set(), add_bond),
-    (Op.ADD, 4, [], {Fault.CONFIGURE}, add_bond),
-    (Op.ADD, 5, [], {Fault.PROBE}, add_bond),
-    (Op.ADD, 6, [], {Fault.START}, add_bond),
-    (Op.ADD, 8, [add_vf], set(), add_bond),
-    (Op.REMOVE, 1, [], set(), lambda f: f.remove(4, VF)),
-    (Op.REMOVE, 3, [add_vf], set(), lambda f: f.remove(0, OTHER_VF)),
-    (Op.REMOVE, 4, [], set(), remove_vf),
-    (Op.REMOVE, 5, [add_vf], {Fault.STUCK}, remove_vf),
-    (Op.ADD_SOCK, -17, [add_vf], set(), add_pair),
-    (Op.ADD_SOCK, -17, [add_pair], set(), add_pair),
-    (Op.ADD_SOCK, -17, [add_pair], set(), lambda f: f.add_sock(OTHER_PATH, PLAIN_VF)),
-    (Op.ADD_SOCK, 1, [add_pair], set(), lambda f: f.add_sock(PATH, OTHER_VF)),
-    (Op.ADD_SOCK, 2, [fill], set(), add_pair),
-    (Op.ADD_SOCK, 3, [], {Fault.PROBE}, add_pair),
-    (Op.ADD_SOCK, 4, [], {Fault.PROBE}, lambda f: f.add_sock(PATH, BOND)),
-    (Op.ADD_SOCK, 5, [], {Fault.REGISTER}, add_pair),
-    (Op.REMOVE_SOCK, 1, [], set(), remove_pair),
-    (Op.REMOVE_SOCK, 1, [add_pair], set(), lambda f: f.remove_sock("/x", PLAIN_VF)),
-    (Op.REMOVE_SOCK, 2, [add_pair], set(), lambda f: f.remove_sock(PATH, OTHER_VF)),
-    (Op.REMOVE_SOCK, 4, [add_pair], {Fault.STUCK}, remove_pair),
-    (Op.QUERY_PCI, 2, [], set(), lambda f: f.query_pci(PATH)),
+    (PortControlOp.ADD, 1, [], set(), lambda f: f.add(4, VF)),
+    (PortControlOp.ADD, 1, [], {Fault.START}, add_vf),
+    (PortControlOp.ADD, 2, [], {Fault.PROBE}, add_vf),
+    (PortControlOp.ADD, 4, [], {Fault.CONFIGURE}, add_vf),
+    (PortControlOp.ADD, 5, [], {Fault.RX_QUEUE}, add_vf),
+    (PortControlOp.ADD, 6, [], {Fault.TX_QUEUE}, add_vf),
+    (PortControlOp.ADD, 8, [add_vf], set(), add_vf),
+    (PortControlOp.ADD, 8, [add_vf], set(), lambda f: f.add(0, OTHER_VF)),
+    (PortControlOp.ADD, -1, [], {Fault.NO_BONDS}, add_bond),
+    (PortControlOp.ADD, 1, [], set(), lambda f: f.add(4, BOND)),
+    (PortControlOp.ADD, 2, [lambda f: f.add(1, BOND)], set(), add_bond),
+    (PortControlOp.ADD, 3, [lambda f: f.add(1, PLAIN_VF)], set(), add_bond),
+    (PortControlOp.ADD, 4, [], {Fault.CONFIGURE}, add_bond),
+    (PortControlOp.ADD, 5, [], {Fault.PROBE}, add_bond),
+    (PortControlOp.ADD, 6, [], {Fault.START}, add_bond),
+    (PortControlOp.ADD, 8, [add_vf], set(), add_bond),
+    (PortControlOp.REMOVE, 1, [], set(), lambda f: f.remove(4, VF)),
+    (PortControlOp.REMOVE, 3, [add_vf], set(), lambda f: f.remove(0, OTHER_VF)),
+    (PortControlOp.REMOVE, 4, [], set(), remove_vf),
+    (PortControlOp.REMOVE, 5, [add_vf], {Fault.STUCK}, remove_vf),
+    (PortControlOp.ADD_SOCK, -17, [add_vf], set(), add_pair),
+    (PortControlOp.ADD_SOCK, -17, [add_pair], set(), add_pair),
+    (PortControlOp.ADD_SOCK, -17, [add_pair], set(), lambda f: f.add_sock(OTHER_PATH, PLAIN_VF)),
+    (PortControlOp.ADD_SOCK, 1, [add_pair], set(), lambda f: f.add_sock(PATH, OTHER_VF)),
+    (PortControlOp.ADD_SOCK, 2, [fill], set(), add_pair),
+    (PortControlOp.ADD_SOCK, 3, [], {Fault.PROBE}, add_pair),
+    (PortControlOp.ADD_SOCK, 4, [], {Fault.PROBE}, lambda f: f.add_sock(PATH, BOND)),
+    (PortControlOp.ADD_SOCK, 5, [], {Fault.REGISTER}, add_pair),
+    (PortControlOp.REMOVE_SOCK, 1, [], set(), remove_pair),
+    (PortControlOp.REMOVE_SOCK, 1, [add_pair], set(), lambda f: f.remove_sock("/x", PLAIN_VF)),
+    (PortControlOp.REMOVE_SOCK, 2, [add_pair], set(), lambda f: f.remove_sock(PATH, OTHER_VF)),
+    (PortControlOp.REMOVE_SOCK, 4, [add_pair], {Fault.STUCK}, remove_pair),
+    (PortControlOp.QUERY_PCI, 2, [], set(), lambda f: f.query_pci(PATH)),
 ]
 SOURCES = {
-    Op.ADD: {"virtio_forwarder_add_vf2()", "virtio_forwarder_bond_add()"},
-    Op.REMOVE: {"virtio_forwarder_remove_vf2()"},
-    Op.ADD_SOCK: {"virtio_add_sock_dev_pair()"},
-    Op.REMOVE_SOCK: {"virtio_remove_sock_dev_pair()"},
-    Op.QUERY_PCI: {"virtio_query_pci()"},
+    PortControlOp.ADD: {"virtio_forwarder_add_vf2()", "virtio_forwarder_bond_add()"},
+    PortControlOp.REMOVE: {"virtio_forwarder_remove_vf2()"},
+    PortControlOp.ADD_SOCK: {"virtio_add_sock_dev_pair()"},
+    PortControlOp.REMOVE_SOCK: {"virtio_remove_sock_dev_pair()"},
+    PortControlOp.QUERY_PCI: {"virtio_query_pci()"},
 }
 
 
@@ -517,7 +517,7 @@ def test_stuck_relay(forwarder: VirtioForwarder, relays: Relays) -> None:
     forwarder.remove_sock(PATH, VF)
 
 
-def lower(relays: Relays) -> Relay:
+def lower(relays: Relays) -> SimulatedRelay:
     """A relay whose VF came with the daemon's configuration, in lower case."""
     relays.add(str(VF), 0, conditional=True)
     relays.all[0].socket = PATH
@@ -563,10 +563,10 @@ NINE = tuple(PciAddress(0, 1, 0, function % 8) for function in range(9))
         lambda f: f.add(-1, VF),
         lambda f: f.add(2**32, VF),
         lambda f: f.remove(-1, VF),
-        lambda f: f.add(0, Bond(name="b", vfs=NINE)),
-        lambda f: f.add(0, Bond(name="b", vfs=(VF,))),
-        lambda f: f.add(0, Bond(name="", vfs=BOND.vfs)),
-        lambda f: f.add(0, Bond(name="b" * 20, vfs=BOND.vfs)),
+        lambda f: f.add(0, VfBond(name="b", vfs=NINE)),
+        lambda f: f.add(0, VfBond(name="b", vfs=(VF,))),
+        lambda f: f.add(0, VfBond(name="", vfs=BOND.vfs)),
+        lambda f: f.add(0, VfBond(name="b" * 20, vfs=BOND.vfs)),
         lambda f: f.remove(0, ""),
         lambda f: f.add_sock("", VF),
         lambda f: f.add_sock("relative", VF),
@@ -586,7 +586,7 @@ NINE = tuple(PciAddress(0, 1, 0, function % 8) for function in range(9))
         lambda f: f.update([RelayCpus(relay=0, to_vm=1, to_vf=1)] * 200),
     ],
 )
-def test_what_would_hurt_it(act: Act, server: Server, relays: Relays) -> None:
+def test_what_would_hurt_it(act: Act, server: ZmqServer, relays: Relays) -> None:
     """What the daemon does not survive, or takes in silence, is refused and never sent."""
     forwarder = VirtioForwarder(server.directory, timeout=LONG)
     with pytest.raises(Invalid):
@@ -598,7 +598,7 @@ def test_what_would_hurt_it(act: Act, server: Server, relays: Relays) -> None:
 def test_longest_values(forwarder: VirtioForwarder) -> None:
     """The longest that the daemon has room for is taken, and comes back whole."""
     path, name = "/" + "a" * 106, "b" * 19
-    forwarder.add_sock(path, Bond(name=name, vfs=NINE[:8]))
+    forwarder.add_sock(path, VfBond(name=name, vfs=NINE[:8]))
     assert forwarder.query_pci(path) == name
     forwarder.remove_sock(path, name)
 
@@ -625,7 +625,7 @@ def test_back_again(tmp_path: Path) -> None:
     """One client lives through daemons that come and go; what they had in memory is gone."""
     forwarder = VirtioForwarder(tmp_path, timeout=LONG)
     for _ in range(3):
-        running = Server(tmp_path, Relays(number=2))
+        running = ZmqServer(tmp_path, Relays(number=2))
         running.start()
         assert all(each.idle for each in forwarder.statistics())
         forwarder.add_sock(PATH, VF)
@@ -816,7 +816,9 @@ DEADLY: list[tuple[Service, bytes]] = [
 
 
 @pytest.mark.parametrize(("service", "request_"), DEADLY)
-def test_deadly_requests(service: Service, request_: bytes, server: Server, relays: Relays) -> None:
+def test_deadly_requests(
+    service: Service, request_: bytes, server: ZmqServer, relays: Relays
+) -> None:
     """What ends the daemon ends the simulated one: all services at once, without an answer."""
     relays.add("0000:05:08.1", 0, conditional=True)
     raw(server.directory, service, request_)
@@ -824,16 +826,16 @@ def test_deadly_requests(service: Service, request_: bytes, server: Server, rela
     assert server.crash
 
 
-def test_daemon_dies_of_a_request(server: Server, relays: Relays) -> None:
+def test_daemon_dies_of_a_request(server: ZmqServer, relays: Relays) -> None:
     """A daemon that dies of our request is not waited for, and whether it did it is unknown."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("smartvif.drivers.virtio_forwarder_request.MOST_VFS", 9)
+        patch.setattr("smartvif.drivers.forwarder.virtio_forwarder.requests.MOST_VFS", 9)
         with pytest.raises(ForwarderGone) as caught:
-            VirtioForwarder(server.directory, timeout=LONG).add(0, Bond(name="b", vfs=NINE))
+            VirtioForwarder(server.directory, timeout=LONG).add(0, VfBond(name="b", vfs=NINE))
     assert isinstance(caught.value, CannotTell)
 
 
-def test_overlong_request(server: Server, forwarder: VirtioForwarder) -> None:
+def test_overlong_request(server: ZmqServer, forwarder: VirtioForwarder) -> None:
     """What is longer than any of the daemon's buffers loses its sender the connection only."""
     raw(server.directory, PORT_CONTROL, bytes(385))
     with failing(2):
@@ -841,7 +843,7 @@ def test_overlong_request(server: Server, forwarder: VirtioForwarder) -> None:
     assert server.crash is None
 
 
-def test_request_of_two_frames(server: Server, forwarder: VirtioForwarder) -> None:
+def test_request_of_two_frames(server: ZmqServer, forwarder: VirtioForwarder) -> None:
     """A request of two frames ends its service, and no other."""
     raw(server.directory, CONFIG, b"", b"")
     with pytest.raises(ForwarderDown):
@@ -849,7 +851,7 @@ def test_request_of_two_frames(server: Server, forwarder: VirtioForwarder) -> No
     assert forwarder.eal_cores()
 
 
-def test_silent_refusals(server: Server) -> None:
+def test_silent_refusals(server: ZmqServer) -> None:
     """The simulated core scheduler, too, says yes to CPUs and relays that are not there."""
     services = Services(server.relays)
     for entry in ("080010011863", "08ffffffffffffffffff0110011802", "080410011802"):

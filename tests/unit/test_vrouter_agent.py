@@ -18,10 +18,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smartvif.drivers.vrouter_agent import VRouterAgent, wait_for_socket
-from smartvif.drivers.vrouter_port import PortFiles, VhostUserMode, VRouterPort
+from smartvif.drivers.vrouter.agent import VRouterAgent, wait_for_socket
+from smartvif.drivers.vrouter.files import PortFiles
+from smartvif.drivers.vrouter.port import VhostUserMode, VRouterPort
 from smartvif.model.errors import CannotTell, Failed, Invalid, TimedOut
-from smartvif.sim.vrouter.api import Faults, Server, serve
+from smartvif.sim.vrouter.api import AgentServer, Faults, serve
 from smartvif.sim.vrouter.ports import Ports
 
 ID = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
@@ -54,7 +55,7 @@ def faults() -> Faults:
 
 
 @pytest.fixture
-def server(ports: Ports, faults: Faults) -> Iterator[Server]:
+def server(ports: Ports, faults: Faults) -> Iterator[AgentServer]:
     running = serve(ports, port=0, faults=faults)
     running.start()
     yield running
@@ -62,7 +63,7 @@ def server(ports: Ports, faults: Faults) -> Iterator[Server]:
 
 
 @pytest.fixture
-def agent(server: Server, files: PortFiles) -> VRouterAgent:
+def agent(server: AgentServer, files: PortFiles) -> VRouterAgent:
     return client(server.port, files)
 
 
@@ -161,7 +162,7 @@ def test_a_changed_port(agent: VRouterAgent, ports: Ports, change: dict[str, Any
     assert not PORT.is_meant_by(shown)
 
 
-def test_changed_details(agent: VRouterAgent, server: Server, files: PortFiles) -> None:
+def test_changed_details(agent: VRouterAgent, server: AgentServer, files: PortFiles) -> None:
     """A port with another name for people, as another program gave it, is not interrupted."""
     agent.add(replace(PORT, name="old", project=None))
     seen = requests_of(server, lambda: agent.add(PORT))
@@ -175,7 +176,7 @@ def test_changed_details(agent: VRouterAgent, server: Server, files: PortFiles) 
     ]
 
 
-def requests_of(server: Server, act: Callable[[], None]) -> list[str]:
+def requests_of(server: AgentServer, act: Callable[[], None]) -> list[str]:
     """The methods of the requests that ``act`` makes."""
     seen = []
     answered = server._http.api.respond
@@ -278,7 +279,7 @@ def test_no_agent(files: PortFiles, deferrable: bool) -> None:
     assert not agent.simulated()
 
 
-def test_a_slow_agent(server: Server, faults: Faults, files: PortFiles) -> None:
+def test_a_slow_agent(server: AgentServer, faults: Faults, files: PortFiles) -> None:
     """An agent that does not answer is an error within the deadline, which is one for the call."""
     faults.drop = True
     agent = client(server.port, files, timeout=0.3)
@@ -407,7 +408,7 @@ def test_waiting_for_a_socket(tmp_path: Path) -> None:
         wait_for_socket(path, 0.05)
 
 
-def test_waiting_for_an_agent(files: PortFiles, server: Server) -> None:
+def test_waiting_for_an_agent(files: PortFiles, server: AgentServer) -> None:
     """A start is waited for, and not for ever."""
     client(server.port, files).wait_until_up(5.0)
     with pytest.raises(TimedOut, match="no vRouter agent within"):

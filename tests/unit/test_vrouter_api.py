@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from smartvif.model.errors import Failed
 from smartvif.sim.vrouter import messages
-from smartvif.sim.vrouter.api import Api, Faults, Server, serve
-from smartvif.sim.vrouter.messages import Port
+from smartvif.sim.vrouter.api import AgentServer, Api, Faults, serve
+from smartvif.sim.vrouter.messages import AgentPortMessage
 from smartvif.sim.vrouter.ports import Ports
 
 LONG = 10.0  # seconds that no test should need
@@ -66,7 +66,7 @@ GATEWAY |= {"subnets": [SUBNET], "routes": []}
 class Running:
     """A server that runs, and one connection to it."""
 
-    server: Server
+    server: AgentServer
     ports: Ports
     faults: Faults
     client: HTTPConnection
@@ -216,7 +216,7 @@ def test_what_is_not_configured_is_not_told(tmp_path: Path) -> None:
     """Neither a port nor a container's is told before its configuration has come."""
     configured: set[str] = set()
 
-    def has_come(port: Port) -> bool:
+    def has_come(port: AgentPortMessage) -> bool:
         return port.id in configured
 
     api = Api(Ports(tmp_path, configured=has_come))
@@ -315,10 +315,10 @@ def test_a_running_server_deletes_what_is_stale(tmp_path: Path) -> None:
     gone = threading.Event()
 
     class Listener:
-        def port_added(self, port: Port) -> None:
+        def port_added(self, port: AgentPortMessage) -> None:
             pass
 
-        def port_deleted(self, port: Port) -> None:
+        def port_deleted(self, port: AgentPortMessage) -> None:
             gone.set()
 
     ports = Ports(tmp_path, listener=Listener(), stale_after=0.0)

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartvif.model.errors import Failed, Invalid
-from smartvif.sim.eswitch import NUMBERS, Counts, Eswitch, Match
+from smartvif.sim.nic.eswitch import NUMBERS, Counts, Eswitch, Match
 from smartvif.sim.vrouter import bridge, tunnel
-from smartvif.sim.vrouter.bridge import Bridge
-from smartvif.sim.vrouter.flows import ICMP, TCP, UDP, Flow, FlowKey, FlowTable, parse
+from smartvif.sim.vrouter.bridge import ForwardingTable
+from smartvif.sim.vrouter.flows import ICMP, TCP, UDP, FlowKey, FlowTable, TrackedFlow, parse
 from smartvif.sim.vrouter.introspect import read_faults
-from smartvif.sim.vrouter.messages import NIL, Port, PortType
-from smartvif.sim.vrouter.offload import CardOffload, Offers
-from smartvif.sim.vrouter.vif import Vif
+from smartvif.sim.vrouter.messages import NIL, AgentPortMessage, AgentPortType
+from smartvif.sim.vrouter.offload import CardOffload, OffloadTracker
+from smartvif.sim.vrouter.vif import VRouterInterface
 from smartvif.sim.vrouter.vifs import refusal
 
 ONE, TWO = bytes.fromhex("525400000001"), bytes.fromhex("525400000002")
@@ -134,8 +134,8 @@ class Watched:
     """A table of two flows, and what it told of."""
 
     def __init__(self) -> None:
-        self.made: list[Flow] = []
-        self.ended: list[Flow] = []
+        self.made: list[TrackedFlow] = []
+        self.ended: list[TrackedFlow] = []
         self.table = FlowTable(made=self.made.append, ended=self.ended.append, capacity=2)
 
 
@@ -189,14 +189,14 @@ def test_flows_end_when_their_address_moves() -> None:
         assert len(watched.table) == left
 
 
-def vif(name: str, mac: bytes | None = ONE) -> Vif:
+def vif(name: str, mac: bytes | None = ONE) -> VRouterInterface:
     """A vif that no netdev belongs to; without an address, a tunnel's."""
-    return Vif(id=name, netdev=name, network=NETWORK, mac=mac)
+    return VRouterInterface(id=name, netdev=name, network=NETWORK, mac=mac)
 
 
 def test_addresses_are_learned_and_forgotten() -> None:
     """A learned address is where it was last heard, until that vif goes."""
-    table, one, two = Bridge(), vif("one"), vif("two")
+    table, one, two = ForwardingTable(), vif("one"), vif("two")
     assert table.find(TWO) is None
     assert not table.learn(TWO, one)
     assert not table.learn(TWO, one)
@@ -209,7 +209,7 @@ def test_addresses_are_learned_and_forgotten() -> None:
 
 def test_no_neighbour_takes_a_ports_address() -> None:
     """A port's own address is known from the start; another port of the host cannot take it."""
-    table, one, two = Bridge(), vif("one"), vif("two")
+    table, one, two = ForwardingTable(), vif("one"), vif("two")
     table.own(ONE, one)
     assert table.find(ONE) is one
     assert not table.learn(ONE, two)
@@ -218,7 +218,7 @@ def test_no_neighbour_takes_a_ports_address() -> None:
 
 def test_a_machine_may_move() -> None:
     """A port's own address is learned behind a tunnel, and is back when the port speaks again."""
-    table, one, other_host = Bridge(), vif("one"), vif("tunnel", None)
+    table, one, other_host = ForwardingTable(), vif("one"), vif("tunnel", None)
     table.own(ONE, one)
     assert table.learn(ONE, other_host)
     assert table.find(ONE) is other_host
@@ -229,14 +229,14 @@ def test_a_machine_may_move() -> None:
 @pytest.mark.parametrize("mac", [bytes(6), b"\xff" * 6, b"\x01\0\x5e\0\0\x01"])
 def test_groups_are_nobodys_address(mac: bytes) -> None:
     """No vif is learned to have a group's address, or none."""
-    table = Bridge()
+    table = ForwardingTable()
     assert not table.learn(mac, vif("one"))
     assert table.find(mac) is None
 
 
 def test_learned_addresses_are_bounded() -> None:
     """The oldest learned address is forgotten for a new one; a port's own never is."""
-    table, one, two = Bridge(), vif("one"), vif("two")
+    table, one, two = ForwardingTable(), vif("one"), vif("two")
     table.own(ONE, two)
     macs = [b"\x02\0" + struct.pack("!I", number) for number in range(bridge.ADDRESSES + 1)]
     for mac in macs:
@@ -247,7 +247,7 @@ def test_learned_addresses_are_bounded() -> None:
 
 
 class Card:
-    """An offload that takes all or, while ``fails``, refuses; ``told`` is what it took."""
+    """An offload that takes all or, while ``fails``, refuses; ``on_candidates`` is what it took."""
 
     def __init__(self) -> None:
         self.fails = False
@@ -262,30 +262,30 @@ class Card:
     def soft_reset(self) -> None:
         self.tell("reset")
 
-    def interface_add(self, vif: Vif) -> None:
+    def interface_add(self, vif: VRouterInterface) -> None:
         self.tell(f"add {vif.id}")
 
-    def interface_del(self, vif: Vif) -> None:
+    def interface_del(self, vif: VRouterInterface) -> None:
         self.tell(f"del {vif.id}")
 
-    def flow_set(self, flow: Flow) -> None:
+    def flow_set(self, flow: TrackedFlow) -> None:
         self.tell(f"set {flow.number}")
 
-    def flow_del(self, flow: Flow) -> None:
+    def flow_del(self, flow: TrackedFlow) -> None:
         self.tell(f"unset {flow.number}")
 
-    def flow_stats(self, flow: Flow) -> Counts:
+    def flow_stats(self, flow: TrackedFlow) -> Counts:
         return Counts(packets=flow.number, bytes=0)
 
 
-def offered() -> tuple[Card, Offers, Flow]:
+def offered() -> tuple[Card, OffloadTracker, TrackedFlow]:
     """A card that has two vifs, and a flow between them."""
     card = Card()
-    offers = Offers(card)
+    offers = OffloadTracker(card)
     for name in ("a", "b"):
         offers.enter(vif(name))
     card.told.clear()
-    return card, offers, Flow(number=1, key=key(), target="b", mac=TWO)
+    return card, offers, TrackedFlow(number=1, key=key(), target="b", mac=TWO)
 
 
 def test_a_flow_is_set_and_taken_back() -> None:
@@ -366,7 +366,7 @@ def test_the_cards_numbers_are_used_again() -> None:
     card = CardOffload(cast("Eswitch", eswitch))
     for name in ("a", "b"):
         card.interface_add(vif(name))
-    flows = [Flow(number=n, key=key(), target="b", mac=TWO) for n in range(2 * len(NUMBERS))]
+    flows = [TrackedFlow(number=n, key=key(), target="b", mac=TWO) for n in range(2 * len(NUMBERS))]
     for flow in flows:
         card.flow_set(flow)
         card.flow_del(flow)
@@ -379,7 +379,7 @@ def test_the_cards_numbers_are_used_again() -> None:
     assert eswitch.flows == set()
 
 
-PORT = Port(
+PORT = AgentPortMessage(
     id="00000000-0000-0000-0000-000000000001",
     instance_id=NIL,
     vn_id=str(NETWORK),
@@ -387,7 +387,7 @@ PORT = Port(
     display_name="vm1",
     ip_address="10.0.0.1",
     ip6_address="::",
-    type=PortType.VM,
+    type=AgentPortType.VM,
     system_name="tap1",
     mac_address="52:54:00:00:00:01",
 )
@@ -397,8 +397,8 @@ PORT = Port(
     ("change", "reason"),
     [
         ({}, ""),
-        ({"type": PortType.NAMESPACE}, ""),
-        ({"type": PortType.REMOTE}, "it has no netdev on this host"),
+        ({"type": AgentPortType.NAMESPACE}, ""),
+        ({"type": AgentPortType.REMOTE}, "it has no netdev on this host"),
         ({"rx_vlan": 7}, "VLANs are not simulated"),
         ({"tx_vlan": 7}, "VLANs are not simulated"),
         ({"mac_address": "00:00:00:00:00:00"}, "it has no MAC address"),

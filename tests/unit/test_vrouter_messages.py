@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from smartvif.model.errors import Invalid
 from smartvif.sim.vrouter import messages
-from smartvif.sim.vrouter.messages import NIL, NO_VLAN, Port, PortType
+from smartvif.sim.vrouter.messages import NIL, NO_VLAN, AgentPortMessage, AgentPortType
 
 PORT_ID = "0f1a2b3c-0000-4000-8000-000000000001"
 MACHINE = "0f1a2b3c-0000-4000-8000-00000000000a"
@@ -37,7 +37,7 @@ POSTED: dict[str, Any] = {
     "author": "/usr/bin/vrouter-port-control",
     "time": "2026-01-01 00:00:00.000001",
 }
-PORT = Port(
+PORT = AgentPortMessage(
     id=PORT_ID,
     instance_id=MACHINE,
     vn_id=NETWORK,
@@ -45,7 +45,7 @@ PORT = Port(
     display_name="größer",
     ip_address="10.1.0.5",
     ip6_address="::",
-    type=PortType.VM,
+    type=AgentPortType.VM,
     system_name="tap0f1a2b3c-00",
     mac_address="52:54:00:AB:cd:1",
 )
@@ -151,8 +151,8 @@ def test_the_netdev_is_looked_for_after_its_name_and_before_its_mac() -> None:
         ("ip-address", "10.1.0.256", "ip_address", NO_IP),
         ("ip-address", "fd00::1", "ip_address", NO_IP),
         ("ip6-address", "FD00:0::1", "ip6_address", "fd00::1"),
-        ("type", 7, "type", PortType.VM),
-        ("type", 1, "type", PortType.NAMESPACE),
+        ("type", 7, "type", AgentPortType.VM),
+        ("type", 1, "type", AgentPortType.NAMESPACE),
         ("rx-vlan-id", 100, "rx_vlan", 100),
         ("tx-vlan-id", 65536 + 5, "tx_vlan", 5),
         ("tx-vlan-id", -1, "tx_vlan", NO_VLAN),
@@ -246,7 +246,7 @@ def test_a_file_is_written_as_the_agent_writes_it() -> None:
 
 UUIDS = st.uuids().map(str)
 PORTS = st.builds(
-    Port,
+    AgentPortMessage,
     id=UUIDS,
     instance_id=UUIDS,
     vn_id=UUIDS,
@@ -254,7 +254,7 @@ PORTS = st.builds(
     display_name=st.text(st.characters(codec="utf-8")),
     ip_address=st.ip_addresses(v=4).map(str),
     ip6_address=st.ip_addresses(v=6).map(str),
-    type=st.just(PortType.REMOTE),
+    type=st.just(AgentPortType.REMOTE),
     system_name=st.text(st.characters(codec="utf-8")),
     mac_address=st.binary(min_size=6, max_size=6).filter(any).map(lambda mac: mac.hex(":")),
     rx_vlan=st.integers(0, 4095) | st.just(NO_VLAN),
@@ -265,7 +265,7 @@ PORTS = st.builds(
 
 
 @given(PORTS)
-def test_what_is_written_can_be_read(port: Port) -> None:
+def test_what_is_written_can_be_read(port: AgentPortMessage) -> None:
     """A file read again is the same port."""
     assert messages.ports(messages.file_text(port, NOW)) == [port]
 

@@ -8,21 +8,23 @@ import pytest
 
 from smartvif.control.bind_vrouter import VRouterHost, bind_vrouter
 from smartvif.control.build_vif import build_vif
-from smartvif.drivers.engine import RelaySpec
-from smartvif.drivers.vf_admin import VfAdmin
-from smartvif.drivers.vrouter_port import VRouterPort
+from smartvif.drivers.forwarder.engine import RelaySpec
+from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.guest.xml import interface_xml
-from smartvif.host.facts import Vf
+from smartvif.host.sriov import Vf
+from smartvif.host.vf_admin import VfAdmin
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Network, Port, VifType, VnicType
+from smartvif.model.switch import Switch
 from smartvif.model.vif import Machine, PortProfile, ProfileKind, Vif
-from smartvif.plug.case import DEFAULT_MTU, Devices
-from smartvif.plug.plan import Switch, plan, switch
-from smartvif.plug.step import Plan
-from smartvif.plug.steps.hardware import VfAdminSettings
+from smartvif.plug.plan import plan, switch
+from smartvif.plug.plans.inputs import DEFAULT_MTU, PortDevices
 from smartvif.plug.steps.links import LinkUp, Tap
-from smartvif.plug.steps.vf import Relay, SimulatedPassthrough, VfSettings
+from smartvif.plug.steps.relay import ForwarderRelay
+from smartvif.plug.steps.simulated_vf import SimulatedPassthrough, SimulatedVfSettings
+from smartvif.plug.steps.step import Plan
+from smartvif.plug.steps.vf import VfAdminSettings
 from smartvif.plug.steps.vrouter import AgentPort
 
 ID = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
@@ -72,7 +74,7 @@ TOLD = VRouterPort(
 )
 
 
-def devices(*, simulated: bool = True) -> Devices:
+def devices(*, simulated: bool = True) -> PortDevices:
     found = Vf(
         address=PciAddress.parse(VF),
         pf=PciAddress.parse("0000:03:00.0"),
@@ -85,10 +87,10 @@ def devices(*, simulated: bool = True) -> Devices:
         netdev="p0v1",
         simulated=simulated,
     )
-    return Devices(vf=found, representor="p0r1")
+    return PortDevices(vf=found, representor="p0r1")
 
 
-def planned(asked: Vif, found: Devices | None = None) -> Plan:
+def planned(asked: Vif, found: PortDevices | None = None) -> Plan:
     return plan(asked, machine=MACHINE, devices=found)
 
 
@@ -127,7 +129,7 @@ def test_passthrough() -> None:
     assert DIRECT.profile.offload.representor_name == TAP
     assert planned(DIRECT, devices(simulated=False)) == (up, told)
     assert planned(DIRECT, devices()) == (
-        VfSettings(netdev="p0v1", mac=MAC, mtu=1450),
+        SimulatedVfSettings(netdev="p0v1", mac=MAC, mtu=1450),
         up,
         told,
         Tap(name=TAP, mac=MAC),
@@ -139,10 +141,10 @@ def test_forwarder() -> None:
     """The agent is told the representor, and the VF is relayed to the guest's socket."""
     told = dataclasses.replace(TOLD, netdev="p0r1", vhostuser_mode=1)
     assert planned(FORWARDER, devices()) == (
-        VfSettings(netdev="p0v1", mac=MAC, mtu=1450),
+        SimulatedVfSettings(netdev="p0v1", mac=MAC, mtu=1450),
         LinkUp(name="p0r1", mtu=1450),
         AgentPort(port=told),
-        Relay(spec=RelaySpec(port_id=ID, netdev="p0v1", socket=SOCKET, mtu=1450)),
+        ForwarderRelay(spec=RelaySpec(port_id=ID, netdev="p0v1", socket=SOCKET, mtu=1450)),
     )
 
 

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from smartvif.model.errors import Failed, Invalid, NotFound, SmartvifError
 from smartvif.sim.vrouter import messages
-from smartvif.sim.vrouter.messages import NIL, Port, PortType
+from smartvif.sim.vrouter.messages import NIL, AgentPortMessage, AgentPortType
 from smartvif.sim.vrouter.ports import Ports
 
 IDS = [f"0f1a2b3c-0000-4000-8000-00000000000{digit}" for digit in range(3)]
@@ -49,14 +49,14 @@ class Heard:
 
     def __init__(self) -> None:
         self.log: list[str] = []
-        self.there: dict[str, Port] = {}
+        self.there: dict[str, AgentPortMessage] = {}
 
-    def port_added(self, port: Port) -> None:
+    def port_added(self, port: AgentPortMessage) -> None:
         assert port.id not in self.there
         self.there[port.id] = port
         self.log.append(f"+{port.system_name}")
 
-    def port_deleted(self, port: Port) -> None:
+    def port_deleted(self, port: AgentPortMessage) -> None:
         assert self.there.pop(port.id) == port
         self.log.append(f"-{port.system_name}")
 
@@ -414,7 +414,7 @@ class PortsMachine(RuleBasedStateMachine):
         super().__init__()
         self.directory = Path(tempfile.mkdtemp())
         self.agent = Agent(self.directory)
-        self.files: dict[str, Port] = {}
+        self.files: dict[str, AgentPortMessage] = {}
         self.versions: dict[str, int] = {}
         self.version = 0
         self.timers: list[tuple[float, int]] = []
@@ -446,7 +446,7 @@ class PortsMachine(RuleBasedStateMachine):
     @rule(port=st.sampled_from(IDS), enabled=st.booleans())
     def enable(self, port: str, enabled: bool) -> None:
         there = port in self.versions
-        if there and self.files[port].type is PortType.REMOTE:
+        if there and self.files[port].type is AgentPortType.REMOTE:
             self.agent.ports.set_enabled(port, enabled=enabled)
             self.files[port] = replace(self.files[port], link_state=int(enabled))
         else:
@@ -466,7 +466,7 @@ class PortsMachine(RuleBasedStateMachine):
         for timer in [timer for timer in self.timers if timer[0] <= self.agent.now]:
             self.timers.remove(timer)
             for port, version in list(self.versions.items()):
-                if version < timer[1] and self.files[port].type is not PortType.NAMESPACE:
+                if version < timer[1] and self.files[port].type is not AgentPortType.NAMESPACE:
                     self._gone(port)
 
     @rule(there=st.sets(NETDEVS))
@@ -477,7 +477,7 @@ class PortsMachine(RuleBasedStateMachine):
         self.versions = {
             port.id: 0
             for port in self.files.values()
-            if port.type is PortType.REMOTE or port.system_name in there
+            if port.type is AgentPortType.REMOTE or port.system_name in there
         }
         assert set(skipped) == self.files.keys() - self.versions.keys()
 

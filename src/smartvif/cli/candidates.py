@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from smartvif.choose.explain import Candidate
-    from smartvif.choose.pool import Pool
+    from smartvif.choose.selection.explain import Candidate
+    from smartvif.choose.selection.pool import Pool
 
 
 def pool_json(pool: Pool) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def candidates_json(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
     ]
 
 
-def tell_candidates(candidates: Sequence[Candidate]) -> None:
+def print_candidates(candidates: Sequence[Candidate]) -> None:
     """Say on stderr of every candidate why it was not taken, or that it was."""
     for each in candidates:
         click.echo(f"{each.address}  {each.reason or 'taken'}", err=True)

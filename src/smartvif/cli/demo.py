@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from smartvif.cli import here
+from smartvif.cli import context
 from smartvif.cli.output import console, print_json, print_table, with_format
 
 if TYPE_CHECKING:
-    from smartvif.chain.demo import Result, Round
+    from smartvif.demo.demo import Result, SwitchRound
 
 
 @click.command()
 @with_format
 def demo(output: str) -> None:
     """Show the main job: three machines, three modes, both switches, on a simulated host."""
-    from smartvif.chain import demo as chain_demo
+    from smartvif.demo import demo as chain_demo
     from smartvif.sim import host as sim
 
     def main() -> int:
-        result = chain_demo.demonstrate(here.host(), _tick)
+        result = chain_demo.demonstrate(context.host(), _tick)
         if output == "json":
             print_json("demo", result.as_json())
         else:
@@ -55,8 +55,8 @@ def _print(result: Result) -> None:
         click.echo("\nnothing is left behind")
 
 
-def _print_round(shown: Round) -> None:
-    from smartvif.cli.drawing import tree
+def _print_round(shown: SwitchRound) -> None:
+    from smartvif.cli.map_tree import tree
 
     guests = [port.facts for port in shown.attached]
     columns = ["machine", "mode", "switch", "simulated"]

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartvif.cli import here
+from smartvif.cli import context
 from smartvif.cli.output import print_json, print_table, with_format
 
 if TYPE_CHECKING:
-    from smartvif.chain.allow_list import Report
+    from smartvif.choose.allow_list.report import Report
 
 _CONFIGURED = Path()
 
@@ -31,11 +31,11 @@ _CONFIGURED = Path()
 @with_format
 def device_spec(output: str, check: Path | None) -> None:
     """Write Nova's [pci] device_spec for this host, or explain one that is there."""
-    from smartvif.chain import allow_list
-    from smartvif.host import facts
+    from smartvif.choose.allow_list import report as allow_list
+    from smartvif.host import sriov
 
     if check is None:
-        entries = allow_list.written(facts.pfs())
+        entries = allow_list.generate(sriov.pfs())
         if output == "json":
             print_json("device-spec", {"device_spec": list(entries)})
         else:
@@ -44,7 +44,7 @@ def device_spec(output: str, check: Path | None) -> None:
                 click.echo(f"device_spec = {json.dumps(entry)}")
         return
     file = None if check == _CONFIGURED else check
-    report = allow_list.check(file, here.host().settings.pci.device_spec)
+    report = allow_list.check(file, context.host().settings.pci.device_spec)
     _tell(report, output)
     if report.idle:
         sys.exit(1)

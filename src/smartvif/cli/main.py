@@ -10,7 +10,8 @@ import sys
 import click
 
 import smartvif
-from smartvif.cli import demo, device_spec, migrate, placement, ports, sim, views
+from smartvif.cli import attach as ports
+from smartvif.cli import demo, device_spec, migrate, placement, sim, status
 from smartvif.cli.output import log_to_stderr
 from smartvif.model.errors import Invalid, SmartvifError
 
@@ -30,10 +31,10 @@ for command in (
     ports.reconcile,
     migrate.migrate,
     migrate.receive,
-    views.ports,
-    views.show,
-    views.map_,
-    views.nic,
+    status.ports,
+    status.show,
+    status.map_,
+    status.nic,
     device_spec.device_spec,
     placement.placement,
     sim.sim,

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartvif.cli import here
+from smartvif.cli import context
 from smartvif.cli.output import print_json, print_table, with_format
 from smartvif.model.errors import Invalid
 
 if TYPE_CHECKING:
-    from smartvif.chain.migrate import Outlook
+    from smartvif.operations.migration.source import MigrationCheck
 
 _VERBS = ["examine", "prepare", "finish", "abandon"]
 
@@ -25,10 +25,10 @@ _VERBS = ["examine", "prepare", "finish", "abandon"]
 @with_format
 def migrate(output: str, vm: str, to: str, check: bool) -> None:
     """Move a running machine with its ports to another host."""
-    from smartvif.chain import migrate as chain
-    from smartvif.chain.peer import RemotePeer
+    from smartvif.operations.migration import source as chain
+    from smartvif.operations.migration.peer import RemotePeer
 
-    host = here.host()
+    host = context.host()
     peer = RemotePeer(to, host.settings.migration)
     if check:
         _tell_outlook(chain.outlook(vm, host, peer), output)
@@ -42,7 +42,7 @@ def migrate(output: str, vm: str, to: str, check: bool) -> None:
         sys.exit(1)
 
 
-def _tell_outlook(found: Outlook, output: str) -> None:
+def _tell_outlook(found: MigrationCheck, output: str) -> None:
     if output == "json":
         ports = [
             {
@@ -71,14 +71,14 @@ def _tell_outlook(found: Outlook, output: str) -> None:
 @click.argument("act", type=click.Choice(_VERBS))
 def receive(act: str) -> None:
     """The other host's part of migrate, which calls it: JSON in, JSON out."""
-    from smartvif.chain import receive as chain
-    from smartvif.chain.offer import Offer
+    from smartvif.operations.migration import destination as chain
+    from smartvif.operations.migration.offer import MachineOffer
 
     try:
         document: dict[str, Any] = json.load(sys.stdin)
     except ValueError as error:
         raise Invalid(f"it is no JSON: {error}", where="standard input") from error
-    offer, host = Offer.from_json(document), here.host()
+    offer, host = MachineOffer.from_json(document), context.host()
     answer: dict[str, Any] = {}
     match act:
         case "examine":

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartvif.cli import here
+from smartvif.cli import context
 from smartvif.cli.candidates import pool_json
 from smartvif.cli.output import print_json, print_table, with_format
 from smartvif.model.errors import Invalid, NotFound
 
 if TYPE_CHECKING:
-    from smartvif.chain.upstream import PortWish
-    from smartvif.choose.schedule import HostVerdict
+    from smartvif.choose.selection.schedule import HostVerdict
+    from smartvif.operations.placement import PortRequirements
 
 
 @click.group()
@@ -24,16 +24,16 @@ def placement() -> None:
 @placement.command("check")
 def placement_check() -> None:
     """See that Placement gives no device to two ports."""
-    here.host().need_placement().examine()
+    context.host().need_placement().examine()
     click.echo("it gives each device to one port")
 
 
 @placement.command("publish")
 def placement_publish() -> None:
     """Have Placement know this host, its switches and its SmartNICs."""
-    from smartvif.chain.upstream import publish_upstream
+    from smartvif.operations.placement import publish_host
 
-    for words in publish_upstream(here.host()):
+    for words in publish_host(context.host()):
         click.echo(f"note: {words}", err=True)
 
 
@@ -50,9 +50,9 @@ def placement_publish() -> None:
 @with_format
 def placement_schedule(output: str, ports: tuple[str, ...], explain: bool) -> None:
     """Name the host on which a machine with these ports is best."""
-    from smartvif.chain.upstream import decide
+    from smartvif.operations.placement import schedule_host
 
-    decision = decide([_wish(text) for text in ports], here.host())
+    decision = schedule_host([_wish(text) for text in ports], context.host())
     best = decision.best
     if output == "json":
         hosts = [_verdict_json(verdict) for verdict in decision.verdicts]
@@ -66,11 +66,12 @@ def placement_schedule(output: str, ports: tuple[str, ...], explain: bool) -> No
         raise NotFound("no host would do", where="Placement", hint="see --explain")
 
 
-def _wish(text: str) -> PortWish:
+def _wish(text: str) -> PortRequirements:
     """Raises: Invalid."""
-    from smartvif.chain.request import Mode, Needs
-    from smartvif.chain.upstream import PortWish
-    from smartvif.plug.plan import Switch
+    from smartvif.model.needs import Needs
+    from smartvif.model.port_spec import Mode
+    from smartvif.model.switch import Switch
+    from smartvif.operations.placement import PortRequirements
 
     mode, *pairs = text.split(",")
     capabilities: list[str] = []
@@ -92,7 +93,7 @@ def _wish(text: str) -> PortWish:
                 case _:
                     raise ValueError(f"unknown key '{key}'")
         needs = Needs(capabilities=tuple(capabilities), **found)
-        return PortWish(mode=Mode(mode), switch=switch, needs=needs)
+        return PortRequirements(mode=Mode(mode), switch=switch, needs=needs)
     except ValueError as error:
         raise Invalid(
             f"'{text}' is no port: {error}",

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartvif.drivers.vrouter_port import NIL
+from smartvif.drivers.vrouter.port import NIL
 from smartvif.model import checks
 from smartvif.model.errors import Invalid, SmartvifError, StepFailed
 from smartvif.model.pci import PciAddress
 from smartvif.model.vif import SocketMode
 
 if TYPE_CHECKING:
-    from smartvif.chain.host import Host
-    from smartvif.chain.port_control import PortRequest, Waits
+    from smartvif.context.host import HostContext
+    from smartvif.operations.ports.vrouter_port import AgentPortRequest, Timeouts
 
 _NAME = "vrouter-port-control"
 _HINT = f"see: {_NAME} --help"
@@ -65,7 +65,7 @@ _VLAN = click.IntRange(-1, 65535)  # the agent keeps it in 16 bits, and writes 6
 @click.option("--pci_dev", help="The VF of a direct or virtio-forwarder port.")
 @click.pass_obj
 def port_control(
-    waits: Waits | None,
+    waits: Timeouts | None,
     /,
     oper: str,
     uuid: str,
@@ -74,7 +74,7 @@ def port_control(
     **asked: Any,
 ) -> int:
     """Tell the vRouter's agent of a port."""
-    from smartvif.chain import port_control as chain
+    from smartvif.operations.ports import vrouter_port as chain
 
     try:
         with checks.about("--uuid"):
@@ -82,7 +82,7 @@ def port_control(
         request = _request(port, asked) if oper == "add" else None
         host = _host(agent_port, port_json_path)
         if request is not None:
-            chain.add(request, host, waits=waits or chain.Waits())
+            chain.add(request, host, waits=waits or chain.Timeouts())
         elif oper == "delete":
             chain.delete(port, host)
         else:
@@ -93,7 +93,7 @@ def port_control(
     return 0
 
 
-def run(words: Sequence[str], *, waits: Waits | None = None) -> int:
+def run(words: Sequence[str], *, waits: Timeouts | None = None) -> int:
     """Do what the command's arguments say; returns the exit code. ``waits``: the usual ones."""
     try:
         _refuse_joined(words)
@@ -129,9 +129,9 @@ def _refuse_joined(words: Sequence[str]) -> None:
         )
 
 
-def _host(agent_port: int | None, port_json_path: str | None) -> Host:
-    from smartvif.chain import settings
-    from smartvif.chain.host import Host
+def _host(agent_port: int | None, port_json_path: str | None) -> HostContext:
+    from smartvif.context import settings
+    from smartvif.context.host import HostContext
 
     found = settings.load()
     vrouter = found.vrouter
@@ -139,17 +139,17 @@ def _host(agent_port: int | None, port_json_path: str | None) -> Host:
         vrouter = replace(vrouter, agent=f"http://127.0.0.1:{agent_port}")
     if port_json_path:
         vrouter = replace(vrouter, ports=port_json_path)
-    return Host(replace(found, vrouter=vrouter))
+    return HostContext(replace(found, vrouter=vrouter))
 
 
-def _request(port: str, asked: dict[str, Any]) -> PortRequest:
+def _request(port: str, asked: dict[str, Any]) -> AgentPortRequest:
     """The port to be added, from the words of the command line.
 
     Raises: Invalid.
     """
-    from smartvif.chain.port_control import PortRequest
-    from smartvif.chain.request import Mode
-    from smartvif.drivers.vrouter_port import PortType
+    from smartvif.drivers.vrouter.port import PortType
+    from smartvif.model.port_spec import Mode
+    from smartvif.operations.ports.vrouter_port import AgentPortRequest
 
     kind = PortType(_TYPES.index(asked["port_type"]))
     if kind is not PortType.NOVA_VM and not asked["vn_uuid"]:
@@ -159,7 +159,7 @@ def _request(port: str, asked: dict[str, Any]) -> PortRequest:
             raise Invalid("it is missing, and 'add' needs it", where=f"--{name}", hint=_HINT)
     for name in ("tap_name", "vhostuser_socket"):
         _checked(name, _utf8, asked)
-    return PortRequest(
+    return AgentPortRequest(
         id=port,
         machine=_checked("instance_uuid", checks.uuid, asked),
         network=_checked("vn_uuid", checks.uuid, asked),
@@ -224,7 +224,7 @@ def _utf8(text: str | None) -> None:
 
 def _exit_code(error: SmartvifError, oper: str) -> int:
     """The script's exit code."""
-    from smartvif.drivers import vrouter_agent as agent
+    from smartvif.drivers.vrouter import agent
 
     if isinstance(error, StepFailed):
         error = error.cause

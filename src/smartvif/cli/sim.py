@@ -62,7 +62,7 @@ def shell(nic: str, guests: int, hosts: int) -> None:
 @click.option("--timeout", default=30.0, show_default=True, help="Seconds it may take.")
 def exec_(vm: str, command: tuple[str, ...], timeout: float) -> None:
     """Run COMMAND in the machine VM, from within the simulated host; exits as it does."""
-    from smartvif.sim.console import Console
+    from smartvif.sim.guest.console import Console
     from smartvif.sim.host import GUESTS
 
     code, said = Console(GUESTS / f"{vm}.agent").run(shlex.join(command), timeout)
@@ -72,7 +72,7 @@ def exec_(vm: str, command: tuple[str, ...], timeout: float) -> None:
 
 def _run(nic: str, guests: int, hosts: int, command: list[str]) -> None:
     from smartvif.sim import fleet, host
-    from smartvif.sim.nic import NicLayout
+    from smartvif.sim.nic.nic import NicLayout
 
     def replace_us() -> int:
         # So that `smartvif` inside is the one that started it, installed or not.

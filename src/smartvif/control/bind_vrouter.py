@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from smartvif.control import names
-from smartvif.control.bind import Details
+from smartvif.control.bind_ovs import Details
 from smartvif.control.unsupported import unsupported
 from smartvif.model import checks
 from smartvif.model.errors import Ambiguous, NotFound, Refused

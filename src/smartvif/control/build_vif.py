@@ -40,11 +40,11 @@ def build_vif(port: Port, binding: Binding) -> Vif:
 
 def _socket(port: Port, binding: Binding) -> Vif:
     """A socket of the switch that the details name."""
-    builder = next((builder for key, builder in _SOCKETS if flag(binding, key)), _nobodys_socket)
+    builder = next((builder for key, builder in _SOCKETS if flag(binding, key)), _external_socket)
     return builder(port, binding)
 
 
-def _nobodys_socket(port: Port, binding: Binding) -> Vif:
+def _external_socket(port: Port, binding: Binding) -> Vif:
     """The guest has a socket; its other end is made by somebody else."""
     return replace(
         with_socket(start(port, binding, VifKind.VHOSTUSER, "noop"), binding),

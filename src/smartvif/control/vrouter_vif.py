@@ -15,7 +15,7 @@ from smartvif.model.port import Binding, Port, VifType
 from smartvif.model.vif import PortProfile, ProfileKind, Vif, VifKind
 
 _PLUGIN = "vrouter"
-_NOBODY = VifType.HW_VEB.value  # no plugin is called that, and Nova makes no object for one
+_NO_PLUGIN = VifType.HW_VEB.value  # no plugin is called that, and Nova makes no object for one
 
 
 def tap(port: Port, binding: Binding) -> Vif:
@@ -57,7 +57,7 @@ def in_nic(port: Port, binding: Binding) -> Vif:
 
     Nobody plugs it, and os-vif has no object for it: libvirt programs the NIC by its XML.
     """
-    started = start(port, binding, VifKind.HOST_DEVICE, _NOBODY)
+    started = start(port, binding, VifKind.HOST_DEVICE, _NO_PLUGIN)
     return replace(_tagged(started, binding), dev_address=vf(port))
 
 
@@ -66,7 +66,7 @@ def macvtap_in_nic(port: Port, binding: Binding) -> Vif:
 
     ``vif_name`` is left for the name of the VF's netdev, which only its host knows.
     """
-    started = start(port, binding, VifKind.GENERIC, _NOBODY)
+    started = start(port, binding, VifKind.GENERIC, _NO_PLUGIN)
     return replace(_tagged(started, binding), dev_address=vf(port))
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from smartvif.host import attribute
-from smartvif.host.facts import SYSFS, EswitchMode, Pf
+from smartvif.host import sysfs
+from smartvif.host.sriov import SYSFS, EswitchMode, Pf
 
 # Modes in which one port sends a flow: the active one, or the one that a hash says.
 _SHARED = ("active-backup", "balance-xor", "802.3ad")
@@ -28,13 +28,13 @@ class Bond:
 
 def of(netdev: str, root: Path = SYSFS) -> Bond | None:
     """The bond that an interface is a port of; None where it is in none."""
-    name = attribute.target(f"{root}/class/net/{netdev}/master")
+    name = sysfs.target(f"{root}/class/net/{netdev}/master")
     # A bridge and a VRF are masters too, but have no such directory.
     folder = f"{root}/class/net/{name}/bonding"
-    mode = attribute.read(f"{folder}/mode") if name else None
+    mode = sysfs.read(f"{folder}/mode") if name else None
     if name is None or not mode:
         return None
-    ports = attribute.read(f"{folder}/slaves") or ""
+    ports = sysfs.read(f"{folder}/slaves") or ""
     return Bond(name=name, mode=mode.split()[0], ports=tuple(ports.split()))
 
 

@@ -11,18 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from smartvif.host import attribute, bond, devlink, ethtool, link, vf_settings
-from smartvif.host.facts import SYSFS, EswitchMode, Pf
-
-SRIOV = "HW_NIC_SRIOV"
-SWITCHDEV = "HW_NIC_OFFLOAD_SWITCHDEV"
-TRUSTED = "HW_NIC_SRIOV_TRUSTED"
-RATE = "HW_NIC_SRIOV_QOS_TX"
-MULTIQUEUE = "HW_NIC_MULTIQUEUE"
-VF_MULTIQUEUE = "HW_NIC_SRIOV_MULTIQUEUE"
-RDMA = "HW_NIC_OFFLOAD_RDMA"
-TC = "CUSTOM_NIC_OFFLOAD_TC"
-VF_LAG = "CUSTOM_NIC_VF_LAG"
+from smartvif.host import bond, devlink, ethtool, sysfs, vf_settings
+from smartvif.host.netdev import queues
+from smartvif.host.sriov import SYSFS, EswitchMode, Pf
+from smartvif.model import traits
 
 _TC_FEATURE = "hw-tc-offload"
 # For TCP and UDP alike, over either IP or one (Documentation/networking/checksum-offloads.rst).
@@ -69,7 +61,7 @@ class Capabilities:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
+class NetlinkReplies:
     """What the kernel says by netlink of a PF.
 
     ``features`` has the active ones of each interface that answered; ``limits_rates`` is False
@@ -81,7 +73,7 @@ class Answers:
     limits_rates: bool = False
 
 
-Ask = Callable[[Pf, Sequence[str]], Answers]
+Ask = Callable[[Pf, Sequence[str]], NetlinkReplies]
 
 
 def capabilities(
@@ -94,21 +86,21 @@ def capabilities(
     ``pfs`` are all of the host's; without them nobody can tell of a bond. ``ask`` is the running
     kernel, which knows nothing of a tree that stands elsewhere.
     """
-    ask = ask or (by_netlink if root == SYSFS else _nobody)
+    ask = ask or (by_netlink if root == SYSFS else _no_replies)
     vf = next((vf.netdev for vf in pf.vfs if vf.netdev is not None), None)
     netdevs = [netdev for netdev in (vf, pf.netdev) if netdev is not None]
-    answers = ask(pf, netdevs) if netdevs else Answers()
+    answers = ask(pf, netdevs) if netdevs else NetlinkReplies()
     answered = [answers.features[netdev] for netdev in netdevs if netdev in answers.features]
     found = {
-        SRIOV: pf.total_vfs > 0,
-        SWITCHDEV: _SWITCHDEV[pf.eswitch],
-        TRUSTED: _trusted(pf, answers),
-        RATE: _limits_rates(answers),
-        MULTIQUEUE: _has_queues(netdevs[0] if netdevs else None, root),
-        VF_MULTIQUEUE: _has_queues(vf, root),
-        RDMA: _has_rdma(netdevs[0] if netdevs else None, root),
-        TC: _is_active(answers.features.get(pf.netdev or ""), (_TC_FEATURE,)),
-        VF_LAG: _shares_bond(pf, pfs, root),
+        traits.SRIOV: pf.total_vfs > 0,
+        traits.SWITCHDEV: _SWITCHDEV[pf.eswitch],
+        traits.TRUSTED: _trusted(pf, answers),
+        traits.RATE: _limits_rates(answers),
+        traits.MULTIQUEUE: _has_queues(netdevs[0] if netdevs else None, root),
+        traits.VF_MULTIQUEUE: _has_queues(vf, root),
+        traits.RDMA: _has_rdma(netdevs[0] if netdevs else None, root),
+        traits.TC: _is_active(answers.features.get(pf.netdev or ""), (_TC_FEATURE,)),
+        traits.VF_LAG: _shares_bond(pf, pfs, root),
     }
     found |= _offloads(answered[0] if answered else None)
     return Capabilities(
@@ -117,10 +109,10 @@ def capabilities(
     )
 
 
-def by_netlink(pf: Pf, netdevs: Sequence[str]) -> Answers:
+def by_netlink(pf: Pf, netdevs: Sequence[str]) -> NetlinkReplies:
     """The running kernel's answers: one question for each interface, and one or two for the PF."""
     switchdev = pf.eswitch is EswitchMode.SWITCHDEV
-    return Answers(
+    return NetlinkReplies(
         features=ethtool.features(netdevs),
         settings=vf_settings.read(pf.netdev) if pf.netdev is not None else None,
         # Its answer is by PCI device, and those of a simulated card are not in the kernel.
@@ -128,8 +120,8 @@ def by_netlink(pf: Pf, netdevs: Sequence[str]) -> Answers:
     )
 
 
-def _nobody(_pf: Pf, _netdevs: Sequence[str]) -> Answers:
-    return Answers()
+def _no_replies(_pf: Pf, _netdevs: Sequence[str]) -> NetlinkReplies:
+    return NetlinkReplies()
 
 
 def _offloads(features: frozenset[str] | None) -> dict[str, bool | None]:
@@ -142,27 +134,27 @@ def _is_active(features: frozenset[str] | None, names: Sequence[str]) -> bool | 
     return None if features is None else not features.isdisjoint(names)
 
 
-def _trusted(pf: Pf, answers: Answers) -> bool | None:
+def _trusted(pf: Pf, answers: NetlinkReplies) -> bool | None:
     """A driver says it of VFs that it has, so without any nobody can tell."""
     if answers.settings is None or not pf.num_vfs:
         return None
     return answers.settings.trust
 
 
-def _limits_rates(answers: Answers) -> bool | None:
+def _limits_rates(answers: NetlinkReplies) -> bool | None:
     """That a driver does not is never said: only trying to set a rate would tell."""
     said = answers.settings is not None and answers.settings.rate
     return True if said or answers.limits_rates else None
 
 
 def _has_queues(netdev: str | None, root: Path) -> bool | None:
-    counts = None if netdev is None else link.queues(netdev, root)
+    counts = None if netdev is None else queues(netdev, root)
     return None if counts is None else min(counts) > 1
 
 
 def _has_rdma(netdev: str | None, root: Path) -> bool | None:
-    """An RDMA device is below the same PCI function (Documentation/infiniband/sysfs.rst)."""
-    below = [] if netdev is None else attribute.names(f"{root}/class/net/{netdev}/device")
+    """An traits.RDMA device is below the same PCI function (Documentation/infiniband/sysfs.rst)."""
+    below = [] if netdev is None else sysfs.names(f"{root}/class/net/{netdev}/device")
     return "infiniband" in below if below else None
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from smartvif.host.facts import EswitchMode
 from smartvif.host.port_name import PortKind, PortName
+from smartvif.host.sriov import EswitchMode
 from smartvif.model.pci import PciAddress
 
 # include/uapi/linux/devlink.h, enum devlink_command

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from smartvif.host import attribute
-from smartvif.host.facts import SYSFS
+from smartvif.host import sysfs
+from smartvif.host.sriov import SYSFS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +24,9 @@ def nodes(root: Path = SYSFS) -> dict[int, frozenset[int]]:
     """The processors of each NUMA node, by its number; empty where the kernel knows of none."""
     folder = f"{root}/devices/system/node"
     found = {}
-    for name in attribute.names(folder):
+    for name in sysfs.names(folder):
         number = name.removeprefix("node")
-        cpus = attribute.read(f"{folder}/{name}/cpulist")
+        cpus = sysfs.read(f"{folder}/{name}/cpulist")
         if number.isdecimal() and cpus is not None:
             found[int(number)] = numbers(cpus)
     return found
@@ -41,7 +41,7 @@ def sockets(root: Path = SYSFS) -> dict[int, int]:
     found = {}
     for node, cpus in nodes(root).items():
         topology = f"{root}/devices/system/cpu/cpu{min(cpus, default=None)}/topology"
-        socket = attribute.number(f"{topology}/physical_package_id")
+        socket = sysfs.number(f"{topology}/physical_package_id")
         # -1 is one that is not known (include/linux/topology.h).
         if socket is not None and socket >= 0:
             found[node] = socket
@@ -52,11 +52,11 @@ def huge_pages(root: Path = SYSFS) -> HugePages:
     """The host's huge pages."""
     folder = f"{root}/kernel/mm/hugepages"
     total = free = 0
-    for name in attribute.names(folder):
+    for name in sysfs.names(folder):
         size = name.removeprefix("hugepages-").removesuffix("kB")
         if size.isdecimal():
-            total += int(size) * 1024 * (attribute.number(f"{folder}/{name}/nr_hugepages") or 0)
-            free += int(size) * 1024 * (attribute.number(f"{folder}/{name}/free_hugepages") or 0)
+            total += int(size) * 1024 * (sysfs.number(f"{folder}/{name}/nr_hugepages") or 0)
+            free += int(size) * 1024 * (sysfs.number(f"{folder}/{name}/free_hugepages") or 0)
     return HugePages(total=total, free=free)
 
 

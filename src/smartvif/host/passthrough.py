@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smartvif.host import attribute
-from smartvif.host.facts import SYSFS, Pf, Vf
+from smartvif.host import sysfs
+from smartvif.host.sriov import SYSFS, Pf, Vf
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 
@@ -36,21 +36,21 @@ def shares_group(vf: Vf, root: Path = SYSFS) -> tuple[PciAddress, ...]:
     """
     if vf.iommu_group is None:
         return ()
-    names = attribute.names(f"{root}/kernel/iommu_groups/{vf.iommu_group}/devices")
+    names = sysfs.names(f"{root}/kernel/iommu_groups/{vf.iommu_group}/devices")
     others = {address for name in names if (address := _address(name)) not in (None, vf.address)}
     return tuple(sorted(each for each in others if each and not _is_bridge(each, root)))
 
 
 def _is_passed_through(folder: str) -> bool:
     return (
-        attribute.target(f"{folder}/driver") == _VFIO
-        and attribute.target(f"{folder}/physfn") is None
-        and (attribute.read(f"{folder}/class") or "").startswith(_NETWORK)
+        sysfs.target(f"{folder}/driver") == _VFIO
+        and sysfs.target(f"{folder}/physfn") is None
+        and (sysfs.read(f"{folder}/class") or "").startswith(_NETWORK)
     )
 
 
 def _is_bridge(address: PciAddress, root: Path) -> bool:
-    kind = attribute.read(f"{root}/bus/pci/devices/{address}/class")
+    kind = sysfs.read(f"{root}/bus/pci/devices/{address}/class")
     return (kind or "").startswith(_BRIDGE)
 
 

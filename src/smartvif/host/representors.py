@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from smartvif.host import attribute, devlink
-from smartvif.host.facts import SYSFS, Vf
+from smartvif.host import devlink, sysfs
 from smartvif.host.port_name import PortKind, PortName
+from smartvif.host.sriov import SYSFS, Vf
 from smartvif.model.errors import Ambiguous, Invalid, NotFound
 from smartvif.model.pci import PciAddress
 
@@ -88,8 +88,8 @@ class Representors:
     def _stands(self, netdev: _SwitchNetdev) -> bool:
         folder = f"{self._folder}/{netdev.netdev}"
         return (
-            attribute.read(f"{folder}/phys_switch_id") == netdev.switch_id
-            and attribute.read(f"{folder}/phys_port_name") == netdev.said
+            sysfs.read(f"{folder}/phys_switch_id") == netdev.switch_id
+            and sysfs.read(f"{folder}/phys_port_name") == netdev.said
         )
 
     def _renewed(self, seen: _Index | None) -> _Index:
@@ -107,17 +107,16 @@ def _switch_netdevs(
     devlink is asked only where there is a switch port at all.
     """
     switches = {
-        name: attribute.read(f"{folder}/{name}/phys_switch_id")
-        for name in sorted(attribute.names(folder))
+        name: sysfs.read(f"{folder}/{name}/phys_switch_id") for name in sorted(sysfs.names(folder))
     }
     named = {port.netdev: port for port in ports()} if any(switches.values()) else {}
     found = []
     for netdev, switch_id in switches.items():
         if not switch_id:
             continue
-        said = attribute.read(f"{folder}/{netdev}/phys_port_name")
+        said = sysfs.read(f"{folder}/{netdev}/phys_port_name")
         port = named.get(netdev)
-        device = port.device if port else attribute.target(f"{folder}/{netdev}/device")
+        device = port.device if port else sysfs.target(f"{folder}/{netdev}/device")
         found.append(
             _SwitchNetdev(
                 netdev=netdev,

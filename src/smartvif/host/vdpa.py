@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from smartvif.host import attribute
-from smartvif.host.facts import SYSFS
+from smartvif.host import sysfs
+from smartvif.host.sriov import SYSFS
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 
@@ -18,7 +18,7 @@ def functions(root: Path = SYSFS) -> frozenset[PciAddress]:
     whose cost grows with the number of vDPA devices.
     """
     folder = f"{root}/bus/vdpa/devices"
-    parents = (_parent(f"{folder}/{name}") for name in attribute.names(folder))
+    parents = (_parent(f"{folder}/{name}") for name in sysfs.names(folder))
     return frozenset(parent for parent in parents if parent is not None)
 
 

@@ -16,14 +16,14 @@ from pathlib import Path
 from oslo_config import cfg
 from oslo_privsep import capabilities, priv_context
 
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.vf_admin import NO_MAC, VfAdmin
-from smartvif.drivers.vfio import Vfio
-from smartvif.drivers.vrouter_port import PortFiles
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.kernel.vfio import Vfio
+from smartvif.drivers.vrouter.files import PortFiles
+from smartvif.host.vf_admin import NO_MAC, VfAdmin
 from smartvif.model import checks
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
-from smartvif.openstack import carried
+from smartvif.openstack import remote_error as carried
 from smartvif.openstack.options import VROUTER, VROUTER_GROUP
 
 SECTION = "smartvif_privileged"
@@ -95,12 +95,12 @@ def _set_vf_admin(
 
 @_entrypoint
 def _take_vf(vf: str) -> None:
-    _vfio.take(PciAddress.parse(vf))
+    _vfio.bind(PciAddress.parse(vf))
 
 
 @_entrypoint
 def _give_back_vf(vf: str, driver: str | None) -> None:
-    _vfio.give_back(PciAddress.parse(vf), driver)
+    _vfio.restore(PciAddress.parse(vf), driver)
 
 
 @_entrypoint
@@ -189,11 +189,11 @@ class PrivilegedVfio(Vfio):
     def __init__(self) -> None:
         super().__init__()
 
-    def take(self, address: PciAddress) -> None:
+    def bind(self, address: PciAddress) -> None:
         with _asked():
             _take_vf(str(address))
 
-    def give_back(self, address: PciAddress, driver: str | None) -> None:
+    def restore(self, address: PciAddress, driver: str | None) -> None:
         with _asked():
             _give_back_vf(str(address), driver)
 

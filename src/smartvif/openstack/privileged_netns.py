@@ -17,11 +17,11 @@ from typing import Any
 from oslo_config import cfg
 from oslo_privsep import capabilities, priv_context
 
-from smartvif.drivers.netdevice import Link
-from smartvif.drivers.netlink import Links
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.kernel.netdevice import Link
 from smartvif.model import checks
 from smartvif.model.errors import Failed, Invalid, NotFound
-from smartvif.openstack import carried
+from smartvif.openstack import remote_error as carried
 from smartvif.openstack.options import list_opts
 
 SECTION = "smartvif_privileged_netns"
@@ -82,7 +82,7 @@ def _namespace(group: str) -> Iterator[Links]:
         yield inside
 
 
-class ForwarderLinks:
+class PrivsepNamespaceLinks:
     """The links in the namespace that ``forwarder_netns`` in the section ``group`` names.
 
     Raises, in every call: Invalid, for what the daemon does not take; Failed and NotFound, where it

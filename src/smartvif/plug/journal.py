@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from smartvif.model.errors import Ambiguous, CannotTell, Failed, NotFound, Refused
-from smartvif.plug import steps
-from smartvif.plug.step import Found, Step
+from smartvif.plug.steps import codec
+from smartvif.plug.steps.step import Snapshot, Step
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ports (
@@ -56,12 +56,12 @@ class PortRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class JournalEntry:
     """One step of a port's plan, as far as it came."""
 
     number: int
     step: Step
-    found: Found
+    found: Snapshot
     done: bool
 
 
@@ -146,9 +146,9 @@ class Journal:
         """Write how far the port is."""
         self._write("UPDATE ports SET state = ? WHERE id = ?", (status, port))
 
-    def doing(self, port: str, number: int, step: Step, found: Found) -> None:
+    def doing(self, port: str, number: int, step: Step, found: Snapshot) -> None:
         """Write that a step is about to be taken, and what it found."""
-        kind, fields = steps.dump(step)
+        kind, fields = codec.dump(step)
         self._write(
             "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, 0)",
             (port, number, kind, json.dumps(fields), json.dumps(found)),
@@ -179,16 +179,16 @@ class Journal:
         rows = self._rows("SELECT vm, document FROM moves ORDER BY vm", ())
         return {vm: json.loads(document) for vm, document in rows}
 
-    def entries(self, port: str) -> tuple[Entry, ...]:
+    def entries(self, port: str) -> tuple[JournalEntry, ...]:
         """The steps taken or begun for a port, in order."""
         rows = self._rows(
             "SELECT number, kind, fields, found, done FROM steps WHERE port = ? ORDER BY number",
             (port,),
         )
         return tuple(
-            Entry(
+            JournalEntry(
                 number=number,
-                step=steps.load(kind, json.loads(fields)),
+                step=codec.load(kind, json.loads(fields)),
                 found=json.loads(found),
                 done=bool(done),
             )

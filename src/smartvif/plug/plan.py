@@ -6,22 +6,14 @@ they are taken, so that each finds what it needs, and what is undone last is the
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from smartvif.model.errors import Invalid
+from smartvif.model.switch import Switch
 from smartvif.model.vif import Machine, Vif
-from smartvif.plug import openvswitch, veb, vrouter
-from smartvif.plug.case import Case, Devices
-from smartvif.plug.step import Plan
-
-
-class Switch(StrEnum):
-    """The switches that a VIF can be plugged into; the last is the one inside the NIC."""
-
-    OVS = "ovs"
-    VROUTER = "vrouter"
-    VEB = "hw_veb"
-
+from smartvif.plug.plans import nic as veb
+from smartvif.plug.plans import ovs as openvswitch
+from smartvif.plug.plans import vrouter
+from smartvif.plug.plans.inputs import PlanInput, PortDevices
+from smartvif.plug.steps.step import Plan
 
 _SWITCHES = {
     "ovs": Switch.OVS,
@@ -53,7 +45,7 @@ def switch(vif: Vif) -> Switch:
     return found
 
 
-def plan(vif: Vif, *, machine: Machine, devices: Devices | None = None) -> Plan:
+def plan(vif: Vif, *, machine: Machine, devices: PortDevices | None = None) -> Plan:
     """The steps that plug ``vif`` for ``machine``.
 
     Raises: Invalid, for a VIF that its switch has no plan for, or that needs a VF and has none.
@@ -68,4 +60,4 @@ def plan(vif: Vif, *, machine: Machine, devices: Devices | None = None) -> Plan:
         )
     if offloaded and devices is None:
         raise Invalid("the VIF names no VF of this host", where=f"VIF {vif.id}")
-    return planner(Case(vif=vif, machine=machine, devices=devices))
+    return planner(PlanInput(vif=vif, machine=machine, devices=devices))

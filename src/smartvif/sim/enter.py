@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from smartvif.model.errors import SmartvifError
-from smartvif.sim import namespaces
 from smartvif.sim.host import FLEET
+from smartvif.sim.process import namespaces
 
 _UNREACHED = 255  # as ssh(1) exits
 

@@ -22,12 +22,13 @@ from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 
-from smartvif.drivers.netlink import Links
+from smartvif.drivers.kernel.links import Links
 from smartvif.model.errors import Failed, Invalid, SmartvifError
 from smartvif.sim import host as single
-from smartvif.sim import namespaces, netns, nic
+from smartvif.sim.guest.image import GuestImage
 from smartvif.sim.host import SimulatedHost, Underlay
-from smartvif.sim.image import GuestImage
+from smartvif.sim.nic import nic
+from smartvif.sim.process import namespaces, netns
 
 P = ParamSpec("P")
 T = TypeVar("T")

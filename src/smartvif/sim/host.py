@@ -16,17 +16,20 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from smartvif.drivers.forwarder import RELAYS
-from smartvif.drivers.netlink import Links
-from smartvif.drivers.ovs import OpenVSwitch
-from smartvif.drivers.ovs_rows import PortSpec, bridge_ops
-from smartvif.drivers.ovsdb import Deadline, Ovsdb
+from smartvif.drivers.forwarder.ovs_dpdk import RELAYS
+from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.ovs.rows import OvsPortSpec, bridge_ops
+from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.guest.connection import Connection, translated
+from smartvif.model.deadline import Deadline
 from smartvif.model.errors import Failed, Refused
-from smartvif.sim import image, libvirtd, namespaces, netns, nic, sysfs
-from smartvif.sim.guests import Guests
-from smartvif.sim.nic import NicLayout
-from smartvif.sim.ovs import HOST_CONFIG, Switch, forwarder_config
+from smartvif.sim.guest import image, libvirtd
+from smartvif.sim.guest.guests import SimulatedGuests
+from smartvif.sim.nic import nic, sysfs
+from smartvif.sim.nic.nic import NicLayout
+from smartvif.sim.ovs import HOST_CONFIG, OvsInstance, forwarder_config
+from smartvif.sim.process import namespaces, netns
 from smartvif.sim.vrouter.daemon import VRouter
 
 _log = logging.getLogger(__name__)
@@ -104,14 +107,14 @@ def prepared(host: SimulatedHost) -> image.GuestImage | None:
     return image.ensure() if host.room else None
 
 
-def host_switch() -> Switch:
+def host_switch() -> OvsInstance:
     """The host's Open vSwitch."""
-    return Switch(directory=OPENVSWITCH, config=HOST_CONFIG)
+    return OvsInstance(directory=OPENVSWITCH, config=HOST_CONFIG)
 
 
-def forwarder_switch(relays: int) -> Switch:
+def forwarder_switch(relays: int) -> OvsInstance:
     """The forwarder's Open vSwitch, in its own network namespace, for that many relays."""
-    return Switch(
+    return OvsInstance(
         directory=FORWARDER,
         config=forwarder_config(relays),
         netns=FORWARDER_NETNS,
@@ -134,7 +137,7 @@ def add_uplink(netdev: str) -> None:
     Raises: Failed, TimedOut.
     """
     database = Ovsdb(host_switch().address)
-    OpenVSwitch(database).add_port(PortSpec(bridge=BRIDGE, name=netdev, owner="uplink"))
+    OpenVSwitch(database).add_port(OvsPortSpec(bridge=BRIDGE, name=netdev, owner="uplink"))
     database.close()
     links = Links()
     links.set_up(netdev)
@@ -227,7 +230,7 @@ def _boot(host: SimulatedHost, guest_image: image.GuestImage) -> str:
     _log.info("forwarder: OVS-DPDK in network namespace '%s'", FORWARDER_NETNS)
     daemon = libvirtd.start(LIBVIRT)
     _ask_for_abilities(daemon.uri)
-    guests = Guests(daemon.uri, GUESTS)
+    guests = SimulatedGuests(daemon.uri, GUESTS)
     for name in host.guest_names:
         guests.define(name, guest_image)
         guests.start(name)

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from smartvif.drivers.ovs_rows import ovsdb_map
-from smartvif.drivers.ovsdb import DATABASE, Deadline, Ovsdb
+from smartvif.drivers.ovs.client import DATABASE, Ovsdb
+from smartvif.drivers.ovs.rows import ovsdb_map
+from smartvif.model.deadline import Deadline
 from smartvif.model.errors import Failed
-from smartvif.sim import daemons, supervisor
+from smartvif.sim.process import daemons, supervisor
 
 _SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 # Named in full, because Debian's alternatives let /usr/sbin/ovs-vswitchd be either of them.
@@ -48,7 +49,7 @@ def forwarder_config(relays: int) -> dict[str, str]:
 
 
 @dataclass(slots=True, kw_only=True)
-class Switch:
+class OvsInstance:
     """One ovsdb-server and ovs-vswitchd. The files have the names that OVS's own tools expect.
 
     A ``supervised`` ovs-vswitchd that ends is started again. ``external_ids`` are what the database

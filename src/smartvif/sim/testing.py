@@ -12,7 +12,7 @@ from typing import Concatenate, ParamSpec
 
 from smartvif.sim import fleet, host
 from smartvif.sim.fleet import Fleet
-from smartvif.sim.nic import NicLayout
+from smartvif.sim.nic.nic import NicLayout
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from smartvif.plug.step import Found, World
+from smartvif.drivers.drivers import Drivers
+from smartvif.plug.steps.step import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,26 +23,26 @@ class Tap:
         """Name the tap."""
         return f"create tap {self.name}"
 
-    def find(self, world: World) -> Found:
+    def snapshot(self, drivers: Drivers) -> Snapshot:
         """Whether it is there already: then it is not ours to delete."""
-        return {"existed": world.links.get(self.name) is not None}
+        return {"existed": drivers.links.get(self.name) is not None}
 
-    def do(self, world: World) -> None:
+    def do(self, drivers: Drivers) -> None:
         """Create it."""
-        if world.links.get(self.name) is None:
-            world.links.add_tap(self.name, multi_queue=self.multi_queue)
+        if drivers.links.get(self.name) is None:
+            drivers.links.add_tap(self.name, multi_queue=self.multi_queue)
         # The guest's address, with the first byte that libvirt gives a host's end: were both the
         # same, the host would take the guest's frames for its own.
-        world.links.set_mac(self.name, f"fe{self.mac[2:]}")
+        drivers.links.set_mac(self.name, f"fe{self.mac[2:]}")
 
-    def undo(self, world: World, found: Found) -> None:
+    def undo(self, drivers: Drivers, found: Snapshot) -> None:
         """Delete it if we created it."""
         if not found["existed"]:
-            world.links.delete(self.name)
+            drivers.links.delete(self.name)
 
-    def check(self, world: World) -> bool:
+    def check(self, drivers: Drivers) -> bool:
         """Whether it is there."""
-        return world.links.get(self.name) is not None
+        return drivers.links.get(self.name) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,16 +60,16 @@ class HybridBridge:
         """Name the bridge."""
         return f"create bridge {self.bridge} with {self.inner} to {self.outer}"
 
-    def find(self, world: World) -> Found:
+    def snapshot(self, drivers: Drivers) -> Snapshot:
         """Which of them are there already: those are not ours to delete."""
         return {
-            "bridge": world.links.get(self.bridge) is not None,
-            "veth": world.links.get(self.outer) is not None,
+            "bridge": drivers.links.get(self.bridge) is not None,
+            "veth": drivers.links.get(self.outer) is not None,
         }
 
-    def do(self, world: World) -> None:
+    def do(self, drivers: Drivers) -> None:
         """Create both and join them."""
-        links = world.links
+        links = drivers.links
         if links.get(self.bridge) is None:
             links.add_bridge(self.bridge)
         if links.get(self.outer) is None:
@@ -77,16 +78,16 @@ class HybridBridge:
         for name in (self.inner, self.outer, self.bridge):
             links.set_up(name, mtu=self.mtu)
 
-    def undo(self, world: World, found: Found) -> None:
+    def undo(self, drivers: Drivers, found: Snapshot) -> None:
         """Delete what we created."""
         if not found["veth"]:
-            world.links.delete(self.outer)
+            drivers.links.delete(self.outer)
         if not found["bridge"]:
-            world.links.delete(self.bridge)
+            drivers.links.delete(self.bridge)
 
-    def check(self, world: World) -> bool:
+    def check(self, drivers: Drivers) -> bool:
         """Whether all three are up."""
-        found = [world.links.get(name) for name in (self.bridge, self.inner, self.outer)]
+        found = [drivers.links.get(name) for name in (self.bridge, self.inner, self.outer)]
         return all(link is not None and link.up for link in found)
 
 
@@ -103,23 +104,23 @@ class LinkUp:
         """Name the link."""
         return f"bring {self.name} up with MTU {self.mtu}"
 
-    def find(self, world: World) -> Found:
+    def snapshot(self, drivers: Drivers) -> Snapshot:
         """Its present MTU, and whether it is up."""
-        link = world.links.get(self.name)
+        link = drivers.links.get(self.name)
         return {"mtu": link.mtu, "up": link.up} if link else {}
 
-    def do(self, world: World) -> None:
+    def do(self, drivers: Drivers) -> None:
         """Set both."""
-        world.links.set_up(self.name, mtu=self.mtu)
+        drivers.links.set_up(self.name, mtu=self.mtu)
 
-    def undo(self, world: World, found: Found) -> None:
+    def undo(self, drivers: Drivers, found: Snapshot) -> None:
         """Put both back, if it is still there."""
-        if found and world.links.get(self.name) is not None:
-            world.links.set_mtu(self.name, found["mtu"])
+        if found and drivers.links.get(self.name) is not None:
+            drivers.links.set_mtu(self.name, found["mtu"])
             if not found["up"]:
-                world.links.set_down(self.name)
+                drivers.links.set_down(self.name)
 
-    def check(self, world: World) -> bool:
+    def check(self, drivers: Drivers) -> bool:
         """Whether it is up with that MTU."""
-        link = world.links.get(self.name)
+        link = drivers.links.get(self.name)
         return link is not None and link.up and link.mtu == self.mtu

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from smartvif.drivers.ovs_rows import PortSpec
-from smartvif.plug.step import Found, World
+from smartvif.drivers.drivers import Drivers
+from smartvif.drivers.ovs.rows import OvsPortSpec
+from smartvif.plug.steps.step import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,35 +21,35 @@ class SwitchPort:
 
     KIND: ClassVar[str] = "SwitchPort"
 
-    spec: PortSpec
+    spec: OvsPortSpec
     mtu: int | None = None
 
     def describe(self) -> str:
         """Name the port and the bridge."""
         return f"add port {self.spec.name} to bridge {self.spec.bridge}"
 
-    def find(self, world: World) -> Found:
+    def snapshot(self, drivers: Drivers) -> Snapshot:
         """The link's MTU and whether it is up."""
-        link = world.links.get(self.spec.name) if self.mtu is not None else None
+        link = drivers.links.get(self.spec.name) if self.mtu is not None else None
         return {"mtu": link.mtu, "up": link.up} if link else {}
 
-    def do(self, world: World) -> None:
+    def do(self, drivers: Drivers) -> None:
         """Add the port, and believe it when ovs-vswitchd has taken it."""
-        world.need_ovs().add_port(self.spec)
+        drivers.need_ovs().add_port(self.spec)
         if self.mtu is not None:
-            world.links.set_up(self.spec.name, mtu=self.mtu)
+            drivers.links.set_up(self.spec.name, mtu=self.mtu)
 
-    def undo(self, world: World, found: Found) -> None:
+    def undo(self, drivers: Drivers, found: Snapshot) -> None:
         """Remove the port if it is still ours, and put the link back if it is still there."""
-        world.need_ovs().remove_port(self.spec.name, self.spec.owner)
-        if found and world.links.get(self.spec.name) is not None:
-            world.links.set_mtu(self.spec.name, found["mtu"])
+        drivers.need_ovs().remove_port(self.spec.name, self.spec.owner)
+        if found and drivers.links.get(self.spec.name) is not None:
+            drivers.links.set_mtu(self.spec.name, found["mtu"])
             if not found["up"]:
-                world.links.set_down(self.spec.name)
+                drivers.links.set_down(self.spec.name)
 
-    def check(self, world: World) -> bool:
+    def check(self, drivers: Drivers) -> bool:
         """Whether the port is on its bridge, ours, and working or awaited, and the link up."""
-        port = world.need_ovs().port(self.spec.name)
+        port = drivers.need_ovs().port(self.spec.name)
         in_switch = (
             port is not None
             and port.owner == self.spec.owner
@@ -57,5 +58,5 @@ class SwitchPort:
         )
         if self.mtu is None:
             return in_switch
-        link = world.links.get(self.spec.name)
+        link = drivers.links.get(self.spec.name)
         return in_switch and link is not None and link.up and link.mtu == self.mtu

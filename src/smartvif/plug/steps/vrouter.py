@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from smartvif.drivers.vrouter_agent import wait_for_socket
-from smartvif.drivers.vrouter_port import VRouterPort
+from smartvif.drivers.drivers import Drivers
+from smartvif.drivers.vrouter.agent import wait_for_socket
+from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.model.errors import CannotTell
-from smartvif.plug.step import Found, World
+from smartvif.plug.steps.step import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,29 +34,29 @@ class AgentPort:
         """Name the netdev and the network."""
         return f"add {self.port.netdev} to the vRouter, network {self.port.network}"
 
-    def find(self, world: World) -> Found:
+    def snapshot(self, drivers: Drivers) -> Snapshot:
         """Nothing: a port of that identifier is this one, whoever told the agent of it."""
         return {}
 
-    def do(self, world: World) -> None:
+    def do(self, drivers: Drivers) -> None:
         """Tell the agent, and wait for the socket if there is to be one."""
-        agent = world.need_vrouter()
+        agent = drivers.need_vrouter()
         agent.add(self.port, persist=self.persist, deferrable=self.deferrable)
         if self.socket is not None:
             wait_for_socket(Path(self.socket), self.socket_wait)
 
-    def undo(self, world: World, found: Found) -> None:
+    def undo(self, drivers: Drivers, found: Snapshot) -> None:
         """Have the agent forget it."""
-        world.need_vrouter().remove(self.port.id)
+        drivers.need_vrouter().remove(self.port.id)
 
-    def check(self, world: World) -> bool:
+    def check(self, drivers: Drivers) -> bool:
         """Whether the agent has it now and will have it when it starts again.
 
         An agent that started before the netdev was there has passed over the file, and reads it
         no more: so the file alone says nothing. Of a port that it does not show yet nobody can
         tell, and telling it again does no harm.
         """
-        agent = world.need_vrouter()
+        agent = drivers.need_vrouter()
         if self.persist:
             known = agent.files.read(self.port.id)
             if known is None or not self.port.is_said_by(known):

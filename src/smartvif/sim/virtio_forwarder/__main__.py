@@ -13,7 +13,7 @@ from pathlib import Path
 from smartvif.model.errors import SmartvifError
 from smartvif.model.pci import PciAddress
 from smartvif.sim.virtio_forwarder.relays import Relays
-from smartvif.sim.virtio_forwarder.server import Server
+from smartvif.sim.virtio_forwarder.server import ZmqServer
 
 
 def main() -> int:
@@ -30,7 +30,7 @@ def main() -> int:
     )
     asked = parser.parse_args()
     vfs = {PciAddress.parse(text) for text in asked.vf} if asked.vf else None
-    server = Server(asked.directory, Relays(vfs=vfs))
+    server = ZmqServer(asked.directory, Relays(vfs=vfs))
     server.start()
     # Told to end, it ends at once, as when it is killed.
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -60,7 +60,7 @@ class Traffic:
 
 
 @dataclass(slots=True, kw_only=True)
-class Relay:
+class SimulatedRelay:
     """One relay; counters stay when its device or its machine goes."""
 
     id: int
@@ -102,7 +102,7 @@ class Relays:
         vfs: set[PciAddress] | None = None,
         sockets: str | None = None,
     ) -> None:
-        self.all = [Relay(id=index) for index in range(number)]
+        self.all = [SimulatedRelay(id=index) for index in range(number)]
         self.cores = tuple(cores)
         self.pins = dict(pins or {})
         self.vfs = vfs
@@ -266,7 +266,7 @@ class Relays:
         if relay.has_vf and to_vm_cpu in self.cores:
             relay.to_vm_cpu = to_vm_cpu
 
-    def _of_socket(self, path: str) -> Relay | None:
+    def _of_socket(self, path: str) -> SimulatedRelay | None:
         return next((each for each in self.all if each.socket == path), None)
 
     def _take(self, device: str) -> int:
@@ -286,7 +286,7 @@ class Relays:
         self._ports.add(port)
         return 0
 
-    def _join(self, relay: Relay, device: str, slaves: tuple[str, ...]) -> bool:
+    def _join(self, relay: SimulatedRelay, device: str, slaves: tuple[str, ...]) -> bool:
         """Give a relay its device; started at once where a machine waits for it."""
         if relay.has_vm and Fault.START in self.faults:
             return False
@@ -295,7 +295,7 @@ class Relays:
         relay.vf_state = VfState.DPDK_READY if relay.has_vm else VfState.DPDK_ADDED
         return True
 
-    def _cpu(self, relay: Relay, direction: int) -> int:
+    def _cpu(self, relay: SimulatedRelay, direction: int) -> int:
         """The pinned CPU, or the one with the least to do."""
         if relay.id in self.pins:
             return self.pins[relay.id][direction]
@@ -308,7 +308,7 @@ class Relays:
         return min(weights, key=weights.__getitem__)
 
 
-def _remove_vm(relay: Relay) -> None:
+def _remove_vm(relay: SimulatedRelay) -> None:
     if relay.has_vm:
         relay.vm_state = VmState.VIRTIO_UNINIT
         relay.to_vf_cpu = _UNSET

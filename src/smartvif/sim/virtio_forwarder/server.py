@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from smartvif.drivers.virtio_forwarder_messages import SERVICES, Service
+from smartvif.drivers.forwarder.virtio_forwarder.messages import SERVICES, Service
 from smartvif.model.errors import Failed
 from smartvif.sim.virtio_forwarder.relays import Crash, Relays
 from smartvif.sim.virtio_forwarder.services import Services
@@ -16,7 +16,7 @@ _PATIENCE = 1000  # milliseconds, the daemon's, for a client to take what it is 
 _RELAY_STATE = 960  # bytes of the daemon's buffer
 
 
-class Server:
+class ZmqServer:
     """The services of ``relays`` at ``directory``; each answers one request after the other.
 
     ``ended`` is set when all have ended: told to, or by a request that the daemon does not survive,

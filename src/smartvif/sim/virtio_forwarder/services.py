@@ -6,21 +6,21 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from smartvif.drivers import virtio_forwarder_messages as messages
-from smartvif.drivers.virtio_forwarder_messages import (
+from smartvif.drivers.forwarder.virtio_forwarder import messages
+from smartvif.drivers.forwarder.virtio_forwarder.messages import (
     CONFIG,
     CORE_SCHED,
     MOST_VFS,
     PORT_CONTROL,
     STATS,
     CoreOp,
-    Op,
+    PortControlOp,
     ReadStatus,
     Service,
     Status,
     Undecodable,
 )
-from smartvif.sim.virtio_forwarder.relays import Crash, Relay, Relays, Traffic
+from smartvif.sim.virtio_forwarder.relays import Crash, Relays, SimulatedRelay, Traffic
 
 
 class Services:
@@ -71,28 +71,28 @@ class Services:
         relays, found = self.relays, ""
         with relays.lock:
             match asked.op:
-                case Op.ADD if len(vfs) == 1:
+                case PortControlOp.ADD if len(vfs) == 1:
                     source = "virtio_forwarder_add_vf2()"
                     code = relays.add(vfs[0], asked.virtio_id, conditional=conditional)
-                case Op.ADD if vfs:
+                case PortControlOp.ADD if vfs:
                     source = "virtio_forwarder_bond_add()"
                     code = relays.add_bond(vfs, name, asked.virtio_id)
-                case Op.ADD:
+                case PortControlOp.ADD:
                     return messages.new(PORT_CONTROL.response, status=Status.ERROR)
-                case Op.REMOVE:
+                case PortControlOp.REMOVE:
                     source = "virtio_forwarder_remove_vf2()"
                     code = relays.remove(device, asked.virtio_id, conditional=conditional)
-                case Op.ADD_SOCK:
+                case PortControlOp.ADD_SOCK:
                     source = "virtio_add_sock_dev_pair()"
                     code = relays.add_socket(path, vfs, name, conditional=conditional)
-                case Op.REMOVE_SOCK:
+                case PortControlOp.REMOVE_SOCK:
                     source = "virtio_remove_sock_dev_pair()"
                     code = relays.remove_socket(path, device, conditional=conditional)
                 case _:
                     source = "virtio_query_pci()"
                     code, found = relays.query(path)
         reply = _reply(PORT_CONTROL, code, source)
-        if asked.op == Op.QUERY_PCI and code == 0:
+        if asked.op == PortControlOp.QUERY_PCI and code == 0:
             reply.query_string = found
         return reply
 
@@ -112,7 +112,7 @@ class Services:
         shown = [each for each in states if inactive or each.active]
         return messages.new(STATS.response, status=ReadStatus.OK, relay=shown)
 
-    def _state(self, relay: Relay) -> Any:
+    def _state(self, relay: SimulatedRelay) -> Any:
         then, before = self._since[relay.id]
         now = time.monotonic()
         after = _counters(relay)
@@ -172,13 +172,13 @@ def _is_valid(asked: Any) -> bool:
     """Whether port control takes a request at all; where it does not, there is no number."""
     several = len(asked.pci_addrs) > 1
     named = asked.HasField("name")
-    if named and asked.op in {Op.ADD, Op.ADD_SOCK} and not several:
+    if named and asked.op in {PortControlOp.ADD, PortControlOp.ADD_SOCK} and not several:
         return False
     if several and not named:
         return False
-    if asked.op in {Op.ADD, Op.REMOVE} and not asked.HasField("virtio_id"):
+    if asked.op in {PortControlOp.ADD, PortControlOp.REMOVE} and not asked.HasField("virtio_id"):
         return False
-    return asked.op != Op.QUERY_PCI or bool(asked.HasField("vhost_path"))
+    return asked.op != PortControlOp.QUERY_PCI or bool(asked.HasField("vhost_path"))
 
 
 def _reply(service: Service, code: int, source: str) -> Any:
@@ -189,7 +189,7 @@ def _reply(service: Service, code: int, source: str) -> Any:
     )
 
 
-def _counters(relay: Relay) -> tuple[int, int, int, int]:
+def _counters(relay: SimulatedRelay) -> tuple[int, int, int, int]:
     return (
         relay.to_vm.packets,
         relay.to_vm.bytes,

@@ -15,10 +15,10 @@ import traceback
 from pathlib import Path
 
 from smartvif.model.errors import Refused, SmartvifError
-from smartvif.sim.eswitch import Eswitch
+from smartvif.sim.nic.eswitch import Eswitch
 from smartvif.sim.vrouter import api, introspect
 from smartvif.sim.vrouter.datapath import Datapath
-from smartvif.sim.vrouter.hold import Hold
+from smartvif.sim.vrouter.hold import HostFilter
 from smartvif.sim.vrouter.introspect import Introspect
 from smartvif.sim.vrouter.loop import Loop
 from smartvif.sim.vrouter.offload import CardOffload
@@ -35,13 +35,13 @@ def main() -> None:
     alone = _alone()
     tunnels = Tunnels(address=asked.underlay, peers=tuple(asked.peer)) if asked.underlay else None
     loop, eswitch, faults = Loop(), Eswitch(), api.Faults()
-    datapath = Datapath(loop, CardOffload(eswitch), Hold(), tunnels)
+    datapath = Datapath(loop, CardOffload(eswitch), HostFilter(), tunnels)
     datapath.start()
     ports = Ports(asked.ports, listener=datapath, upstream=asked.upstream)
     # The real agent passes over a port whose netdev is not there, and never looks again.
     for name, reason in ports.reload(_is_netdev if asked.upstream else _may_come).items():
         print(f"port file {name} is passed over: {reason}", file=sys.stderr, flush=True)
-    documents = introspect.Server(Introspect(loop, datapath, eswitch, faults))
+    documents = introspect.IntrospectServer(Introspect(loop, datapath, eswitch, faults))
     threading.Thread(target=documents.serve_forever, daemon=True).start()
     api.serve(ports, faults=faults).start()
     with alone:

@@ -19,7 +19,7 @@ from typing import Any
 
 from smartvif.model.errors import Failed, NotFound, SmartvifError
 from smartvif.sim.vrouter import messages
-from smartvif.sim.vrouter.messages import Port
+from smartvif.sim.vrouter.messages import AgentPortMessage
 from smartvif.sim.vrouter.ports import Ports
 
 PORT = 9091
@@ -27,10 +27,10 @@ _POLL = 0.05  # seconds within which a stop and a stale port are noticed
 _UUID = r"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 _NOT_FOUND = "{ Not Found }"
 
-Answer = tuple[int, str]
+HttpReply = tuple[int, str]
 """A status and a body."""
 
-_DONE: Answer = (200, "{}")
+_DONE: HttpReply = (200, "{}")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Faults:
     """
 
     delay: float = 0.0
-    answer: Answer | None = None
+    answer: HttpReply | None = None
     drop: bool = False
 
 
@@ -52,10 +52,10 @@ class Api:
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
         self._gateways: dict[str, Any] = {}
-        self._containers: dict[tuple[str, str], Port] = {}
+        self._containers: dict[tuple[str, str], AgentPortMessage] = {}
         self._mutex = threading.Lock()
 
-    def respond(self, method: str, path: str, body: str) -> Answer:
+    def respond(self, method: str, path: str, body: str) -> HttpReply:
         """Do what a request asks, and the answer to it."""
         for verb, pattern, act in _ROUTES:
             match = re.fullmatch(pattern, path)
@@ -68,57 +68,57 @@ class Api:
                     return _error(f"{{ {error.what} }}")
         return _error("Unknown Request", 404)
 
-    def _post_port(self, body: str) -> Answer:
+    def _post_port(self, body: str) -> HttpReply:
         self._ports.add(body)
         return _DONE
 
-    def _delete_port(self, _body: str, port: str) -> Answer:
+    def _delete_port(self, _body: str, port: str) -> HttpReply:
         self._ports.delete(port)
         return _DONE
 
-    def _get_port(self, _body: str, port: str) -> Answer:
+    def _get_port(self, _body: str, port: str) -> HttpReply:
         found = self._ports.get(port)
         if found is None:
             return _error(_NOT_FOUND, 404)
         return 200, messages.answer_text(found, time.time())
 
-    def _sync(self, _body: str) -> Answer:
+    def _sync(self, _body: str) -> HttpReply:
         self._ports.sync()
         return _DONE
 
-    def _enable(self, _body: str, port: str) -> Answer:
+    def _enable(self, _body: str, port: str) -> HttpReply:
         return self._set_enabled(port, enabled=True)
 
-    def _disable(self, _body: str, port: str) -> Answer:
+    def _disable(self, _body: str, port: str) -> HttpReply:
         return self._set_enabled(port, enabled=False)
 
-    def _set_enabled(self, port: str, *, enabled: bool) -> Answer:
+    def _set_enabled(self, port: str, *, enabled: bool) -> HttpReply:
         try:
             self._ports.set_enabled(port, enabled=enabled)
         except SmartvifError as error:
             return _error(f"{{{error.what}}}")  # without blanks, and never 404
         return _DONE
 
-    def _post_gateway(self, body: str) -> Answer:
+    def _post_gateway(self, body: str) -> HttpReply:
         gateways = messages.gateways(body)
         with self._mutex:
             self._gateways |= gateways
         return _DONE
 
-    def _delete_gateway(self, body: str) -> Answer:
+    def _delete_gateway(self, body: str) -> HttpReply:
         gateways = messages.gateways(body, names_only=True)
         with self._mutex:
             for name in gateways:
                 self._gateways.pop(name, None)
         return _DONE
 
-    def _post_vm(self, body: str) -> Answer:
+    def _post_vm(self, body: str) -> HttpReply:
         container = messages.container(body)
         with self._mutex:
             self._containers[container.instance_id, container.id] = container
         return _DONE
 
-    def _delete_vm(self, _body: str, vm: str) -> Answer:
+    def _delete_vm(self, _body: str, vm: str) -> HttpReply:
         with self._mutex:
             gone = [key for key in self._containers if key[0] == vm]
             for key in gone:
@@ -127,17 +127,19 @@ class Api:
             return _error(_NOT_FOUND, 404)
         return _DONE
 
-    def _get_vm(self, _body: str, vm: str, port: str | None = None) -> Answer:
+    def _get_vm(self, _body: str, vm: str, port: str | None = None) -> HttpReply:
         now = time.time()
         return self._list(
             lambda each: each.instance_id == vm and port in (None, each.id),
             lambda each: messages.answer_text(each, now),
         )
 
-    def _get_vm_config(self, _body: str, name: str) -> Answer:
+    def _get_vm_config(self, _body: str, name: str) -> HttpReply:
         return self._list(lambda each: each.display_name == name, messages.config_text)
 
-    def _list(self, wanted: Callable[[Port], bool], text: Callable[[Port], str]) -> Answer:
+    def _list(
+        self, wanted: Callable[[AgentPortMessage], bool], text: Callable[[AgentPortMessage], str]
+    ) -> HttpReply:
         """What there is to say of the configured ports and containers that are wanted."""
         known = [each.port for each in self._ports.subscriptions()]
         with self._mutex:
@@ -146,7 +148,7 @@ class Api:
         return (200, f"[{','.join(found)}]") if found else _error(_NOT_FOUND, 404)
 
 
-_ROUTES: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
+_ROUTES: tuple[tuple[str, str, Callable[..., HttpReply]], ...] = (
     ("POST", "/port", Api._post_port),
     ("DELETE", f"/port/{_UUID}", Api._delete_port),
     ("GET", f"/port/{_UUID}", Api._get_port),
@@ -162,11 +164,11 @@ _ROUTES: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
 )
 
 
-def _error(text: str, status: int = 500) -> Answer:
+def _error(text: str, status: int = 500) -> HttpReply:
     return status, messages.error_text(text)
 
 
-class Server:
+class AgentServer:
     """The port API on the loopback address. ``port`` is where it listens."""
 
     def __init__(self, ports: Ports, port: int, faults: Faults) -> None:
@@ -189,14 +191,14 @@ class Server:
         self._http.server_close()
 
 
-def serve(ports: Ports, *, port: int = PORT, faults: Faults) -> Server:
+def serve(ports: Ports, *, port: int = PORT, faults: Faults) -> AgentServer:
     """A server that listens, on any free port if it is 0; nobody is answered before its start.
 
     While it runs, ports that become stale are deleted.
     Raises: Failed, where the port is taken.
     """
     try:
-        return Server(ports, port, faults)
+        return AgentServer(ports, port, faults)
     except OSError as error:
         raise Failed(
             f"cannot listen on port {port}: {error}",
@@ -216,7 +218,7 @@ class _HttpServer(ThreadingHTTPServer):
         self.stopping = threading.Event()
         self._connections: set[socket.socket] = set()
         self._mutex = threading.Lock()
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__(("127.0.0.1", port), _AgentHandler)
 
     def server_bind(self) -> None:
         """Without the look-up of our own name, which may ask a name server that is not there."""
@@ -251,7 +253,7 @@ class _HttpServer(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _AgentHandler(BaseHTTPRequestHandler):
     server: _HttpServer
     protocol_version = default_request_version = "HTTP/1.1"
     server_version = messages.AUTHOR

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smartvif.sim.vrouter.vif import Vif
+from smartvif.sim.vrouter.vif import VRouterInterface
 
 ADDRESSES = 4096
 """How many learned addresses a network remembers."""
@@ -10,7 +10,7 @@ ADDRESSES = 4096
 _NOBODY = bytes(6)
 
 
-class Bridge:
+class ForwardingTable:
     """What a network's ports are said to have, and what was learned from frames.
 
     A port's own address is learned behind a tunnel too: the machine has moved, or has not come yet,
@@ -18,18 +18,18 @@ class Bridge:
     """
 
     def __init__(self) -> None:
-        self._own: dict[bytes, Vif] = {}
-        self._learned: dict[bytes, Vif] = {}
+        self._own: dict[bytes, VRouterInterface] = {}
+        self._learned: dict[bytes, VRouterInterface] = {}
 
-    def own(self, mac: bytes, vif: Vif) -> None:
+    def own(self, mac: bytes, vif: VRouterInterface) -> None:
         """Take an address as a port's own."""
         self._own[mac] = vif
 
-    def find(self, mac: bytes) -> Vif | None:
+    def find(self, mac: bytes) -> VRouterInterface | None:
         """The vif that an address is behind, or None where nobody knows."""
         return self._learned.get(mac) or self._own.get(mac)
 
-    def learn(self, mac: bytes, vif: Vif) -> bool:
+    def learn(self, mac: bytes, vif: VRouterInterface) -> bool:
         """Remember that a frame from ``mac`` came by ``vif``; whether it was elsewhere before.
 
         The oldest learned address is forgotten for a new one.
@@ -48,7 +48,7 @@ class Bridge:
         self._learned[mac] = vif
         return before is not None
 
-    def forget(self, vif: Vif) -> None:
+    def forget(self, vif: VRouterInterface) -> None:
         """Forget all that is behind a vif."""
         for table in (self._own, self._learned):
             for mac in [mac for mac, found in table.items() if found is vif]:

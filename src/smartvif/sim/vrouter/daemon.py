@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smartvif.model.errors import Failed, Refused, TimedOut
-from smartvif.sim import daemons
+from smartvif.sim.process import daemons
 from smartvif.sim.vrouter.api import PORT
 
 _LONGEST = 10.0  # seconds until it listens

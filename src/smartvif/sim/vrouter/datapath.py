@@ -14,13 +14,13 @@ from functools import partial
 
 from smartvif.sim.vrouter import tunnel
 from smartvif.sim.vrouter.flows import FlowTable, parse
-from smartvif.sim.vrouter.hold import Hold
+from smartvif.sim.vrouter.hold import HostFilter
 from smartvif.sim.vrouter.loop import Loop
-from smartvif.sim.vrouter.messages import Port
-from smartvif.sim.vrouter.offload import Offers, Offload
+from smartvif.sim.vrouter.messages import AgentPortMessage
+from smartvif.sim.vrouter.offload import FlowOffload, OffloadTracker
 from smartvif.sim.vrouter.tunnel import Tunnels
-from smartvif.sim.vrouter.vif import HEADER, PacketSocket, Vif
-from smartvif.sim.vrouter.vifs import Network, Vifs
+from smartvif.sim.vrouter.vif import HEADER, PacketSocket, VRouterInterface
+from smartvif.sim.vrouter.vifs import Vifs, VRouterNetwork
 
 _LINK_EVENTS = 1  # RTMGRP_LINK, include/uapi/linux/rtnetlink.h
 _AT_ONCE = 64  # frames of one vif before the others have their turn
@@ -35,10 +35,10 @@ class Datapath:
     """
 
     def __init__(
-        self, loop: Loop, offload: Offload, hold: Hold, tunnels: Tunnels | None = None
+        self, loop: Loop, offload: FlowOffload, hold: HostFilter, tunnels: Tunnels | None = None
     ) -> None:
         self.vifs = Vifs(tunnels, hold, entered=self._entered, left=self._left)
-        self.offers = Offers(offload)
+        self.offers = OffloadTracker(offload)
         self.flows = FlowTable(made=self.offers.make, ended=self.offers.end)
         self.forwarded = 0
         self.flooded = 0
@@ -58,11 +58,11 @@ class Datapath:
         self._events.bind((0, _LINK_EVENTS))
         self._loop.watch(self._events, self._links_changed)
 
-    def port_added(self, port: Port) -> None:
+    def port_added(self, port: AgentPortMessage) -> None:
         """Take a port, from any thread."""
         self._loop.call(partial(self.vifs.add, port))
 
-    def port_deleted(self, port: Port) -> None:
+    def port_deleted(self, port: AgentPortMessage) -> None:
         """Drop a port, from any thread."""
         self._loop.call(partial(self.vifs.delete, port.id))
 
@@ -93,19 +93,19 @@ class Datapath:
                 raise
         self.vifs.settle()
 
-    def _entered(self, vif: Vif) -> None:
+    def _entered(self, vif: VRouterInterface) -> None:
         assert vif.socket is not None
         self._loop.watch(vif.socket, partial(self._receive, vif))
         self.offers.enter(vif)
 
-    def _left(self, vif: Vif) -> None:
+    def _left(self, vif: VRouterInterface) -> None:
         assert vif.socket is not None
         self._loop.unwatch(vif.socket)
         self._count_missed(vif.socket)
         self.flows.end_vif(vif.id)
         self.offers.leave(vif)
 
-    def _receive(self, vif: Vif) -> None:
+    def _receive(self, vif: VRouterInterface) -> None:
         for _ in range(_AT_ONCE):
             # One of the events that came with this one may have ended the vif.
             if vif.socket is None:
@@ -126,7 +126,7 @@ class Datapath:
             else:
                 self._forward(vif, frame)
 
-    def _forward(self, source: Vif, frame: memoryview) -> None:
+    def _forward(self, source: VRouterInterface, frame: memoryview) -> None:
         network = self.vifs.network(source)
         mac, origin = bytes(frame[HEADER : HEADER + 6]), bytes(frame[HEADER + 6 : HEADER + 12])
         if network.bridge.learn(origin, source):
@@ -142,7 +142,7 @@ class Datapath:
             if key is not None:
                 self.flows.count(key, target.id, mac, len(frame) - HEADER)
 
-    def _flood(self, source: Vif, network: Network, frame: memoryview) -> None:
+    def _flood(self, source: VRouterInterface, network: VRouterNetwork, frame: memoryview) -> None:
         targets = [vif for vif in network.vifs() if vif is not source and vif.socket is not None]
         if targets:
             self.flooded += 1
@@ -151,7 +151,7 @@ class Datapath:
         for target in targets:
             self._send(target, frame)
 
-    def _send(self, target: Vif, frame: memoryview) -> bool:
+    def _send(self, target: VRouterInterface, frame: memoryview) -> bool:
         """Send a frame out of a vif; whether it went. What the kernel refuses is dropped."""
         assert target.socket is not None
         try:

@@ -44,7 +44,7 @@ class FlowKey(NamedTuple):
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Flow:
+class TrackedFlow:
     """A flow to the vif ``target``, for the Ethernet address ``mac``.
 
     ``packets`` and ``bytes`` are what the vRouter passed on itself. ``miss`` says why the card does
@@ -91,13 +91,13 @@ def parse(vif: str, frame: bytes | memoryview) -> FlowKey | None:
 class FlowTable:
     """The latest flows. ``made`` and ``ended`` are told of each one that comes and goes."""
 
-    made: Callable[[Flow], None]
-    ended: Callable[[Flow], None]
+    made: Callable[[TrackedFlow], None]
+    ended: Callable[[TrackedFlow], None]
     capacity: int = FLOWS
-    _flows: dict[FlowKey, Flow] = field(default_factory=dict)
+    _flows: dict[FlowKey, TrackedFlow] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    def __iter__(self) -> Iterator[Flow]:
+    def __iter__(self) -> Iterator[TrackedFlow]:
         """All flows, the oldest first."""
         return iter(tuple(self._flows.values()))
 
@@ -116,7 +116,7 @@ class FlowTable:
         if flow is None:
             if len(self._flows) >= self.capacity:
                 self._end(next(iter(self._flows.values())))
-            flow = Flow(number=next(self._numbers), key=key, target=target, mac=mac)
+            flow = TrackedFlow(number=next(self._numbers), key=key, target=target, mac=mac)
             self._flows[key] = flow
             self.made(flow)
         flow.packets += 1
@@ -134,6 +134,6 @@ class FlowTable:
             if flow.mac == mac and flow.key.vif in vifs:
                 self._end(flow)
 
-    def _end(self, flow: Flow) -> None:
+    def _end(self, flow: TrackedFlow) -> None:
         del self._flows[flow.key]
         self.ended(flow)

@@ -11,14 +11,14 @@ import contextlib
 import errno
 from typing import Any
 
-from smartvif.drivers.netlink import Links
+from smartvif.drivers.kernel.links import Links
 from smartvif.model.errors import Failed, NotFound, Refused
 
 BRIDGE = "vrouter0"
 _MAC, _MTU = "02:53:56:ff:00:00", 1500
 
 
-class Hold:
+class HostFilter:
     """The bridge, made anew: netdevs that a dead vRouter held are free.
 
     Raises: Failed.

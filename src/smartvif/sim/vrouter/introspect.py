@@ -17,13 +17,13 @@ from socketserver import TCPServer
 from typing import Any
 
 from smartvif.model.errors import Failed, Invalid, SmartvifError
-from smartvif.sim.eswitch import Eswitch
+from smartvif.sim.nic.eswitch import Eswitch
 from smartvif.sim.vrouter import tunnel
 from smartvif.sim.vrouter.api import Faults
 from smartvif.sim.vrouter.datapath import Datapath
-from smartvif.sim.vrouter.flows import Flow
+from smartvif.sim.vrouter.flows import TrackedFlow
 from smartvif.sim.vrouter.loop import Loop
-from smartvif.sim.vrouter.vif import Vif
+from smartvif.sim.vrouter.vif import VRouterInterface
 
 PORT = 8085
 
@@ -95,7 +95,7 @@ class Introspect:
             "flows_not_given_up": len(datapath.offers.stuck),
         }
 
-    def _flow(self, flow: Flow) -> Document:
+    def _flow(self, flow: TrackedFlow) -> Document:
         packets, size, reason = self._hardware(flow)
         return {
             **flow.key._asdict(),
@@ -108,7 +108,7 @@ class Introspect:
             "hardware_bytes": size,
         }
 
-    def _hardware(self, flow: Flow) -> tuple[int | None, int | None, str | None]:
+    def _hardware(self, flow: TrackedFlow) -> tuple[int | None, int | None, str | None]:
         """Packets and bytes that the card passed on; None, and why, where it does not tell."""
         if flow.miss is not None:
             return 0, 0, flow.miss
@@ -119,7 +119,7 @@ class Introspect:
         return counts.packets, counts.bytes, None
 
 
-class Server(ThreadingHTTPServer):
+class IntrospectServer(ThreadingHTTPServer):
     """An HTTP server of the documents.
 
     Raises: Failed, where the port is taken.
@@ -130,7 +130,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, introspect: Introspect, port: int = PORT) -> None:
         self.introspect = introspect
         try:
-            super().__init__(("127.0.0.1", port), _Handler)
+            super().__init__(("127.0.0.1", port), _IntrospectHandler)
         except OSError as error:
             raise Failed(f"cannot listen on port {port}: {error}", where="sim") from error
 
@@ -139,8 +139,8 @@ class Server(ThreadingHTTPServer):
         TCPServer.server_bind(self)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: Server
+class _IntrospectHandler(BaseHTTPRequestHandler):
+    server: IntrospectServer
 
     def do_GET(self) -> None:
         """A document."""
@@ -172,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Nobody asked who asks."""
 
 
-def _interface(vif: Vif) -> Document:
+def _interface(vif: VRouterInterface) -> Document:
     return {
         "port": None if vif.tunnel else vif.id,
         "kind": "tunnel" if vif.tunnel else "port",

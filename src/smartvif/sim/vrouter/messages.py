@@ -26,7 +26,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-?)[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a
 _INT32 = range(-(2**31), 2**31)
 
 
-class PortType(IntEnum):
+class AgentPortType(IntEnum):
     """Whose port it is. A remote one is a port of ESXi: this host has no netdev for it."""
 
     VM = 0
@@ -35,7 +35,7 @@ class PortType(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Port:
+class AgentPortMessage:
     """A port as the agent has it. What cannot be read is nil: an identifier, an address.
 
     ``mac_address`` is as it was sent; ``mac_bytes`` reads it. VLANs have 16 bits, 65535 is none.
@@ -49,7 +49,7 @@ class Port:
     display_name: str
     ip_address: str
     ip6_address: str
-    type: PortType
+    type: AgentPortType
     system_name: str
     mac_address: str
     rx_vlan: int = NO_VLAN
@@ -74,7 +74,7 @@ def read(body: str, *kinds: type) -> Any:
     return value
 
 
-def ports(body: str, exists: Callable[[str], bool] | None = None) -> list[Port]:
+def ports(body: str, exists: Callable[[str], bool] | None = None) -> list[AgentPortMessage]:
     """The port of an object, or those of an array.
 
     ``exists`` tells whether there is a netdev of that name; without it, that is not looked at.
@@ -91,7 +91,7 @@ def ports(body: str, exists: Callable[[str], bool] | None = None) -> list[Port]:
     return found
 
 
-def port(value: Mapping[str, Any], exists: Callable[[str], bool] | None = None) -> Port:
+def port(value: Mapping[str, Any], exists: Callable[[str], bool] | None = None) -> AgentPortMessage:
     """The port that an object describes. Unknown keys are passed over. ``exists``: as above.
 
     Raises: Invalid, in the agent's words.
@@ -103,11 +103,15 @@ def port(value: Mapping[str, Any], exists: Callable[[str], bool] | None = None) 
     ip_address = _address(IPv4Address, _string(value, "ip-address"))
     ip6_address = _address(IPv6Address, _string(value, "ip6-address"))
     number = _integer(value, "type")
-    kind = PortType(number) if number in (PortType.NAMESPACE, PortType.REMOTE) else PortType.VM
-    if kind is PortType.VM and network == NIL:
+    kind = (
+        AgentPortType(number)
+        if number in (AgentPortType.NAMESPACE, AgentPortType.REMOTE)
+        else AgentPortType.VM
+    )
+    if kind is AgentPortType.VM and network == NIL:
         raise Invalid("Invalid VN uuid")
     system_name = _string(value, "system-name")
-    if exists is not None and kind is not PortType.REMOTE and not exists(system_name):
+    if exists is not None and kind is not AgentPortType.REMOTE and not exists(system_name):
         raise Invalid("Interface does not exist in OS")
     mac_address = _string(value, "mac-address")
     if mac_address.count(":") != 5 or not any(mac_bytes(mac_address)):
@@ -116,7 +120,7 @@ def port(value: Mapping[str, Any], exists: Callable[[str], bool] | None = None) 
     # Compared before they are cut to 16 bits: to this check, -1 is a VLAN.
     if rx_vlan != NO_VLAN and tx_vlan == _NO_TX_VLAN:
         raise Invalid("Invalid request. RX (isolated) vlan set, but TX vlan not set")
-    return Port(
+    return AgentPortMessage(
         id=port_id,
         instance_id=instance,
         vn_id=network,
@@ -130,11 +134,11 @@ def port(value: Mapping[str, Any], exists: Callable[[str], bool] | None = None) 
         rx_vlan=rx_vlan & 0xFFFF,
         tx_vlan=tx_vlan & 0xFFFF,
         vhostuser_mode=_integer(value, "vhostuser-mode", 0) & 0xFF,
-        link_state=_integer(value, "link-state", int(kind is not PortType.REMOTE)) & 0xFF,
+        link_state=_integer(value, "link-state", int(kind is not AgentPortType.REMOTE)) & 0xFF,
     )
 
 
-def container(body: str) -> Port:
+def container(body: str) -> AgentPortMessage:
     """The port of a container (POST /vm). What only its configuration tells is nil.
 
     Raises: Invalid, in the agent's words.
@@ -142,7 +146,7 @@ def container(body: str) -> Port:
     value = read(body, dict)
     vm, host_ifname = _uuid(value, "vm-uuid"), _string(value, "host-ifname")
     vm_name = _string(value, "vm-name")
-    return Port(
+    return AgentPortMessage(
         vn_id=_uuid(value, "vn-uuid"),
         id=_uuid(value, "vmi-uuid"),
         instance_id=vm,
@@ -150,7 +154,7 @@ def container(body: str) -> Port:
         display_name=vm_name,
         ip_address="0.0.0.0",  # noqa: S104  (not an address to listen on)
         ip6_address="::",
-        type=PortType.VM,
+        type=AgentPortType.VM,
         system_name=host_ifname,
         mac_address=_NO_MAC,
     )
@@ -197,9 +201,9 @@ def uuid(text: str) -> str:
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
-def file_text(port: Port, now: float) -> str:
+def file_text(port: AgentPortMessage, now: float) -> str:
     """What a port's file says. ``now`` is in seconds since 1970."""
-    link_state = {"link-state": port.link_state} if port.type is PortType.REMOTE else {}
+    link_state = {"link-state": port.link_state} if port.type is AgentPortType.REMOTE else {}
     return _pretty(
         {
             "id": port.id,
@@ -222,7 +226,7 @@ def file_text(port: Port, now: float) -> str:
     )
 
 
-def answer_text(port: Port, now: float) -> str:
+def answer_text(port: AgentPortMessage, now: float) -> str:
     """What GET says of a port. ``now`` is in seconds since 1970.
 
     No address management is simulated: each address is a network alone, without DNS or gateway.
@@ -249,7 +253,7 @@ def answer_text(port: Port, now: float) -> str:
     )
 
 
-def config_text(port: Port) -> str:
+def config_text(port: AgentPortMessage) -> str:
     """What GET /vm-cfg says of a port. The network's name is not known: it is its identifier."""
     return _pretty(
         {

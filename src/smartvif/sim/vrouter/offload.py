@@ -10,41 +10,41 @@ from __future__ import annotations
 from typing import Protocol
 
 from smartvif.model.errors import Failed, NotFound, SmartvifError
-from smartvif.sim.eswitch import NUMBERS, Counts, Eswitch, Match
-from smartvif.sim.vrouter.flows import Flow
-from smartvif.sim.vrouter.vif import Vif
+from smartvif.sim.nic.eswitch import NUMBERS, Counts, Eswitch, Match
+from smartvif.sim.vrouter.flows import TrackedFlow
+from smartvif.sim.vrouter.vif import VRouterInterface
 
 
-class Offload(Protocol):
+class FlowOffload(Protocol):
     """What a SmartNIC's driver can be told. Every hook may raise SmartvifError."""
 
     def soft_reset(self) -> None:
         """Forget everything: the vRouter's tables are new."""
 
-    def interface_add(self, vif: Vif) -> None:
+    def interface_add(self, vif: VRouterInterface) -> None:
         """A vif has become active."""
 
-    def interface_del(self, vif: Vif) -> None:
+    def interface_del(self, vif: VRouterInterface) -> None:
         """A vif is active no more; its flows have gone before."""
 
-    def flow_set(self, flow: Flow) -> None:
+    def flow_set(self, flow: TrackedFlow) -> None:
         """Pass the flow's packets on, from now on."""
 
-    def flow_del(self, flow: Flow) -> None:
+    def flow_del(self, flow: TrackedFlow) -> None:
         """Leave the flow's packets to the vRouter again."""
 
-    def flow_stats(self, flow: Flow) -> Counts:
+    def flow_stats(self, flow: TrackedFlow) -> Counts:
         """What was passed on of a flow that is set."""
 
 
-class Offers:
+class OffloadTracker:
     """What an offload is offered, once, and what came of it: ``Flow.miss``.
 
     ``stuck`` are flows that have ended and that it would not give up: it is asked again.
     """
 
-    def __init__(self, offload: Offload) -> None:
-        self.stuck: list[Flow] = []
+    def __init__(self, offload: FlowOffload) -> None:
+        self.stuck: list[TrackedFlow] = []
         self._offload = offload
         # Each active vif, and why no flow of it is offered, if so.
         self._misses: dict[str, str | None] = {}
@@ -53,7 +53,7 @@ class Offers:
         """Have it forget what another vRouter has told it. Raises: SmartvifError."""
         self._offload.soft_reset()
 
-    def enter(self, vif: Vif) -> None:
+    def enter(self, vif: VRouterInterface) -> None:
         """Offer a vif that has become active."""
         try:
             self._offload.interface_add(vif)
@@ -61,12 +61,12 @@ class Offers:
         except SmartvifError as error:
             self._misses[vif.id] = str(error)
 
-    def leave(self, vif: Vif) -> None:
+    def leave(self, vif: VRouterInterface) -> None:
         """Take back a vif, after its flows. Raises: SmartvifError."""
         if self._misses.pop(vif.id) is None:
             self._offload.interface_del(vif)
 
-    def make(self, flow: Flow) -> None:
+    def make(self, flow: TrackedFlow) -> None:
         """Offer a new flow."""
         flow.miss = self._misses[flow.key.vif] or self._misses[flow.target]
         if flow.miss is None:
@@ -75,7 +75,7 @@ class Offers:
             except SmartvifError as error:
                 flow.miss = str(error)
 
-    def end(self, flow: Flow) -> None:
+    def end(self, flow: TrackedFlow) -> None:
         """Take back a flow that has ended."""
         if flow.miss is None:
             try:
@@ -89,7 +89,7 @@ class Offers:
         for flow in again:
             self.end(flow)
 
-    def stats(self, flow: Flow) -> Counts:
+    def stats(self, flow: TrackedFlow) -> Counts:
         """What was passed on of a flow that is no miss. Raises: SmartvifError."""
         return self._offload.flow_stats(flow)
 
@@ -111,17 +111,17 @@ class CardOffload:
         self._numbers.clear()
         self._free = list(NUMBERS)
 
-    def interface_add(self, vif: Vif) -> None:
+    def interface_add(self, vif: VRouterInterface) -> None:
         """Take a vif that is a representor. Raises: NotFound for any other."""
         if vif.netdev not in self._eswitch.representors():
             raise NotFound(f"{vif.netdev} is no representor of the card", where="offload")
         self._representors[vif.id] = vif.netdev
 
-    def interface_del(self, vif: Vif) -> None:
+    def interface_del(self, vif: VRouterInterface) -> None:
         """Forget a vif."""
         del self._representors[vif.id]
 
-    def flow_set(self, flow: Flow) -> None:
+    def flow_set(self, flow: TrackedFlow) -> None:
         """Put a flow between two of the vifs taken into the card. Raises: Failed."""
         if not self._free:
             raise Failed(f"the card has no number for flow {flow.number}", where="offload")
@@ -137,11 +137,11 @@ class CardOffload:
         self._eswitch.add(self._free[-1], match, self._representors[flow.target])
         self._numbers[flow.number] = self._free.pop()
 
-    def flow_del(self, flow: Flow) -> None:
+    def flow_del(self, flow: TrackedFlow) -> None:
         """Take a flow that is set out of the card. Raises: Failed; then it is still set."""
         self._eswitch.delete(self._numbers[flow.number])
         self._free.append(self._numbers.pop(flow.number))
 
-    def flow_stats(self, flow: Flow) -> Counts:
+    def flow_stats(self, flow: TrackedFlow) -> Counts:
         """What the card has passed on. Raises: NotFound, Failed."""
         return self._eswitch.counts(self._numbers[flow.number])

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from smartvif.model.errors import Failed, Invalid, NotFound
 from smartvif.sim.vrouter import messages
-from smartvif.sim.vrouter.messages import Port, PortType
+from smartvif.sim.vrouter.messages import AgentPortMessage, AgentPortType
 
 # DEFAULT.stale_interface_cleanup_timeout of the agent, in seconds.
 STALE_AFTER = 60.0
@@ -29,10 +29,10 @@ class Listener(Protocol):
     A port that changes is deleted and added.
     """
 
-    def port_added(self, port: Port) -> None:
+    def port_added(self, port: AgentPortMessage) -> None:
         """There is a new port."""
 
-    def port_deleted(self, port: Port) -> None:
+    def port_deleted(self, port: AgentPortMessage) -> None:
         """A port is no more."""
 
 
@@ -40,7 +40,7 @@ class Listener(Protocol):
 class Subscription:
     """A port, and the synchronisation in which it was last asked for, in 16 bits."""
 
-    port: Port
+    port: AgentPortMessage
     version: int
 
 
@@ -60,7 +60,7 @@ class Ports:
         *,
         listener: Listener | None = None,
         upstream: bool = False,
-        configured: Callable[[Port], bool] = lambda port: True,
+        configured: Callable[[AgentPortMessage], bool] = lambda port: True,
         stale_after: float = STALE_AFTER,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -72,7 +72,7 @@ class Ports:
         self._clock = clock
         self._mutex = threading.RLock()
         # The version of each is kept whole; an entry of upstream has but 16 bits of it.
-        self._table: dict[str, tuple[Port, int]] = {}
+        self._table: dict[str, tuple[AgentPortMessage, int]] = {}
         self._version = 0
         self._timers: list[tuple[float, int]] = []
         try:
@@ -124,7 +124,7 @@ class Ports:
                 if not self.upstream:
                     raise Failed(f"Error deleting file {path}", where="sim") from error
 
-    def get(self, port_id: str) -> Port | None:
+    def get(self, port_id: str) -> AgentPortMessage | None:
         """The port, if there is one and its configuration has come."""
         with self._mutex:
             port, _ = self._table.get(port_id, (None, 0))
@@ -147,7 +147,7 @@ class Ports:
             if port_id not in self._table:
                 raise NotFound(f"Port Not found {port_id}", where="sim")
             port, version = self._table[port_id]
-            if port.type is not PortType.REMOTE:
+            if port.type is not AgentPortType.REMOTE:
                 raise Invalid(f"Incorrect Port type for {port_id}", where="sim")
             if bool(port.link_state) == enabled:
                 return
@@ -179,7 +179,7 @@ class Ports:
                 for port, version in list(self._table.values()):
                     # upstream: from the 65536th synchronisation on, every entry looks old.
                     seen = version & 0xFFFF if self.upstream else version
-                    if seen < oldest and port.type is not PortType.NAMESPACE:
+                    if seen < oldest and port.type is not AgentPortType.NAMESPACE:
                         self._expire(port.id)
 
     def reload(self, exists: Callable[[str], bool]) -> dict[str, str]:
@@ -200,7 +200,7 @@ class Ports:
                     skipped[path.name] = str(error)
         return skipped
 
-    def _subscribe(self, port: Port) -> None:
+    def _subscribe(self, port: AgentPortMessage) -> None:
         """Take a port into the table, which may have it or another of its identifier."""
         old, _ = self._table.get(port.id, (None, 0))
         kept = old is not None and (
@@ -212,7 +212,7 @@ class Ports:
         self._forget(port.id)
         self._enter(port, self._version)
 
-    def _enter(self, port: Port, version: int) -> None:
+    def _enter(self, port: AgentPortMessage, version: int) -> None:
         self._table[port.id] = (port, version)
         if self._listener is not None:
             self._listener.port_added(port)
@@ -234,7 +234,7 @@ class Ports:
     def _path(self, port_id: str) -> Path:
         return self._directory / port_id
 
-    def _stored(self, port_id: str) -> list[Port]:
+    def _stored(self, port_id: str) -> list[AgentPortMessage]:
         """What a port's file says, if it says anything."""
         try:
             text = self._path(port_id).read_text(encoding="utf-8", errors="replace")
@@ -242,7 +242,7 @@ class Ports:
         except (Invalid, OSError):
             return []
 
-    def _write(self, port: Port, *, anew: bool) -> None:
+    def _write(self, port: AgentPortMessage, *, anew: bool) -> None:
         """Write a port's file; one that is there already only ``anew``, and then in one go."""
         path = self._path(port.id)
         if path.exists() and not anew:

@@ -89,7 +89,7 @@ class PacketSocket:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Vif:
+class VRouterInterface:
     """A port's vif; or a tunnel's, which has no address of its own.
 
     It is active while it has a ``socket``, open on the netdev of number ``index``. ``reason`` says

@@ -11,26 +11,26 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from smartvif.drivers import netdevice
+from smartvif.drivers.kernel import netdevice
 from smartvif.model.errors import SmartvifError
 from smartvif.sim.vrouter import tunnel
-from smartvif.sim.vrouter.bridge import Bridge
-from smartvif.sim.vrouter.hold import Hold
-from smartvif.sim.vrouter.messages import NO_VLAN, Port, PortType, mac_bytes
+from smartvif.sim.vrouter.bridge import ForwardingTable
+from smartvif.sim.vrouter.hold import HostFilter
+from smartvif.sim.vrouter.messages import NO_VLAN, AgentPortMessage, AgentPortType, mac_bytes
 from smartvif.sim.vrouter.tunnel import Tunnels
-from smartvif.sim.vrouter.vif import PacketSocket, Vif
+from smartvif.sim.vrouter.vif import PacketSocket, VRouterInterface
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Network:
+class VRouterNetwork:
     """A virtual network that has ports on this host."""
 
     id: UUID
-    ports: dict[str, Vif] = field(default_factory=dict)
-    bridge: Bridge = field(default_factory=Bridge)
-    tunnel: Vif | None = None
+    ports: dict[str, VRouterInterface] = field(default_factory=dict)
+    bridge: ForwardingTable = field(default_factory=ForwardingTable)
+    tunnel: VRouterInterface | None = None
 
-    def vifs(self) -> tuple[Vif, ...]:
+    def vifs(self) -> tuple[VRouterInterface, ...]:
         """Those of its ports, and its tunnel's."""
         return (*self.ports.values(), *((self.tunnel,) if self.tunnel else ()))
 
@@ -41,32 +41,32 @@ class Vifs:
     def __init__(
         self,
         tunnels: Tunnels | None,
-        hold: Hold,
+        hold: HostFilter,
         *,
-        entered: Callable[[Vif], None],
-        left: Callable[[Vif], None],
+        entered: Callable[[VRouterInterface], None],
+        left: Callable[[VRouterInterface], None],
     ) -> None:
         self._tunnels = tunnels
         self._hold = hold
         self._entered = entered
         self._left = left
-        self._ports: dict[str, Vif] = {}
-        self._networks: dict[int, Network] = {}
+        self._ports: dict[str, VRouterInterface] = {}
+        self._networks: dict[int, VRouterNetwork] = {}
         self._channel = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
-    def __iter__(self) -> Iterator[Vif]:
+    def __iter__(self) -> Iterator[VRouterInterface]:
         """Those of the ports, and then those of the tunnels."""
         tunnels = (network.tunnel for network in self._networks.values())
         return iter((*self._ports.values(), *(vif for vif in tunnels if vif is not None)))
 
-    def network(self, vif: Vif) -> Network:
+    def network(self, vif: VRouterInterface) -> VRouterNetwork:
         """The network that an active vif is in."""
         return self._networks[tunnel.vni(vif.network)]
 
-    def add(self, port: Port) -> None:
+    def add(self, port: AgentPortMessage) -> None:
         """Take a port; one that is there already is made anew."""
         self.delete(port.id)
-        self._ports[port.id] = Vif(
+        self._ports[port.id] = VRouterInterface(
             id=port.id,
             netdev=port.system_name,
             network=UUID(port.vn_id),
@@ -103,14 +103,14 @@ class Vifs:
             if vif.socket is None and not vif.reason:
                 self._activate(vif, index)
 
-    def _refusal(self, vif: Vif, users: dict[str, str]) -> str:
+    def _refusal(self, vif: VRouterInterface, users: dict[str, str]) -> str:
         """Have a port in its network; why it cannot be active whatever the kernel says, if so."""
         if vif.refused:
             return vif.refused
         number = tunnel.vni(vif.network)
         network = self._networks.get(number)
         if network is None:
-            network = self._networks[number] = Network(id=vif.network)
+            network = self._networks[number] = VRouterNetwork(id=vif.network)
             network.tunnel = self._open_tunnel(vif.network)
         if network.id != vif.network:
             return f"its network's VNI, {number}, is that of network {network.id}"
@@ -118,14 +118,14 @@ class Vifs:
         user = users.setdefault(vif.netdev, vif.id)
         return "" if user == vif.id else f"its netdev is that of port {user}"
 
-    def _state(self, vif: Vif, index: int) -> str:
+    def _state(self, vif: VRouterInterface, index: int) -> str:
         """What is amiss with a vif's netdev, or nothing."""
         link = netdevice.get(self._channel, vif.netdev) if index else None
         if link is None:
             return "its netdev is not there"
         return "" if link.up else "its netdev is down"
 
-    def _open_tunnel(self, network: UUID) -> Vif | None:
+    def _open_tunnel(self, network: UUID) -> VRouterInterface | None:
         if self._tunnels is None or not self._tunnels.peers:
             return None
         number = tunnel.vni(network)
@@ -135,14 +135,14 @@ class Vifs:
         except SmartvifError as error:
             refused = str(error)
         name = tunnel.name(number)
-        return Vif(id=name, netdev=name, network=network, mac=None, refused=refused)
+        return VRouterInterface(id=name, netdev=name, network=network, mac=None, refused=refused)
 
-    def _close_tunnel(self, vif: Vif | None) -> None:
+    def _close_tunnel(self, vif: VRouterInterface | None) -> None:
         if vif is not None:
             self._deactivate(vif)
             tunnel.delete(vif.netdev)
 
-    def _activate(self, vif: Vif, index: int) -> None:
+    def _activate(self, vif: VRouterInterface, index: int) -> None:
         try:
             self._hold.take(vif.netdev)
             vif.socket = PacketSocket(vif.netdev)
@@ -157,7 +157,7 @@ class Vifs:
             self.network(vif).bridge.own(vif.mac, vif)
         self._entered(vif)
 
-    def _deactivate(self, vif: Vif) -> None:
+    def _deactivate(self, vif: VRouterInterface) -> None:
         if vif.socket is None:
             return
         self.network(vif).bridge.forget(vif)
@@ -167,9 +167,9 @@ class Vifs:
         self._hold.release(vif.netdev)
 
 
-def refusal(port: Port) -> str:
+def refusal(port: AgentPortMessage) -> str:
     """Why a port can never be active here, or nothing."""
-    if port.type is PortType.REMOTE:
+    if port.type is AgentPortType.REMOTE:
         return "it has no netdev on this host"
     if (port.rx_vlan, port.tx_vlan) != (NO_VLAN, NO_VLAN):
         return "VLANs are not simulated"

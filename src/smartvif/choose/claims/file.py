@@ -1,0 +1,133 @@
+"""The SQLite file of claims: its tables, who may write it when, and what can be wrong with it.
+
+In WAL mode, and not synced at every commit: a commit survives the death of the process. It may be
+lost with the power, and with it the machines whose devices it speaks of.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from smartvif.choose.claims.ticket_lock import TicketLock
+from smartvif.model.errors import CannotTell
+
+_VERSION = 1
+_SECONDS = 30.0  # to wait for another writer of the file, at its turn
+# A pool's facts are all its properties, as JSON: pools that have the same are the same.
+# What a function is held by is outside of the store. One that is published no more is here only
+# for as long as a port has it.
+_SCHEMA = (
+    """CREATE TABLE hosts (name TEXT PRIMARY KEY, published TEXT NOT NULL) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE pools (
+        id INTEGER PRIMARY KEY, host TEXT NOT NULL, pf TEXT NOT NULL,
+        device TEXT NOT NULL CHECK (device IN ('VF', 'PF', 'vdpa')),
+        facts TEXT NOT NULL, speed INTEGER CHECK (speed >= 0),
+        UNIQUE (host, pf, device, facts)
+    ) STRICT""",
+    """CREATE TABLE functions (
+        host TEXT NOT NULL, address TEXT NOT NULL, pool INTEGER NOT NULL REFERENCES pools (id),
+        held TEXT, published INTEGER NOT NULL DEFAULT 1 CHECK (published IN (0, 1)),
+        state TEXT NOT NULL DEFAULT 'available'
+            CHECK (state IN ('available', 'claimed', 'allocated')),
+        owner TEXT, rate INTEGER NOT NULL DEFAULT 0 CHECK (rate >= 0),
+        PRIMARY KEY (host, address),
+        CHECK ((state = 'available') = (owner IS NULL)),
+        CHECK (owner IS NOT NULL OR (published AND rate = 0))
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE UNIQUE INDEX one_for_each_owner ON functions (owner) WHERE owner IS NOT NULL",
+    # All that counting needs, so that the functions themselves are not read for it.
+    "CREATE INDEX counted ON functions (pool, state, held, rate)",
+)
+
+
+class ClaimsFile:
+    """The file ``path`` and, beside it, the queue of its writers; both are made if need be.
+
+    Threads may share it.
+    Raises: CannotTell.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._mutex = threading.Lock()
+        self._turns = TicketLock(path.with_name(f"{path.name}-turns"))
+        with self._explained():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+            self._db = sqlite3.connect(path, timeout=_SECONDS, check_same_thread=False)
+        self._db.isolation_level = None
+        try:
+            self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @contextmanager
+    def change(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, at our turn: all that is written in it, or nothing if it raises."""
+        with self._explained(), self._turns.mine(), self._mutex:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield self._db
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    def rows(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """What one query finds, as it was between two transactions."""
+        with self._explained(), self._mutex:
+            return self._db.execute(query, values).fetchall()
+
+    def _prepare(self) -> None:
+        """Make the tables where the file is new.
+
+        SQLite waits for other processes, but not while it makes a file a WAL one: hence the turn.
+        """
+        with self._explained(), self._turns.mine():
+            version = self._version()
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute("PRAGMA foreign_keys = ON")
+        if version == _VERSION:
+            return
+        with self.change():
+            # By now another process may have made them.
+            if self._version() == 0:
+                for statement in _SCHEMA:
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {_VERSION}")
+
+    def _version(self) -> int:
+        """Which tables there are; 0: none."""
+        ((version, tables),) = self._db.execute(
+            "SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version"
+        ).fetchall()
+        if version == 0 and tables:
+            raise CannotTell("it is a file of something else", where=str(self._path))
+        if version > _VERSION:
+            raise CannotTell(
+                f"a newer smartvif made it, in version {version}; this one knows {_VERSION}",
+                where=str(self._path),
+                hint="use the newer one",
+            )
+        return int(version)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise CannotTell(
+                f"cannot use the claims: {error}",
+                where=str(self._path),
+                hint="run it as root, or set SMARTVIF_STATE_DIR to a directory of yours",
+            ) from error

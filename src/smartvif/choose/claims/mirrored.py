@@ -1,0 +1,71 @@
+"""Claims on one host that Placement books as well, so that a scheduler sees what is left.
+
+Placement counts the devices of a PF and does not know one from another; which of them it is, this
+host decides. Should Placement have given away more than there are, the host refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from smartvif.choose.claims.store import Claim, ClaimStore
+from smartvif.choose.selection.pool import Choice, Pool, mismatch
+from smartvif.choose.selection.request import DeviceRequest
+
+_NONE = "Placement offers none: they are given away there, or not published like this"
+
+
+class MirroredClaims:
+    """``local`` knows each device of this host, ``upstream`` how many there are on every host."""
+
+    def __init__(self, local: ClaimStore, upstream: ClaimStore) -> None:
+        self._local = local
+        self._upstream = upstream
+
+    def pools(self, requests: Sequence[DeviceRequest], host: str | None = None) -> tuple[Pool, ...]:
+        """The local pools; of one that would do and that Placement offers not, nothing is free."""
+        left = {
+            (pool.host, pool.pf, pool.device)
+            for pool in self._upstream.pools(requests, host)
+            if pool.free
+        }
+        return tuple(
+            _given_away(pool)
+            if (pool.host, pool.pf, pool.device) not in left and _would_do(pool, requests)
+            else pool
+            for pool in self._local.pools(requests, host)
+        )
+
+    def claim(self, choices: Sequence[Choice]) -> tuple[Claim, ...]:
+        """Book upstream, then claim here; where either fails, nothing stays booked."""
+        try:
+            self._upstream.claim(choices)  # it may be booked though the answer is lost
+            return self._local.claim(choices)
+        except BaseException:
+            for choice in choices:
+                self._upstream.release(choice.request.id)
+            raise
+
+    def release(self, owner: str) -> None:
+        """Give back here first: what is booked upstream and not here is found and released."""
+        self._local.release(owner)
+        self._upstream.release(owner)
+
+    def claims(self, host: str) -> tuple[Claim, ...]:
+        """The local claims, and the bookings of owners that have none here."""
+        found = self._local.claims(host)
+        owners = {claim.owner for claim in found}
+        booked = (claim for claim in self._upstream.claims(host) if claim.owner not in owners)
+        return (*found, *booked)
+
+
+def _would_do(pool: Pool, requests: Sequence[DeviceRequest]) -> bool:
+    """Whether the host itself knows of no reason, which would be a better one."""
+    return any(mismatch(pool, request) is None for request in requests)
+
+
+def _given_away(pool: Pool) -> Pool:
+    return replace(
+        pool, free=0, functions=(), held={**dict.fromkeys(pool.functions, _NONE), **pool.held}
+    )

@@ -1,0 +1,74 @@
+"""The functions of one PF, as the store of claims has them, and what is in the way of each. Pure.
+
+A PF is given as a whole, or its VFs and vdpa devices one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from smartvif.choose.selection.request import DeviceType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """One function. ``held`` is by what outside of the store; ``rate`` is promised, in kbit/s.
+
+    ``facts`` are its pool's properties as JSON, ``speed`` is the PF's in kbit/s.
+    """
+
+    device: DeviceType
+    facts: str
+    speed: int | None
+    address: str
+    held: str | None
+    owner: str | None
+    rate: int
+
+
+class PfFunctions:
+    """All functions of one PF that the store knows, the PF itself among them, in order."""
+
+    def __init__(self, functions: Iterable[Function]) -> None:
+        self.functions = tuple(functions)
+        self._promised = sum(each.rate for each in self.functions)
+        self._whole = next((each for each in self.functions if _is_whole_taken(each)), None)
+        self._part = next((each for each in self.functions if _is_part_taken(each)), None)
+
+    def of_pool(self, device: DeviceType, facts: str) -> tuple[Function, ...]:
+        """Those of one pool; none, if there is no such pool."""
+        return tuple(f for f in self.functions if f.device is device and f.facts == facts)
+
+    def blocker(self, function: Function) -> str | None:
+        """Why nobody can have it now; None where it is free."""
+        if function.owner is not None:
+            return f"in use by port {function.owner}"
+        return self.exclusion(function.device) if function.held is None else function.held
+
+    def exclusion(self, device: DeviceType) -> str | None:
+        """Why such a function cannot be had for what is taken of the PF; None where it can."""
+        if device is not DeviceType.PF:
+            whole = self._whole
+            return None if whole is None else f"its PF is in use by port {whole.owner}"
+        part = self._part
+        if part is None:
+            return None
+        if part.owner is None:
+            return f"a {part.device} of it cannot be had: {part.held}"
+        return f"a {part.device} of it is in use by port {part.owner}"
+
+    def bandwidth_left(self, pool: Sequence[Function]) -> int | None:
+        """What is left of the PF's speed, in kbit/s; None: nobody can tell."""
+        # A PF can have become slower than what was promised.
+        return None if pool[0].speed is None else max(0, pool[0].speed - self._promised)
+
+
+def _is_whole_taken(function: Function) -> bool:
+    return function.device is DeviceType.PF and function.owner is not None
+
+
+def _is_part_taken(function: Function) -> bool:
+    if function.device is DeviceType.PF:
+        return False
+    return function.owner is not None or function.held is not None

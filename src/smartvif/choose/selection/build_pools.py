@@ -1,0 +1,176 @@
+"""Pools from what is known of a host's SmartNICs and from its allow-list. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from smartvif.choose.allow_list.match import Rules
+from smartvif.choose.selection.pool import Pool
+from smartvif.choose.selection.request import DeviceType
+from smartvif.host.sriov import Pf, Vf
+from smartvif.model import traits
+from smartvif.model.pci import PciAddress
+from smartvif.model.port import VnicType
+
+_VFIO = "vfio-pci"
+_NOT_ALLOWED = "[pci] device_spec does not allow it: smartvif device-spec --check says why"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PfInventory:
+    """A PF, and what was found out about it.
+
+    ``traits`` are those of its VFs, ``unknown`` those that nobody can tell. ``rate`` is its speed
+    in kbit/s. ``vdpa`` are its VFs that are vDPA devices, ``alone`` those in an IOMMU group of
+    their own, so that a guest can be given them.
+    """
+
+    pf: Pf
+    traits: frozenset[str]
+    unknown: frozenset[str] = frozenset()
+    rate: int | None = None
+    drawback: str | None = None
+    vdpa: frozenset[PciAddress] = frozenset()
+    alone: frozenset[PciAddress] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _PoolKey:
+    """What makes one device as good as another of its PF."""
+
+    device: DeviceType
+    numa_node: int | None
+    traits: frozenset[str]
+    unknown: frozenset[str]
+    physical_network: str | None
+
+
+def build_pools(
+    host: str,
+    cards: Sequence[PfInventory],
+    holders: Mapping[PciAddress, str],
+    rules: Rules | None,
+    *,
+    forwarder: bool,
+) -> tuple[Pool, ...]:
+    """All pools, in the order of their PFs. ``holders`` have a function already.
+
+    ``forwarder``: whether there is one on the host. A PF without VFs is an empty pool.
+    """
+    found: list[Pool] = []
+    for card in cards:
+        alike: dict[_PoolKey, dict[PciAddress, str | None]] = defaultdict(dict)
+        for vf in card.pf.vfs:
+            tags = _tags(rules, vf.address)
+            likeness = _vf(vf, card, tags or {}, forwarder=forwarder)
+            alike[likeness][vf.address] = _why_held(vf, tags, holders)
+        pf_tags = None if rules is None else rules.tags(card.pf.address)
+        if pf_tags is not None:
+            alike[_pf(card, pf_tags)][card.pf.address] = _why_pf_held(card.pf, holders)
+        if not alike:
+            alike[_pf(card, {})] = {}
+        found += (_pool(host, card, likeness, held) for likeness, held in alike.items())
+    return tuple(found)
+
+
+def _tags(rules: Rules | None, address: PciAddress) -> dict[str, str | None] | None:
+    return {"physical_network": None, "trusted": "true"} if rules is None else rules.tags(address)
+
+
+def _vf(vf: Vf, card: PfInventory, tags: Mapping[str, str | None], *, forwarder: bool) -> _PoolKey:
+    names = set(card.traits) | set(_said(tags)) | set(_uses(vf, card, forwarder=forwarder))
+    unknown = set(card.unknown)
+    if not _trust(tags):
+        names.discard(traits.TRUSTED)
+        unknown.discard(traits.TRUSTED)
+    if vf.simulated:
+        names.add(traits.SIMULATED)
+    return _PoolKey(
+        device=DeviceType.VDPA if vf.address in card.vdpa else DeviceType.VF,
+        numa_node=vf.numa_node,
+        traits=frozenset(names),
+        unknown=frozenset(unknown),
+        physical_network=tags.get("physical_network"),
+    )
+
+
+def _uses(vf: Vf, card: PfInventory, *, forwarder: bool) -> Iterator[str]:
+    """The VNIC types that the VF can be behind."""
+    if vf.address in card.alone or vf.simulated:
+        yield traits.vnic_type(VnicType.DIRECT)
+    if forwarder:
+        yield traits.vnic_type(VnicType.VIRTIO_FORWARDER)
+    if vf.netdev is not None:
+        yield traits.vnic_type(VnicType.MACVTAP)
+    if vf.address in card.vdpa:
+        yield traits.vnic_type(VnicType.VDPA)
+
+
+def _said(tags: Mapping[str, str | None]) -> Iterator[str]:
+    """What the operator says of a function, as traits."""
+    if "physical_network" in tags and tags["physical_network"] is None:
+        yield traits.TUNNELLED
+    if (tags.get("remote_managed") or "").lower() == "true":
+        yield from (traits.REMOTE_MANAGED, traits.vnic_type(VnicType.REMOTE_MANAGED))
+    if tags.get("live_migratable") == "true":
+        yield traits.LIVE_MIGRATABLE
+    for name in (tags.get("traits") or "").split(","):
+        if name.strip():
+            yield traits.normal(name)
+
+
+def _pf(card: PfInventory, tags: Mapping[str, str | None]) -> _PoolKey:
+    return _PoolKey(
+        device=DeviceType.PF,
+        numa_node=card.pf.numa_node,
+        traits=frozenset(_said(tags)) | _trust(tags),
+        unknown=frozenset(),
+        physical_network=tags.get("physical_network"),
+    )
+
+
+def _trust(tags: Mapping[str, str | None]) -> frozenset[str]:
+    return frozenset({traits.TRUSTED} if (tags.get("trusted") or "").lower() == "true" else ())
+
+
+def _why_held(
+    vf: Vf, tags: Mapping[str, str | None] | None, holders: Mapping[PciAddress, str]
+) -> str | None:
+    if vf.address in holders:
+        return f"in use by {holders[vf.address]}"
+    if vf.pf in holders:
+        return f"its PF is in use by {holders[vf.pf]}"
+    if vf.driver == _VFIO:
+        return f"bound to {_VFIO}: something else has passed it to a guest"
+    return _NOT_ALLOWED if tags is None else None
+
+
+def _why_pf_held(pf: Pf, holders: Mapping[PciAddress, str]) -> str | None:
+    if pf.address in holders:
+        return f"in use by {holders[pf.address]}"
+    used = next((vf.address for vf in pf.vfs if vf.address in holders), None)
+    return None if used is None else f"its VF {used} is in use by {holders[used]}"
+
+
+def _pool(
+    host: str, card: PfInventory, likeness: _PoolKey, functions: Mapping[PciAddress, str | None]
+) -> Pool:
+    free = tuple(sorted(address for address, why in functions.items() if why is None))
+    return Pool(
+        host=host,
+        pf=card.pf.address,
+        device=likeness.device,
+        total=len(functions),
+        free=len(free),
+        functions=free,
+        held={address: why for address, why in functions.items() if why is not None},
+        netdev=card.pf.netdev,
+        numa_node=likeness.numa_node,
+        traits=likeness.traits,
+        unknown=likeness.unknown,
+        physical_network=likeness.physical_network,
+        rate=card.rate,
+        drawback=card.drawback,
+    )

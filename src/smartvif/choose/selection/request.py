@@ -1,0 +1,90 @@
+"""What has to be claimed for a port. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from smartvif.model import traits
+from smartvif.model.needs import NumaPolicy
+from smartvif.model.pci import PciAddress
+from smartvif.model.port import Port, VifType, VnicType
+
+
+class DeviceType(StrEnum):
+    """What a port can take of a SmartNIC."""
+
+    VF = "VF"
+    PF = "PF"
+    VDPA = "vdpa"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceRequest:
+    """What port ``id`` needs. ``device`` None: nothing of the host's hardware.
+
+    ``physical_network`` None: the network is a tunnelled one. The device must have the ``required``
+    traits and none of the ``forbidden``, the host itself ``host_traits``. ``min_rate`` in kbit/s,
+    of what the guest sends. ``pf``, an address or a netdev, and ``vf`` are a person's own choice.
+    """
+
+    id: str
+    device: DeviceType | None = None
+    physical_network: str | None = None
+    required: frozenset[str] = frozenset()
+    forbidden: frozenset[str] = frozenset()
+    host_traits: frozenset[str] = frozenset()
+    numa: NumaPolicy = NumaPolicy.PREFERRED
+    min_rate: int = 0
+    pf: str | None = None
+    vf: PciAddress | None = None
+
+
+_DEVICES = {
+    VnicType.DIRECT: DeviceType.VF,
+    VnicType.MACVTAP: DeviceType.VF,
+    VnicType.VIRTIO_FORWARDER: DeviceType.VF,
+    VnicType.REMOTE_MANAGED: DeviceType.VF,
+    VnicType.DIRECT_PHYSICAL: DeviceType.PF,
+    VnicType.VDPA: DeviceType.VDPA,
+    # Of the others, normal is the switch's alone, and the rest is claimed by somebody else:
+    # Cyborg (accelerator-*) or Ironic (baremetal, smart-nic).
+}
+
+
+def request(port: Port, vif_type: VifType) -> DeviceRequest:
+    """What a port needs that the controller binds as ``vif_type``.
+
+    A representor is needed by every switch that steers a VF; ``hw_veb`` and macvtap are for a VF
+    whose own card switches by MAC and VLAN, which it does in legacy mode only.
+    """
+    device = _DEVICES.get(port.vnic_type)
+    if device is None:
+        return DeviceRequest(id=port.id, host_traits=_switch(vif_type))
+    required, forbidden = set(port.capabilities), set[str]()
+    if device is not DeviceType.PF:
+        legacy = vif_type is VifType.HW_VEB or port.vnic_type is VnicType.MACVTAP
+        (forbidden if legacy else required).add(traits.SWITCHDEV)
+        required.add(traits.vnic_type(port.vnic_type))
+    remote = port.vnic_type is VnicType.REMOTE_MANAGED
+    (required if remote else forbidden).add(traits.REMOTE_MANAGED)
+    if port.trusted:
+        required.add(traits.TRUSTED)
+    return DeviceRequest(
+        id=port.id,
+        device=device,
+        physical_network=port.network.physical_network,
+        required=frozenset(required),
+        forbidden=frozenset(forbidden),
+        host_traits=_switch(vif_type),
+        numa=NumaPolicy(port.numa_policy),
+        min_rate=port.min_rate,
+    )
+
+
+def _switch(vif_type: VifType) -> frozenset[str]:
+    if vif_type is VifType.VROUTER:
+        return frozenset({traits.datapath("vrouter")})
+    if vif_type in (VifType.OVS, VifType.AGILIO_OVS):
+        return frozenset({traits.datapath("ovs")})
+    return frozenset()

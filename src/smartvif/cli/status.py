@@ -1,0 +1,179 @@
+"""Commands that only look: ports, show, map, nic."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from smartvif.cli import context
+from smartvif.cli.candidates import pool_json
+from smartvif.cli.output import console, print_json, print_table, with_format
+
+if TYPE_CHECKING:
+    from smartvif.context.host import HostContext
+    from smartvif.status.nics import PfView
+    from smartvif.status.ports import PortView
+
+
+@click.command()
+@with_format
+def ports(output: str) -> None:
+    """List the attached ports and how they are."""
+    from smartvif.status import ports
+
+    host = context.host()
+    found = ports.views(host.journal, host.drivers)
+    if output == "json":
+        print_json("ports", {"ports": [port.as_json() for port in found]})
+    else:
+        columns = ["port", "machine", "mode", "switch", "switch port", "vf", "mac", "health"]
+        print_table(columns, map(_port_row, found), empty="no ports")
+    _exit_by(found)
+
+
+@click.command()
+@click.argument("port")
+@click.option("--rates", is_flag=True, help="The relay's traffic per second: watch it for one.")
+@with_format
+def show(output: str, port: str, rates: bool) -> None:
+    """Show all that is known of PORT."""
+    from smartvif.status import ports
+
+    host = context.host()
+    record = host.journal.find(port)
+    found = ports.detail(record, host.journal, host.drivers, host.domains, rates=rates)
+    document = found.as_json()
+    if output == "json":
+        print_json("show", document)
+    else:
+        steps = document.pop("steps")
+        for key, value in document.items():
+            click.echo(f"{key:16} {_plain(value)}")
+        click.echo("steps taken")
+        for step in steps:
+            click.echo(f"  {'✓' if step['done'] else '…'} {step['step']}")
+    _exit_by((found.view,))
+
+
+@click.command("map")
+@with_format
+def map_(output: str) -> None:
+    """Draw PF, VF, representor, switch and machine of every port."""
+    from smartvif.cli.map_tree import tree
+    from smartvif.status import map as prove_map
+    from smartvif.status import ports
+
+    host = context.host()
+    found = prove_map.build_map(_nics(host), ports.views(host.journal, host.drivers))
+    if output == "json":
+        print_json("map", found.as_json())
+    else:
+        console().print(tree(found))
+
+
+@click.group()
+def nic() -> None:
+    """SmartNICs."""
+
+
+@nic.command("list")
+@with_format
+def nic_list(output: str) -> None:
+    """List PFs, VFs, representors, drivers and owners."""
+    found = _nics(context.host())
+    if output == "json":
+        print_json("nic-list", {"pfs": [view.as_json() for view in found]})
+        return
+    rows = [
+        (
+            f"{view.pf.address}{' (simulated)' if view.pf.simulated else ''}",
+            view.pf.eswitch,
+            each.vf.address,
+            each.vf.number,
+            each.vf.netdev,
+            each.representor or each.problem,
+            each.vf.driver,
+            view.pf.numa_node,
+            each.owner,
+        )
+        for view in found
+        for each in view.vfs
+    ]
+    columns = ["pf", "eswitch", "vf", "no", "netdev", "representor", "driver", "numa", "port"]
+    print_table(columns, rows, empty="no VFs")
+
+
+@nic.command("capabilities")
+@with_format
+def nic_capabilities(output: str) -> None:
+    """List what ports can ask of the VFs, and how many are free."""
+    from smartvif.operations.ports.inventory import look
+
+    pools = look(context.host())
+    if output == "json":
+        print_json("nic-capabilities", {"pools": [pool_json(pool) for pool in pools]})
+        return
+    rows = [
+        (
+            pool.pf,
+            f"{pool.free} of {pool.total} {pool.device}s",
+            pool.physical_network,
+            pool.rate,
+            ", ".join(sorted(pool.traits)) or None,
+            ", ".join(sorted(pool.unknown)) or None,
+            pool.drawback,
+        )
+        for pool in pools
+    ]
+    columns = ["pf", "free", "physical network", "kbit/s", "has", "cannot tell", "drawback"]
+    print_table(columns, rows, empty="no VFs")
+
+
+def _nics(host: HostContext) -> tuple[PfView, ...]:
+    from smartvif.host import sriov
+    from smartvif.status import nics
+
+    owners = {record.vf: record.id for record in host.journal.ports() if record.vf}
+    return nics.views(sriov.pfs(), host.representors, owners)
+
+
+def _port_row(port: PortView) -> tuple[object, ...]:
+    facts = port.facts
+    simulated = " (simulated)" if facts["simulated"] else ""
+    return (
+        port.id[:8],
+        facts["vm"],
+        f"{facts['mode']}{simulated}",
+        _switch(facts),
+        facts["switch_port"],
+        port.vf,
+        facts["mac"],
+        f"{port.health}, link down" if port.link_up is False else port.health,
+    )
+
+
+def _switch(facts: Mapping[str, Any]) -> str:
+    if facts["bridge"] is None:
+        return f"vRouter {facts['network'][:8]}"
+    vlan = "" if facts["vlan"] is None else f" vlan {facts['vlan']}"
+    return f"{facts['bridge']}{vlan}"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={_plain(each)}" for key, each in value.items()) or "-"
+    if isinstance(value, list):
+        return "; ".join(str(_plain(each)) for each in value) or "-"
+    return "-" if value is None else value
+
+
+def _exit_by(found: tuple[PortView, ...]) -> None:
+    """0 where all work, 1 where one does not, 3 where nobody can tell."""
+    states = {port.working for port in found}
+    if False in states:
+        sys.exit(1)
+    if None in states:
+        sys.exit(3)

@@ -1,0 +1,229 @@
+"""Where things are on this host.
+
+Read from the TOML file that ``SMARTVIF_CONFIG`` names, else /etc/smartvif/smartvif.toml if it is
+there. Every key has a default that fits a host set up by its distribution.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from smartvif.choose.allow_list.spec import DeviceSpec, parse
+from smartvif.choose.selection.select import Policy
+from smartvif.model.errors import Invalid
+
+DEFAULT_FILE = Path("/etc/smartvif/smartvif.toml")
+
+# By the type of a key's default: what is taken for it, and that in words.
+_TYPES: dict[type, tuple[tuple[type, ...], str]] = {
+    str: ((str,), "string"),
+    float: ((int, float), "number"),
+    tuple: ((list,), "list"),
+}
+_LONGEST = 3600  # seconds; the system's own limit is above, and nobody waits so long
+
+
+def _state_directory() -> str:
+    if os.geteuid() == 0:
+        return "/var/lib/smartvif"
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return f"{home}/smartvif"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenVSwitchSettings:
+    """``database`` is its OVSDB server; ``timeout`` the seconds that one plug may take of it."""
+
+    database: str = "unix:/var/run/openvswitch/db.sock"
+    timeout: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VRouterSettings:
+    """``agent`` is its port API; ``ports`` the directory of its port files.
+
+    ``timeout`` is the seconds that one plug may take of it.
+    """
+
+    agent: str = "http://127.0.0.1:9091"
+    ports: str = "/var/lib/contrail/ports"
+    timeout: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LibvirtSettings:
+    """``uri`` as virsh takes it."""
+
+    uri: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwarderSettings:
+    """The forwarder's own OVSDB server and network namespace, and the guests' sockets.
+
+    ``daemon`` is the directory of virtio-forwarder's own sockets, where that is the forwarder.
+    """
+
+    database: str = ""
+    netns: str = ""
+    daemon: str = ""
+    sockets: str = "/run/smartvif/vhostuser"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationSettings:
+    """How other hosts are reached; ``{host}`` stands for the name of one.
+
+    ``remote`` are the words before a command that is to run there; ``libvirt`` is its libvirt.
+    ``address`` is where QEMU listens on this host for a machine's memory; empty: libvirt chooses.
+    """
+
+    remote: str = "ssh {host}"
+    libvirt: str = "qemu+ssh://{host}/system"
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PciSettings:
+    """The PCI devices that guests may get, as in Nova; empty: every VF.
+
+    ``policy`` is how VFs are taken from several PFs: choose.select.Policy.
+    """
+
+    device_spec: tuple[DeviceSpec, ...] = ()
+    policy: str = Policy.SPREAD.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacementSettings:
+    """OpenStack's Placement, where VFs are claimed as well; empty ``endpoint``: only here.
+
+    ``host`` is what this host is called there; empty: its host name. ``config`` is Placement's own
+    file, where it can be read from here. Without ``auth_url`` nobody is asked for leave.
+    """
+
+    endpoint: str = ""
+    host: str = ""
+    config: str = ""
+    auth_url: str = ""
+    username: str = ""
+    password: str = ""
+    project: str = ""
+    domain: str = "Default"
+    timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateSettings:
+    """Where the journal is."""
+
+    directory: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All sections."""
+
+    openvswitch: OpenVSwitchSettings
+    vrouter: VRouterSettings
+    libvirt: LibvirtSettings
+    forwarder: ForwarderSettings
+    migration: MigrationSettings
+    pci: PciSettings
+    placement: PlacementSettings
+    state: StateSettings
+
+
+def load() -> Settings:
+    """The settings in force.
+
+    Raises: Invalid, naming the file and the key.
+    """
+    named = os.environ.get("SMARTVIF_CONFIG")
+    path = Path(named) if named else DEFAULT_FILE
+    tables: dict[str, Any] = {}
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # not TOML, or not even text
+        if named or not isinstance(error, FileNotFoundError):
+            raise Invalid(
+                f"cannot read the configuration: {error}",
+                where=str(path),
+                hint="it is a TOML file; SMARTVIF_CONFIG can name another",
+            ) from error
+    sections = {
+        "openvswitch": OpenVSwitchSettings,
+        "vrouter": VRouterSettings,
+        "libvirt": LibvirtSettings,
+        "forwarder": ForwarderSettings,
+        "migration": MigrationSettings,
+        "pci": PciSettings,
+        "placement": PlacementSettings,
+        "state": StateSettings,
+    }
+    _refuse_unknown(tables, set(sections), path, "section")
+    values: dict[str, Any] = {
+        name: _section(kind, tables.get(name, {}), path, name) for name, kind in sections.items()
+    }
+    if not values["libvirt"].uri:
+        uri = os.environ.get("LIBVIRT_DEFAULT_URI") or "qemu:///system"
+        values["libvirt"] = LibvirtSettings(uri=uri)
+    values["pci"] = _pci(values["pci"], path)
+    state = os.environ.get("SMARTVIF_STATE_DIR") or values["state"].directory
+    values["state"] = StateSettings(directory=state or _state_directory())
+    return Settings(**values)
+
+
+def _section(kind: Any, table: Any, path: Path, name: str) -> Any:
+    if not isinstance(table, dict):
+        raise Invalid(f"'{name}' must be a section", where=str(path), hint=f"write [{name}]")
+    defaults = {field.name: field.default for field in fields(kind)}
+    _refuse_unknown(table, set(defaults), path, f"key in [{name}]")
+    for key, value in table.items():
+        accepted, word = _TYPES[type(defaults[key])]
+        if not isinstance(value, accepted) or isinstance(value, bool):
+            raise Invalid(
+                f"{key} in [{name}] must be a {word}",
+                where=str(path),
+                hint=f"its default is: {key} = {json.dumps(defaults[key])}",
+            )
+        if isinstance(value, int | float) and not 0 < value <= _LONGEST:
+            raise Invalid(
+                f"{key} in [{name}] is a time that cannot be waited: {value}",
+                where=str(path),
+                hint=f"it goes from more than 0 to {_LONGEST} seconds",
+            )
+    return kind(**table)
+
+
+def _pci(settings: PciSettings, path: Path) -> PciSettings:
+    if settings.policy not in list(Policy):
+        raise Invalid(
+            f"policy in [pci] is '{settings.policy}'",
+            where=str(path),
+            hint=f"known: {', '.join(Policy)}",
+        )
+    return replace(settings, device_spec=_device_specs(settings.device_spec, path))
+
+
+def _device_specs(entries: Sequence[object], path: Path) -> tuple[DeviceSpec, ...]:
+    """Each entry is a table, or JSON as in nova.conf: TOML cannot say null."""
+    try:
+        read = [parse(each, f"[pci] device_spec {n}") for n, each in enumerate(entries, 1)]
+    except Invalid as error:
+        raise Invalid(error.what, where=f"{path}, {error.where}", hint=error.hint) from error
+    return tuple(chain.from_iterable(read))
+
+
+def _refuse_unknown(table: dict[str, Any], known: set[str], path: Path, what: str) -> None:
+    for key in table.keys() - known:
+        raise Invalid(
+            f"unknown {what}: '{key}'", where=str(path), hint=f"known: {', '.join(sorted(known))}"
+        )

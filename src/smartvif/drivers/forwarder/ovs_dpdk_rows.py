@@ -1,0 +1,87 @@
+"""A relay as rows of the forwarder's database: a bridge with the VF and the guest's socket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smartvif.drivers.forwarder.engine import RelaySpec
+from smartvif.drivers.ovs.client import Op, Row
+from smartvif.drivers.ovs.rows import (
+    OWNER,
+    OvsPortSpec,
+    bridge_ops,
+    interface_row,
+    mapping,
+    optional,
+    ovsdb_map,
+)
+
+VHOST = "dpdkvhostuserclient"
+DPDK = "dpdk"
+_NAME_LEN = 11  # of the port's identifier, as Nova cuts it for a tap's name
+
+
+def bridge_name(port_id: str) -> str:
+    """The relay's bridge."""
+    return f"fwd-{port_id[:_NAME_LEN]}"
+
+
+def vhost_name(port_id: str) -> str:
+    """The relay's port that connects to the guest."""
+    return f"vhu-{port_id[:_NAME_LEN]}"
+
+
+def vf_name(spec: RelaySpec) -> str:
+    """The relay's port that is the VF."""
+    return spec.netdev or f"vf-{spec.port_id[:_NAME_LEN]}"
+
+
+def read(port_id: str, vf: Row, socket: Row) -> RelaySpec:
+    """What two Interface rows of a relay say."""
+    options: dict[str, Any] = mapping(vf["options"])
+    return RelaySpec(
+        port_id=port_id,
+        socket=mapping(socket["options"]).get("vhost-server-path", ""),
+        mtu=optional(socket["mtu_request"]) or 0,
+        netdev=vf["name"] if vf["type"] == "" else None,
+        pci=options.get("dpdk-devargs"),
+        queues=int(options.get("n_rxq", 1)),
+    )
+
+
+def _vf(spec: RelaySpec) -> OvsPortSpec:
+    if spec.pci is None:
+        return OvsPortSpec(bridge=bridge_name(spec.port_id), name=vf_name(spec), owner=spec.port_id)
+    return OvsPortSpec(
+        bridge=bridge_name(spec.port_id),
+        name=vf_name(spec),
+        owner=spec.port_id,
+        type=DPDK,
+        options={"dpdk-devargs": spec.pci, "n_rxq": str(spec.queues)},
+        mtu_request=spec.mtu,
+    )
+
+
+def insert_ops(spec: RelaySpec) -> list[Op]:
+    """Add the relay; fails where there is a bridge of its name."""
+    name = bridge_name(spec.port_id)
+    vhost = OvsPortSpec(
+        bridge=name,
+        name=vhost_name(spec.port_id),
+        owner=spec.port_id,
+        type=VHOST,
+        options={"vhost-server-path": spec.socket},
+        mtu_request=spec.mtu,
+    )
+    local = OvsPortSpec(bridge=name, name=name, owner=spec.port_id, type="internal")
+    bridge = {
+        "name": name,
+        "datapath_type": "netdev",
+        "external_ids": ovsdb_map({OWNER: spec.port_id}),
+        # A wire, not a switch: pass on what 802.1D keeps to one link, and learn no addresses,
+        # so that a frame is sent to the other port wherever its address was seen before.
+        "other_config": ovsdb_map({"forward-bpdu": "true"}),
+        "flood_vlans": 0,
+    }
+    ports = (local, _vf(spec), vhost)
+    return bridge_ops(bridge, [{"name": port.name, **interface_row(port)} for port in ports])

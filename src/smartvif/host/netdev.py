@@ -1,0 +1,29 @@
+"""How fast an interface is, and how many queues it has, read from sysfs.
+
+Documentation/ABI/testing/sysfs-class-net and sysfs-class-net-queues.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from smartvif.host import sysfs
+from smartvif.host.sriov import SYSFS
+
+
+def speed(netdev: str, root: Path = SYSFS) -> int | None:
+    """The speed of an interface now, in kbit/s; None where it has no link or does not say.
+
+    The file is in Mbit/s. It says -1, or nothing, where the speed is not known (SPEED_UNKNOWN,
+    include/uapi/linux/ethtool.h).
+    """
+    found = sysfs.number(f"{root}/class/net/{netdev}/speed")
+    return found * 1000 if found is not None and found > 0 else None
+
+
+def queues(netdev: str, root: Path = SYSFS) -> tuple[int, int] | None:
+    """How many queues an interface receives by and sends by; None where it is not there."""
+    names = sysfs.names(f"{root}/class/net/{netdev}/queues")
+    receive = sum(name.startswith("rx-") for name in names)
+    send = sum(name.startswith("tx-") for name in names)
+    return (receive, send) if names else None

@@ -1,0 +1,87 @@
+"""What a person asks for when attaching a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from smartvif.model import checks
+from smartvif.model.errors import Invalid
+from smartvif.model.needs import NOTHING_SPECIAL, Needs
+from smartvif.model.pci import PciAddress
+from smartvif.model.port import VnicType
+from smartvif.model.switch import Switch
+
+
+class Mode(StrEnum):
+    """The three ways of attaching a machine, which are Neutron's VNIC types."""
+
+    NORMAL = "normal"
+    DIRECT = "direct"
+    VIRTIO_FORWARDER = "virtio-forwarder"
+
+    @property
+    def vnic_type(self) -> VnicType:
+        """The VNIC type of the same name."""
+        return VnicType(self.value)
+
+    @property
+    def needs_vf(self) -> bool:
+        """Whether a VF is behind the port."""
+        return self is not Mode.NORMAL
+
+
+_CHECKS: dict[str, Callable[[Any], object]] = {
+    "bridge": checks.ifname,
+    "network": checks.uuid,
+    "id": checks.uuid,
+    "vlan": checks.vlan,
+    "mtu": checks.mtu,
+    "mac": checks.mac,
+}
+
+
+_ABOUT = {Switch.OVS: ("bridge", ("network",)), Switch.VROUTER: ("network", ("bridge", "vlan"))}
+"""What each switch must be told, and what it cannot be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortSpec:
+    """One attachment. ``mtu`` in bytes; ``pf`` an address or a netdev. None: choose.
+
+    ``id`` is the port's, where it has one already, on another host.
+
+    Open vSwitch attaches to a ``bridge``, the vRouter to a virtual ``network``, a UUID.
+    Raises: Invalid, for a value that can never be right.
+    """
+
+    vm: str
+    mode: Mode
+    switch: Switch = Switch.OVS
+    bridge: str | None = None
+    network: str | None = None
+    vlan: int | None = None
+    mtu: int | None = None
+    mac: str | None = None
+    pf: str | None = None
+    vf: PciAddress | None = None
+    needs: Needs = NOTHING_SPECIAL
+    id: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, check in _CHECKS.items():
+            value = getattr(self, name)
+            if value is not None:
+                with checks.about(f"--{name}"):
+                    check(value)
+        needed, foreign = _ABOUT[self.switch]
+        hint = f"say --{needed}, or choose another --switch"
+        if getattr(self, needed) is None:
+            raise Invalid(
+                f"it is missing, and {self.switch} needs it", where=f"--{needed}", hint=hint
+            )
+        for name in foreign:
+            if getattr(self, name) is not None:
+                raise Invalid(f"it means nothing to {self.switch}", where=f"--{name}", hint=hint)

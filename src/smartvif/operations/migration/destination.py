@@ -1,0 +1,113 @@
+"""The other host's part of a migration: its ports are made before the machine comes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smartvif.context.host import HostContext
+from smartvif.model.errors import Refused, SmartvifError
+from smartvif.model.pci import PciAddress
+from smartvif.operations.migration.offer import MachineOffer, OfferedPort
+from smartvif.operations.ports.attach import attach, port_from
+from smartvif.operations.ports.claims import claim_synced_with_journal, preview_claim, unplug
+from smartvif.operations.ports.prepare import Placement, bound, check_switch, place, wanted
+from smartvif.plug.executor import adopt, plug
+from smartvif.plug.steps.guest import AttachedInterface
+
+
+def examine(offer: MachineOffer, host: HostContext) -> dict[str, Any]:
+    """What would keep the machine from coming, by port; nothing is changed.
+
+    Returns ``problem``, of the machine itself; ``ports``, a problem or None for each; ``address``,
+    where QEMU is to listen, or None.
+    Raises: CannotTell, where libvirt does not answer.
+    """
+    problem = None
+    if host.domains.exists(offer.vm):
+        problem = f"there is a machine called {offer.vm} already"
+    vfs: dict[PciAddress, str] = {}
+    return {
+        "problem": problem,
+        "ports": {port.id: _problem(port, offer, host, vfs) for port in offer.ports},
+        "address": host.settings.migration.address or None,
+    }
+
+
+def prepare(offer: MachineOffer, host: HostContext) -> dict[str, str]:
+    """Plug all ports that move with the machine, or none; the XML of the guest's side of each.
+
+    What is left of an earlier time is undone first. Raises: as abandon and attach do.
+    """
+    abandon(offer, host)
+    made: dict[str, str] = {}
+    try:
+        for port in offer.ports:
+            if port.transparent:
+                made[port.id] = ""
+                made[port.id] = _plug(port, offer, host).guest_xml
+    except BaseException:
+        _unplug(list(made), host)
+        raise
+    return made
+
+
+def finish(offer: MachineOffer, interfaces: dict[str, str], host: HostContext) -> dict[str, str]:
+    """Take over the machine that has come, and attach what was detached for the journey.
+
+    ``interfaces`` is what ``prepare`` returned. Twice is once. Returns the ports that could not be
+    attached, each with the reason.
+    """
+    failed = {}
+    for port in offer.ports:
+        try:
+            if port.transparent:
+                step = AttachedInterface(domain=offer.vm, mac=port.mac, xml=interfaces[port.id])
+                adopt(port.id, step, host.journal)
+            elif host.journal.port(port.id) is None:
+                attach(port.request(offer.vm), host)
+        except SmartvifError as error:
+            failed[port.id] = str(error)
+    return failed
+
+
+def abandon(offer: MachineOffer, host: HostContext) -> None:
+    """Undo ``prepare``, wholly done or in part; the machine stays where it was.
+
+    Raises: Refused, where the machine is here; Failed, where something cannot be undone.
+    """
+    if host.domains.exists(offer.vm):
+        raise Refused(
+            f"machine {offer.vm} is here, and has these ports", where="smartvif receive abandon"
+        )
+    _unplug([port.id for port in offer.ports], host)
+
+
+def _problem(
+    port: OfferedPort, offer: MachineOffer, host: HostContext, vfs: dict[PciAddress, str]
+) -> str | None:
+    """``vfs`` are those that the ports before it would get."""
+    try:
+        request = port.request(offer.vm)
+        check_switch(request, host)
+        # One that an earlier time has left gives its VF back first.
+        if request.mode.needs_vf and host.journal.port(port.id) is None:
+            asked = port_from(request)
+            device = wanted(asked, bound(asked, request, host), request)
+            vfs[preview_claim(device, host, vfs)] = f"port {port.id}"
+    except SmartvifError as error:
+        return str(error)
+    return None
+
+
+def _plug(port: OfferedPort, offer: MachineOffer, host: HostContext) -> Placement:
+    request = port.request(offer.vm)
+    check_switch(request, host)
+    with claim_synced_with_journal(port.id, host):
+        placed = place(port_from(request), request, offer.machine, host)
+        plug(port.id, placed.steps, host.journal, host.drivers, vf=placed.vf, facts=placed.facts)
+    return placed
+
+
+def _unplug(ports: list[str], host: HostContext) -> None:
+    for port in reversed(ports):
+        unplug(port, host)

@@ -1,0 +1,126 @@
+"""The other host of a migration, by its ``smartvif receive``; the settings say how to run that."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+from typing import Any, Protocol
+
+from smartvif.context.settings import MigrationSettings
+from smartvif.model.errors import CannotTell, Failed, Invalid, Refused, SmartvifError
+from smartvif.operations.migration.offer import MachineOffer
+
+_LONGEST = 300  # seconds; the guest's ports are made there, or a direct one is hot-plugged
+# ssh(1) exits with 255 where it cannot connect, a shell with the others where there is no command.
+_NOT_RUN = (126, 127, 255)
+_KINDS: dict[int, type[SmartvifError]] = {
+    CannotTell.exit_code: CannotTell,
+    Refused.exit_code: Refused,
+    **dict.fromkeys(_NOT_RUN, CannotTell),
+}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*")
+_ERROR = re.compile(r"^error: (?P<what>.*)(?:\n hint: (?P<hint>.*))?", re.MULTILINE)
+
+
+class Peer(Protocol):
+    """What a migration asks of the other host. Each raises Failed, Refused and CannotTell."""
+
+    @property
+    def name(self) -> str:
+        """What ``--to`` calls it."""
+
+    @property
+    def libvirt(self) -> str:
+        """The URI of its libvirt."""
+
+    def examine(self, offer: MachineOffer) -> dict[str, Any]:
+        """See receive.examine."""
+
+    def prepare(self, offer: MachineOffer) -> dict[str, str]:
+        """See receive.prepare."""
+
+    def finish(self, offer: MachineOffer, interfaces: dict[str, str]) -> dict[str, str]:
+        """See receive.finish."""
+
+    def abandon(self, offer: MachineOffer) -> None:
+        """See receive.abandon."""
+
+
+class RemotePeer:
+    """The host called ``name``.
+
+    Raises: Invalid, for what can be no host's name, or settings that are no words.
+    """
+
+    def __init__(self, name: str, settings: MigrationSettings) -> None:
+        # ssh would take one with a dash in front for an option.
+        if not _NAME.fullmatch(name):
+            raise Invalid(f"this is no host's name: '{name}'", where="--to", hint="host2, for one")
+        self.name = name
+        self.libvirt = settings.libvirt.replace("{host}", name)
+        try:
+            words = shlex.split(settings.remote)
+        except ValueError as error:
+            raise Invalid(f"remote: {error}", where="[migration]", hint='"ssh {host}"') from error
+        self._remote = [word.replace("{host}", name) for word in words]
+
+    def examine(self, offer: MachineOffer) -> dict[str, Any]:
+        """See receive.examine."""
+        return self._run("examine", offer.as_json())
+
+    def prepare(self, offer: MachineOffer) -> dict[str, str]:
+        """See receive.prepare."""
+        interfaces: dict[str, str] = self._run("prepare", offer.as_json())["interfaces"]
+        return interfaces
+
+    def finish(self, offer: MachineOffer, interfaces: dict[str, str]) -> dict[str, str]:
+        """See receive.finish."""
+        document = {**offer.as_json(), "interfaces": interfaces}
+        failed: dict[str, str] = self._run("finish", document)["failed"]
+        return failed
+
+    def abandon(self, offer: MachineOffer) -> None:
+        """See receive.abandon."""
+        self._run("abandon", offer.as_json())
+
+    def _run(self, verb: str, document: dict[str, Any]) -> dict[str, Any]:
+        """Have the other host do its part; the words of its error are ours."""
+        argv = [*self._remote, "smartvif", "receive", verb]
+        try:
+            done = subprocess.run(
+                argv,
+                input=json.dumps(document),
+                capture_output=True,
+                text=True,
+                timeout=_LONGEST,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise CannotTell(
+                f"cannot reach it: {error}",
+                where=self.name,
+                hint="remote in [migration] says how a command is run there",
+            ) from error
+        if done.returncode != 0:
+            raise self._error(done.returncode, done.stderr)
+        try:
+            answer: dict[str, Any] = json.loads(done.stdout)
+            answer["schema"]
+        except (ValueError, LookupError, TypeError) as error:
+            raise CannotTell(
+                f"it answers what is no answer: {done.stdout[:200]!r}",
+                where=self.name,
+                hint="does a shell's start-up file print something there?",
+            ) from error
+        return answer
+
+    def _error(self, code: int, said: str) -> SmartvifError:
+        """The error of the command that ended with ``code``, as one of ours."""
+        ours = _ERROR.search(said)
+        what, hint = (ours["what"], ours["hint"] or "") if ours else (said.strip(), "")
+        if code in _NOT_RUN and not hint:
+            hint = "remote in [migration] says how a command is run there"
+        kind = _KINDS.get(code, Failed)
+        return kind(what or f"exit code {code}", where=self.name, hint=hint)

@@ -1,0 +1,230 @@
+"""Move a running machine with its ports to another host, or leave it as it is.
+
+The other host plugs the ports first, so that they work when the machine comes; only then does it
+move. Until it has moved everything can be undone, and is when a step fails. After that there is no
+way back and none is needed: what is left to do is to tidy up.
+
+The journal has a move from its beginning to its end. Where the process dies in between, ``settle``
+brings it to one of the two ends: the machine is on this host, or it is not.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from smartvif.context.host import HostContext
+from smartvif.model.errors import Failed, Refused, SmartvifError
+from smartvif.operations.migration.offer import MachineOffer
+from smartvif.operations.migration.peer import Peer, RemotePeer
+from smartvif.operations.ports.attach import attach
+from smartvif.operations.ports.claims import unplug
+from smartvif.plug.journal import PortStatus
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortMigrationCheck:
+    """What will become of a port. ``problem`` is what keeps it from moving."""
+
+    id: str
+    mode: str
+    transparent: bool
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationCheck:
+    """Whether a machine can move. ``problem`` is the machine's own."""
+
+    vm: str
+    problem: str | None
+    ports: tuple[PortMigrationCheck, ...]
+    address: str | None
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing is in the way."""
+        return self.problem is None and all(port.problem is None for port in self.ports)
+
+
+def outlook(vm: str, host: HostContext, peer: Peer) -> MigrationCheck:
+    """Look at everything that can be in the way; nothing is changed.
+
+    Raises: NotFound, for a machine that is not here; Failed and CannotTell, where the other host,
+    libvirt or a switch does not answer.
+    """
+    offer = _offer(vm, host)
+    there = peer.examine(offer)
+    problem = there["problem"] and f"{peer.name}: {there['problem']}"
+    if not host.domains.running(vm):
+        problem = "it does not run: define it there, and attach its ports"
+    return MigrationCheck(
+        vm=vm,
+        problem=problem,
+        ports=tuple(
+            PortMigrationCheck(
+                id=port.id,
+                mode=port.mode,
+                transparent=port.transparent,
+                problem=there["ports"][port.id],
+            )
+            for port in offer.ports
+        ),
+        address=there["address"],
+    )
+
+
+def migrate(vm: str, host: HostContext, peer: Peer, tell: Callable[[str], None]) -> dict[str, str]:
+    """Move the machine; ``tell`` hears of each step.
+
+    Returns the ports that moved but could not be attached there, each with the reason.
+    Raises: Refused, with what is in the way, before anything is changed; Failed and CannotTell
+    after what was done has been undone, with the machine running here as before.
+    """
+    with host.journal.locked(_lock(vm), wait=False) as alone:
+        if not alone:
+            raise Refused("it is being moved already", where=_where(vm), hint="wait for that")
+        move = host.journal.moves().get(vm)
+        if move is not None:
+            _settle(move, host)
+        return _migrate(vm, host, peer, tell)
+
+
+def finish_migrations(host: HostContext, *, dry_run: bool = False) -> dict[str, str]:
+    """Bring every move to an end whose process died.
+
+    Where the machine is here everything is as before the move; else the other host takes over,
+    and nothing is left here. Returns what was done, or with ``dry_run`` would be, by port.
+    Raises: as _settle does, for the first machine that cannot be helped, when all were seen to.
+    """
+    concerned: dict[str, str] = {}
+    failed: list[SmartvifError] = []
+    for vm in host.journal.moves():
+        with host.journal.locked(_lock(vm), wait=False) as held:
+            move = host.journal.moves().get(vm)
+            if not held or move is None:
+                continue
+            stays = host.domains.exists(vm)
+            words = f"{'undo' if stays else 'finish'}: {vm} was moving to {move['to']}"
+            concerned |= {port.id: words for port in MachineOffer.from_json(move).ports}
+            try:
+                if not dry_run:
+                    _settle(move, host)
+            except SmartvifError as error:
+                failed.append(error)
+    if failed:
+        raise failed[0]
+    return concerned
+
+
+def migrating_ports(host: HostContext) -> frozenset[str]:
+    """The ports of machines that are moving or have moved: not to be judged by what is here.
+
+    Raises: CannotTell, where libvirt does not answer.
+    """
+    ports: set[str] = set()
+    for vm, move in host.journal.moves().items():
+        with host.journal.locked(_lock(vm), wait=False) as settled:
+            if not (settled and host.domains.exists(vm)):
+                ports |= {port.id for port in MachineOffer.from_json(move).ports}
+    return frozenset(ports)
+
+
+def _migrate(vm: str, host: HostContext, peer: Peer, tell: Callable[[str], None]) -> dict[str, str]:
+    found = outlook(vm, host, peer)
+    if not found.ready:
+        reasons = [found.problem, *(port.problem for port in found.ports)]
+        raise Refused(
+            "; ".join(reason for reason in reasons if reason),
+            where=_where(vm),
+            hint=f"smartvif migrate --vm {vm} --to {peer.name} --check tells it port by port",
+        )
+    offer = _offer(vm, host)
+    move = {**offer.as_json(), "to": peer.name, "interfaces": {}}
+    host.journal.begin_move(vm, move)
+    try:
+        for port in offer.ports:
+            if not port.transparent:
+                unplug(port.id, host)
+                tell(f"{port.mode} port {port.id[:8]} is detached: the guest has no link on it")
+        interfaces = peer.prepare(offer)
+        host.journal.begin_move(vm, {**move, "interfaces": interfaces})
+        tell(f"{peer.name} has the ports")
+        by_mac = {port.mac: interfaces[port.id] for port in offer.ports if port.transparent}
+        host.domains.migrate(vm, peer.libvirt, by_mac, address=found.address)
+    except BaseException:
+        # An interruption may come when it has moved: then reconcile finishes what was begun.
+        if host.domains.exists(vm):
+            _roll_back(offer, host, peer)
+        raise
+    tell(f"{vm} runs on {peer.name}")
+    # This first: the switch here sends its packets to its old port until that is gone, or the
+    # guest has been heard from the other host.
+    _clean_up_source(offer, host)
+    tell("nothing of it is left here")
+    failed = peer.finish(offer, interfaces)
+    host.journal.end_move(vm)
+    tell(f"{peer.name} has taken over")
+    return failed
+
+
+def _settle(move: dict[str, Any], host: HostContext) -> None:
+    """Bring a move to its end.
+
+    Raises: Failed and CannotTell, where the other host cannot take over; Failed, where a port is
+    not attached there, or something cannot be undone here.
+    """
+    offer, peer = MachineOffer.from_json(move), RemotePeer(move["to"], host.settings.migration)
+    if host.domains.exists(offer.vm):
+        _roll_back(offer, host, peer)
+        return
+    _clean_up_source(offer, host)
+    failed = peer.finish(offer, move["interfaces"])
+    host.journal.end_move(offer.vm)
+    for port, reason in failed.items():
+        raise Failed(f"port {port} is not attached: {reason}", where=peer.name)
+
+
+def _offer(vm: str, host: HostContext) -> MachineOffer:
+    records = [record for record in host.journal.ports() if record.facts["vm"] == vm]
+    return MachineOffer.of(vm, host.domains.uuid(vm), records)
+
+
+def _clean_up_source(offer: MachineOffer, host: HostContext) -> None:
+    """Take away what the machine has left here."""
+    for port in offer.ports:
+        unplug(port.id, host)
+
+
+def _roll_back(offer: MachineOffer, host: HostContext, peer: Peer) -> None:
+    """Undo what was done for a machine that does not move; what cannot be undone is told."""
+    whole, again = True, "smartvif reconcile tries again"
+    try:
+        peer.abandon(offer)
+    except SmartvifError as error:
+        whole = False
+        _log.error("%s may still have its ports: %s; %s", peer.name, error, again)
+    for port in offer.ports:
+        record = host.journal.port(port.id)
+        if port.transparent or (record is not None and record.status is PortStatus.PLUGGED):
+            continue
+        try:
+            unplug(port.id, host)
+            attach(port.request(offer.vm), host)
+        except SmartvifError as error:
+            whole = False
+            _log.error("%s port %s is not attached again: %s; %s", port.mode, port.id, error, again)
+    if whole:
+        host.journal.end_move(offer.vm)
+
+
+def _lock(vm: str) -> str:
+    return f"{vm}.moving"
+
+
+def _where(vm: str) -> str:
+    return f"virtual machine {vm}"

@@ -1,0 +1,125 @@
+"""OpenStack's Placement: telling it what this host has, and choosing a host by what it says."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from smartvif.choose.selection.pool import Choice, Pool, as_unclaimed
+from smartvif.choose.selection.request import DeviceRequest
+from smartvif.choose.selection.request import request as device_request
+from smartvif.choose.selection.schedule import Decision, HostOffer, schedule
+from smartvif.choose.selection.select import Policy
+from smartvif.context.host import HostContext
+from smartvif.model import traits
+from smartvif.model.errors import CannotTell, Conflict, Failed, TimedOut
+from smartvif.model.needs import NOTHING_SPECIAL, Needs
+from smartvif.model.pci import PciAddress
+from smartvif.model.port import Network, Port, VifType
+from smartvif.model.port_spec import Mode
+from smartvif.model.switch import Switch
+from smartvif.operations.migration.source import migrating_ports
+from smartvif.operations.ports.holders import port_holders
+from smartvif.operations.ports.inventory import publish
+from smartvif.plug.journal import PortStatus
+
+if TYPE_CHECKING:
+    from smartvif.choose.placement.claims import PlacementClaims
+
+_VIF_TYPES = {Switch.OVS: VifType.OVS, Switch.VROUTER: VifType.VROUTER}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortRequirements:
+    """A port of a machine that has no host yet."""
+
+    mode: Mode
+    switch: Switch = Switch.OVS
+    needs: Needs = NOTHING_SPECIAL
+
+
+def publish_host(host: HostContext) -> tuple[str, ...]:
+    """Have Placement know this host's switches and SmartNICs; what is to be known, in words.
+
+    What ports have already is booked, as of those that were attached before Placement was there.
+    Raises: Refused, where Placement is set up to give one device to two ports; CannotTell, where
+    that is not to be seen, or libvirt or Placement does not answer; Failed.
+    """
+    placement = host.need_placement()
+    placement.examine()
+    ours = port_holders(host)
+    pools = [as_unclaimed(pool, ours) for pool in publish(host)]
+    found = {traits.datapath(switch) for switch in _switches(host)}
+    if any(pool.total for pool in pools):
+        found.add(traits.SMARTNIC)
+    notes = placement.publish(host.name, frozenset(found), pools)
+    return (*notes, *_book(pools, placement, host))
+
+
+def _book(pools: Sequence[Pool], placement: PlacementClaims, host: HostContext) -> Iterator[str]:
+    """Book what ports have here and not in Placement; tell of it. Nova's are Nova's to book."""
+    ports = host.journal.ports()  # first: what is plugged is booked by then
+    known = {claim.owner for claim in placement.claims(host.name)} | migrating_ports(host)
+    for port in ports:
+        needs = port.facts.get("needs")
+        if port.vf is None or port.status is not PortStatus.PLUGGED or needs is None:
+            continue
+        vf = PciAddress.parse(port.vf)
+        pool = next((each for each in pools if vf in each.functions), None)
+        with host.journal.locked(port.id, wait=False) as alone:
+            if not alone or host.journal.port(port.id) != port or pool is None or port.id in known:
+                continue
+            rate = Needs.from_json(needs).min_rate
+            request = DeviceRequest(id=port.id, device=pool.device, min_rate=rate)
+            try:
+                placement.claim((Choice(request=request, pool=pool),))
+                yield f"port {port.id} has VF {vf}, which is booked now"
+            except Conflict as error:
+                yield f"port {port.id} has VF {vf}, which cannot be booked: {error}"
+
+
+def schedule_host(ports: Sequence[PortRequirements], host: HostContext) -> Decision:
+    """On which host a machine with these ports is best; every host with its reason.
+
+    Raises: CannotTell, where Placement does not answer; Failed.
+    """
+    placement = host.need_placement()
+    requests = [_request(str(number), port) for number, port in enumerate(ports, 1)]
+    asked = frozenset().union(*(request.host_traits for request in requests))
+    found = defaultdict[str, list[Pool]](list)
+    for pool in placement.pools(requests):
+        found[pool.host].append(pool)
+    offers = [
+        HostOffer(name=each, traits=there, pools=tuple(found[each]))
+        for each, there in placement.hosts(asked | {traits.SMARTNIC}).items()
+    ]
+    return schedule(offers, requests, policy=Policy(host.settings.pci.policy))
+
+
+def _request(name: str, port: PortRequirements) -> DeviceRequest:
+    wish = Port(
+        id=name,
+        mac="",
+        vnic_type=port.mode.vnic_type,
+        network=Network(id="", physical_network=port.needs.physical_network),
+        trusted=port.needs.trusted,
+        capabilities=frozenset(port.needs.capabilities),
+        min_rate=port.needs.min_rate,
+        numa_policy=port.needs.numa,
+    )
+    return device_request(wish, _VIF_TYPES[port.switch])
+
+
+def _switches(host: HostContext) -> list[Switch]:
+    """The switches that answer."""
+    found = []
+    with suppress(CannotTell):
+        host.drivers.need_ovs().confirm()
+        found.append(Switch.OVS)
+    with suppress(CannotTell, Failed, TimedOut):
+        host.drivers.need_vrouter().examine()
+        found.append(Switch.VROUTER)
+    return found

@@ -1,0 +1,111 @@
+"""Attach a machine to a switch: the whole chain, from what is asked to what is there."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Callable
+
+from smartvif.choose.selection.pool import ANYWHERE
+from smartvif.context.host import HostContext
+from smartvif.model import checks
+from smartvif.model.errors import Invalid, Refused
+from smartvif.model.needs import NOTHING_SPECIAL
+from smartvif.model.port import Network, Port
+from smartvif.model.port_spec import Mode, PortSpec
+from smartvif.model.vif import Machine
+from smartvif.operations.ports import preflight
+from smartvif.operations.ports.claims import OnCandidates, claim_synced_with_journal
+from smartvif.operations.ports.inventory import guest
+from smartvif.operations.ports.prepare import check_switch, place
+from smartvif.plug.executor import plug
+from smartvif.plug.journal import PortRecord
+from smartvif.plug.plans.inputs import DEFAULT_MTU
+from smartvif.plug.steps.guest import AttachedInterface
+from smartvif.plug.steps.step import Step
+
+
+def attach(
+    request: PortSpec,
+    host: HostContext,
+    *,
+    on_step: Callable[[Step], None] = lambda _: None,
+    on_candidates: OnCandidates = lambda _: None,
+) -> PortRecord:
+    """Attach a machine as ``request`` says, or change nothing.
+
+    ``on_step`` is called after each step, ``on_candidates`` with every device that was considered.
+    Raises: Invalid, NotFound and Refused before anything is changed; StepFailed after what was
+    done has been undone; CannotTell, where OVS or libvirt does not answer.
+    """
+    port = port_from(request)
+    _examine(request, host)
+    ready = preflight.look(request.vm, host) if request.mode is Mode.VIRTIO_FORWARDER else None
+    if ready is not None:
+        preflight.examine(ready)
+    machine = Machine(uuid=host.domains.uuid(request.vm), name=request.vm)
+    near = guest(request.vm, host) if request.mode.needs_vf else ANYWHERE
+    with claim_synced_with_journal(port.id, host):
+        placed = place(port, request, machine, host, guest=near, on_candidates=on_candidates)
+        if ready is not None and placed.vf is not None:
+            preflight.warn_of_distance(ready, placed.vf)
+        interface = AttachedInterface(
+            domain=request.vm, mac=placed.vif.address, xml=placed.guest_xml
+        )
+        plug(
+            port.id,
+            (*placed.steps, interface),
+            host.journal,
+            host.drivers,
+            vf=placed.vf,
+            facts=placed.facts,
+            on_step=on_step,
+        )
+    record = host.journal.port(port.id)
+    assert record is not None
+    return record
+
+
+def port_from(request: PortSpec) -> Port:
+    """The port that is asked for, with what was left to be chosen."""
+    network = checks.uuid(request.network) if request.network is not None else request.bridge
+    return Port(
+        id=request.id or str(uuid.uuid4()),
+        mac=request.mac or _new_mac(),
+        vnic_type=request.mode.vnic_type,
+        network=Network(
+            id=network or "",
+            bridge=request.bridge,
+            physical_network=request.needs.physical_network,
+            vlan=request.vlan,
+            mtu=request.mtu or DEFAULT_MTU,
+        ),
+        trusted=request.needs.trusted,
+        capabilities=frozenset(request.needs.capabilities),
+        min_rate=request.needs.min_rate,
+        numa_policy=request.needs.numa,
+    )
+
+
+def _new_mac() -> str:
+    """An address in the range that QEMU's and libvirt's users take theirs from."""
+    return "52:54:00:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
+
+
+def _examine(request: PortSpec, host: HostContext) -> None:
+    """Look at everything that can be wrong before anything is changed."""
+    check_switch(request, host)
+    taken = {interface.mac for interface in host.domains.interfaces(request.vm)}
+    if request.mac is not None and request.mac.lower() in taken:
+        raise Refused(
+            f"it has an interface with MAC address {request.mac} already",
+            where=f"virtual machine {request.vm}",
+            hint="leave --mac away to have one chosen",
+        )
+    asked = request.vf is not None or request.pf is not None or request.needs != NOTHING_SPECIAL
+    if asked and not request.mode.needs_vf:
+        raise Invalid(
+            "mode normal takes no VF",
+            where="--mode",
+            hint="leave away what is asked of a VF, or choose another mode",
+        )

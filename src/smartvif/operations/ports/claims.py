@@ -1,0 +1,202 @@
+"""Claiming a VF for a port of this host, and giving it back. Claims follow the journal.
+
+A VF is claimed before a port's first step is written, allocated when its last is taken, and given
+back when the journal has forgotten the port. A process may die in between: ``reconcile_claims``
+then does what it would have done.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from smartvif.choose.claims.store import Claim, ClaimState
+from smartvif.choose.selection.explain import Candidate, explain, refusal
+from smartvif.choose.selection.pool import ANYWHERE, Guest, excluding
+from smartvif.choose.selection.request import DeviceRequest
+from smartvif.choose.selection.select import Policy, select
+from smartvif.context.host import HostContext
+from smartvif.host import sriov
+from smartvif.model.errors import Conflict, SmartvifError
+from smartvif.model.needs import Needs
+from smartvif.model.pci import PciAddress
+from smartvif.operations.ports.holders import holders, port_holders
+from smartvif.operations.ports.inventory import publish
+from smartvif.plug import executor, recover
+from smartvif.plug.journal import PortRecord, PortStatus
+from smartvif.plug.recover import Action
+
+_log = logging.getLogger(__name__)
+
+_TRIES = 64  # so many others may be quicker, one after another
+
+OnCandidates = Callable[[tuple[Candidate, ...]], None]
+"""Hears of every device that was looked at, and why it was not taken."""
+
+
+def claim(
+    wanted: DeviceRequest,
+    host: HostContext,
+    *,
+    guest: Guest = ANYWHERE,
+    on_candidates: OnCandidates = lambda _: None,
+) -> PciAddress:
+    """Make a port the owner of the device that suits it best.
+
+    Raises: NotFound and Refused, where there is none; Conflict, where others always were quicker;
+    CannotTell.
+    """
+    barren = [pool for pool in publish(host) if not pool.total]
+    for _ in range(_TRIES):
+        selection = select(
+            (*host.engine.pools((wanted,), host.name), *barren),
+            (wanted,),
+            policy=Policy(host.settings.pci.policy),
+            guest=guest,
+        )
+        if selection.problem is not None:
+            on_candidates(explain(selection))
+            raise refusal(selection, wanted)
+        try:
+            claims = host.engine.claim(selection.choices)
+        except Conflict:
+            continue
+        on_candidates(
+            explain(selection, {each.address: each.owner for each in claims if each.address})
+        )
+        address = claims[0].address
+        assert address is not None
+        return address
+    raise Conflict(f"{_TRIES} times another was quicker", where="SmartNICs", hint="try again")
+
+
+def preview_claim(
+    wanted: DeviceRequest, host: HostContext, besides: Mapping[PciAddress, str]
+) -> PciAddress:
+    """The device that a port would get, were those ``besides`` taken as well, by whom it says.
+
+    Raises: NotFound and Refused, where there is none; CannotTell.
+    """
+    publish(host)
+    pools = [excluding(pool, besides) for pool in host.engine.pools((wanted,), host.name)]
+    selection = select(pools, (wanted,), policy=Policy(host.settings.pci.policy))
+    if selection.problem is not None:
+        raise refusal(selection, wanted)
+    return wanted.vf or selection.choices[0].pool.functions[0]
+
+
+@contextmanager
+def claim_synced_with_journal(port: str, host: HostContext) -> Iterator[None]:
+    """Hold the port alone; afterwards, or when it failed, its claim is as the journal has it."""
+    with host.journal.locked(port):
+        try:
+            yield
+        finally:
+            _sync_claim(port, host)
+
+
+def unplug(port: str, host: HostContext) -> None:
+    """Undo every step of a port, and give back what it had.
+
+    Raises: as plug.apply.unplug does.
+    """
+    with claim_synced_with_journal(port, host):
+        executor.unplug(port, host.journal, host.drivers)
+
+
+def reconcile_claims(
+    host: HostContext, *, leave: Collection[str] = (), dry_run: bool = False
+) -> dict[str, str]:
+    """Bring claims to an end whose process died, and write down those that were lost.
+
+    A claim of a port that nothing knows is given back, unless a switch or a machine still has the
+    device. Returns what was done, or with ``dry_run`` would be, by port.
+    Raises: Failed, where two have one device, when all were seen to; CannotTell.
+    """
+    found = host.engine.claims(host.name)
+    booked = {each.owner: each for each in found if each.address is None}
+    ports = {each.owner for each in found} | set(port_holders(host).values())
+    return recover.for_each_port(
+        sorted(ports - set(leave)),
+        lambda port: _to_do(port, booked.get(port), host),
+        host.journal,
+        dry_run=dry_run,
+    )
+
+
+def _to_do(port: str, booked: Claim | None, host: HostContext) -> Action | None:
+    """What a port's claim needs that nobody is at work on; ``booked`` is what has none here."""
+    record = host.journal.port(port)
+    mine = [each for each in host.claims.claims(host.name) if each.owner == port]
+    if record is None and mine:
+        return _release_orphan(port, mine, host)
+    if record is None:
+        return None if booked is None else _release_booking(booked, host)
+    if record.status is not PortStatus.PLUGGED or record.vf is None:
+        return None  # it is to be undone first
+    vf = PciAddress.parse(record.vf)
+    if [each.address for each in mine] != [vf]:
+        return Action(
+            words=f"write down again that it has VF {vf}", do=lambda: _adopt(record, vf, host)
+        )
+    if mine[0].state is ClaimState.CLAIMED:
+        return Action(
+            words=f"write down that it has VF {vf} for good",
+            do=lambda: host.claims.allocate(port),
+        )
+    return None
+
+
+def _adopt(port: PortRecord, vf: PciAddress, host: HostContext) -> None:
+    """Write down a claim that the store has lost, or, of a port of Nova's, never had."""
+    publish(host)
+    rate = Needs.from_json(port.facts.get("needs")).min_rate
+    host.claims.release(port.id)  # it may be by a name that this host had
+    host.claims.adopt(port.id, host.name, vf, rate=rate)
+
+
+def _release_orphan(port: str, mine: Sequence[Claim], host: HostContext) -> Action | None:
+    """Give back what a port claimed that the journal does not know."""
+    taken = holders(sriov.pfs(), host)
+    for each in mine:
+        if each.address in taken:
+            _log.warning(
+                "port %s is not in the journal, and its VF %s is in use by %s: left",
+                port,
+                each.address,
+                taken[each.address],
+            )
+            return None
+    claimed = ", ".join(f"VF {each.address}" for each in mine)
+    return Action(
+        words=f"give back {claimed}: its process died", do=lambda: host.engine.release(port)
+    )
+
+
+def _release_booking(booked: Claim, host: HostContext) -> Action:
+    """Give back what a port has in Placement and not here."""
+    return Action(
+        words=f"give back a VF of {booked.pf}, which only Placement knows of",
+        do=lambda: host.engine.release(booked.owner),
+    )
+
+
+def _sync_claim(port: str, host: HostContext) -> None:
+    """Bring a port's claim to where the journal has the port.
+
+    A port that is gone is gone, also where Placement does not answer: reconcile gives back later
+    what is booked there. One without a claim here needs nobody to answer.
+    """
+    record = host.journal.port(port)
+    if record is None and any(each.owner == port for each in host.claims.claims()):
+        try:
+            host.engine.release(port)
+        except SmartvifError as error:
+            _log.warning(
+                "what port %s had is not given back: %s; smartvif reconcile tries again",
+                port,
+                error,
+            )
+    elif record is not None and record.status is PortStatus.PLUGGED and record.vf is not None:
+        host.claims.allocate(port)

@@ -1,0 +1,205 @@
+"""What a port behind the forwarder needs of the host and of its machine, looked at beforehand.
+
+``look`` reads; ``examine`` and ``distance`` decide. Nothing here changes anything. How long the
+path of a socket may be is decided in ``control.bind``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pwd
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from smartvif.context.host import HostContext
+from smartvif.drivers.forwarder.engine import EngineCapacity
+from smartvif.guest import affinity
+from smartvif.guest.affinity import User
+from smartvif.guest.connection import Connection, translated
+from smartvif.guest.xml import SHARED_MEMORY
+from smartvif.host import numa, sriov
+from smartvif.host.numa import HugePages
+from smartvif.host.sriov import Vf
+from smartvif.model.errors import Failed, Refused
+from smartvif.model.pci import PciAddress
+
+_log = logging.getLogger(__name__)
+
+_ACL = "system.posix_acl_access"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directory:
+    """The directory of the guests' sockets. ``mode`` is None where there is none.
+
+    Where it has an access control list as well, its mode does not tell who may write.
+    """
+
+    path: Path
+    mode: int | None = None
+    owner: int = 0
+    group: int = 0
+    has_acl: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineReadiness:
+    """What counts of a machine. ``user`` is QEMU's, None where nobody can tell; ``groups`` are its.
+
+    ``nodes`` are the NUMA nodes that it is bound to.
+    """
+
+    name: str
+    shares_memory: bool
+    user: User | None = None
+    groups: frozenset[int] = frozenset()
+    nodes: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """All that was found."""
+
+    machine: MachineReadiness
+    sockets: Directory
+    room: EngineCapacity
+    huge_pages: HugePages
+
+
+def look(vm: str, host: HostContext) -> Readiness:
+    """Read what ``examine`` and ``distance`` decide by.
+
+    Raises: NotFound (machine); CannotTell, where the forwarder or libvirt does not answer.
+    """
+    engine = host.drivers.need_forwarder()
+    return Readiness(
+        machine=_machine(vm, host),
+        sockets=directory(Path(host.settings.forwarder.sockets)),
+        room=engine.capacity(),
+        huge_pages=numa.huge_pages(),
+    )
+
+
+def examine(found: Readiness) -> None:
+    """See that a relay could be made, and the machine served by it.
+
+    Raises: Refused, where the machine or the forwarder cannot take it; Failed, where the host is
+    not set up for it.
+    """
+    _examine_directory(found.sockets, found.machine)
+    if not found.machine.shares_memory:
+        raise Refused(
+            "its memory is not shared, so that a forwarder could not reach its packets",
+            where=f"virtual machine {found.machine.name}",
+            hint=f"add {SHARED_MEMORY} to its XML and start it anew",
+        )
+    room = found.room
+    if room.most is not None and room.relays >= room.most:
+        raise Refused(
+            f"it has memory for {room.most} relays, and has {room.relays}",
+            where="forwarder",
+            hint="detach another port, or give it more memory and say for how many relays",
+        )
+    if room.hugepages and not found.huge_pages.total:
+        raise Failed(
+            "the forwarder takes its memory from huge pages, and the host has none",
+            where="/sys/kernel/mm/hugepages",
+            hint="sysctl vm.nr_hugepages=1024, and start the forwarder anew",
+        )
+
+
+def distance(found: Readiness, vf: Vf) -> str | None:
+    """What is to be said of a VF that is far from the machine's memory, or None.
+
+    Packets then cross from one NUMA node to another: they get through, but slower.
+    """
+    nodes = found.machine.nodes
+    if vf.numa_node is None or not nodes or vf.numa_node in nodes:
+        return None
+    bound = ", ".join(map(str, sorted(nodes)))
+    return (
+        f"VF {vf.address} is on NUMA node {vf.numa_node}, and machine {found.machine.name} on"
+        f" {bound}: to have both together, take another PF's VF, or put"
+        f" <numatune><memory mode='strict' nodeset='{vf.numa_node}'/></numatune> into its XML"
+    )
+
+
+def warn_of_distance(found: Readiness, vf: str) -> None:
+    """Say on the log where the VF with that address is far from the machine's memory."""
+    words = distance(found, sriov.vf(PciAddress.parse(vf)))
+    if words is not None:
+        _log.warning("%s", words)
+
+
+def _may_write(directory: Directory, user: User, groups: frozenset[int]) -> bool:
+    """Whether the mode lets the user make files there, as inode(7) has it."""
+    assert directory.mode is not None
+    if user.uid == 0:
+        return True
+    if user.uid == directory.owner:
+        wanted = stat.S_IWUSR | stat.S_IXUSR
+    elif directory.group in groups:
+        wanted = stat.S_IWGRP | stat.S_IXGRP
+    else:
+        wanted = stat.S_IWOTH | stat.S_IXOTH
+    return directory.mode & wanted == wanted
+
+
+def _examine_directory(sockets: Directory, machine: MachineReadiness) -> None:
+    if sockets.mode is None:
+        raise Failed(
+            f"the directory for the guests' sockets is not there: {sockets.path}",
+            where="forwarder",
+            hint=f"mkdir -p {sockets.path}, and let QEMU's user write there",
+        )
+    user = machine.user
+    if user is None or sockets.has_acl or _may_write(sockets, user, machine.groups):
+        return
+    raise Failed(
+        f"QEMU's user, number {user.uid}, may not make its socket in {sockets.path}",
+        where="forwarder",
+        hint=f"chown {user.uid}:{user.gid} {sockets.path}",
+    )
+
+
+def directory(path: Path) -> Directory:
+    """A directory as it is."""
+    try:
+        found = path.stat()
+    except OSError:
+        return Directory(path=path)
+    if not stat.S_ISDIR(found.st_mode):
+        return Directory(path=path)
+    return Directory(
+        path=path,
+        mode=stat.S_IMODE(found.st_mode),
+        owner=found.st_uid,
+        group=found.st_gid,
+        has_acl=_ACL in os.listxattr(path),
+    )
+
+
+def _machine(name: str, host: HostContext) -> MachineReadiness:
+    connection = Connection(host.settings.libvirt.uri)
+    domain = connection.domain(name)
+    with translated(f"virtual machine {name}"):
+        text, capabilities = domain.XMLDesc(), connection.open().getCapabilities()
+    user = affinity.qemu_user(capabilities)
+    return MachineReadiness(
+        name=name,
+        shares_memory=host.domains.shared_memory(name),
+        user=user,
+        groups=groups(user) if user is not None else frozenset(),
+        nodes=affinity.nodes(text, numa.nodes()),
+    )
+
+
+def groups(user: User) -> frozenset[int]:
+    """The groups that libvirt gives the user, those of the system's own list (virGetGroupList)."""
+    try:
+        name = pwd.getpwuid(user.uid).pw_name
+    except KeyError:
+        return frozenset({user.gid})
+    return frozenset({*os.getgrouplist(name, user.gid)})

@@ -1,0 +1,121 @@
+"""Where a port goes on this host: its VF, its VIF, its steps. What an attachment begins with."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from smartvif.choose.selection.pool import ANYWHERE, Guest
+from smartvif.choose.selection.request import DeviceRequest
+from smartvif.choose.selection.request import request as device_request
+from smartvif.context.host import HostContext
+from smartvif.control import names
+from smartvif.control.bind_ovs import HostSwitch, bind
+from smartvif.control.bind_vrouter import VRouterHost, bind_vrouter
+from smartvif.control.build_vif import build_vif
+from smartvif.guest.xml import interface_xml
+from smartvif.host import sriov
+from smartvif.model.port import Binding, Port
+from smartvif.model.port_spec import Mode, PortSpec
+from smartvif.model.vif import Machine, PortProfile, ProfileKind, Vif, VifKind
+from smartvif.operations.ports.claims import OnCandidates, claim
+from smartvif.plug.plan import plan
+from smartvif.plug.plans.inputs import PortDevices, devices
+from smartvif.plug.prepare import port_facts
+from smartvif.plug.steps.step import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """A port with its VF claimed. ``steps`` are the host's; ``guest_xml`` is the guest's side."""
+
+    vif: Vif
+    vf: str | None
+    steps: Plan
+    guest_xml: str
+    facts: dict[str, Any]
+
+
+def place(
+    port: Port,
+    request: PortSpec,
+    machine: Machine,
+    host: HostContext,
+    *,
+    guest: Guest = ANYWHERE,
+    on_candidates: OnCandidates = lambda _: None,
+) -> Placement:
+    """Choose and claim a VF if one is needed, and plan the port; nothing else is changed.
+
+    The caller has the port to itself, and sees to its claim: chain.claim.following.
+    Raises: Invalid, NotFound, Refused (no VF is free); Conflict; CannotTell, where OVS or libvirt
+    does not answer.
+    """
+    binding = bound(port, request, host)
+    found = None
+    if request.mode.needs_vf:
+        address = claim(
+            wanted(port, binding, request), host, guest=guest, on_candidates=on_candidates
+        )
+        port = replace(port, pci_slot=str(address))
+        relayed = request.mode is Mode.VIRTIO_FORWARDER
+        found = devices(sriov.vf(address), host.representors, relayed=relayed)
+    vif = _with_tap(build_vif(port, binding))
+    steps = plan(vif, machine=machine, devices=found)
+    placed = Placement(
+        vif=vif,
+        vf=port.pci_slot,
+        steps=steps,
+        guest_xml=_guest_xml(vif, found),
+        facts={
+            **port_facts(vif, machine, found, steps, host.drivers),
+            "needs": asdict(request.needs),
+        },
+    )
+    host.journal.begin(port.id, vf=placed.vf, facts=placed.facts)
+    return placed
+
+
+def wanted(port: Port, binding: Binding, request: PortSpec) -> DeviceRequest:
+    """What is to be claimed for the port, with what the person has chosen."""
+    return replace(device_request(port, binding.vif_type), pf=request.pf, vf=request.vf)
+
+
+def check_switch(request: PortSpec, host: HostContext) -> None:
+    """See whether the switch, and the forwarder if one is needed, could take the port.
+
+    Raises: NotFound, for the bridge; CannotTell, where one of them does not answer.
+    """
+    if request.bridge is not None:
+        host.drivers.need_ovs().bridge(request.bridge)
+    elif request.mode.needs_vf:
+        host.drivers.need_vrouter().examine()
+    if request.mode is Mode.VIRTIO_FORWARDER:
+        host.drivers.need_forwarder().check_alive()
+
+
+def bound(port: Port, request: PortSpec, host: HostContext) -> Binding:
+    """The controller's answer; here we are the controller."""
+    sockets = host.settings.forwarder.sockets
+    if request.bridge is None:
+        return bind_vrouter(port, VRouterHost(name="", dpdk=False, vhost_user_dir=sockets))
+    bridge = host.drivers.need_ovs().bridge(request.bridge)
+    switch = HostSwitch(
+        datapath_type="netdev" if bridge.datapath_type == "netdev" else "system",
+        vhost_user_dir=sockets,
+    )
+    return bind(port, switch)
+
+
+def _with_tap(vif: Vif) -> Vif:
+    """The vRouter's tap is made by libvirt where there is a cloud; here it is ours to make."""
+    if vif.kind is not VifKind.GENERIC:
+        return vif
+    return replace(vif, profile=PortProfile(kind=ProfileKind.BASE, create_tap=True))
+
+
+def _guest_xml(vif: Vif, found: PortDevices | None) -> str:
+    """The guest's side; in a simulation a tap, where it would have been a PCI device."""
+    if vif.kind is VifKind.HOST_DEVICE and found is not None and found.vf.simulated:
+        vif = _with_tap(replace(vif, kind=VifKind.GENERIC, vif_name=names.tap(vif.id)))
+    return interface_xml(vif)

@@ -1,0 +1,157 @@
+"""Taking a plan's steps, and taking them back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from smartvif.drivers.drivers import Drivers
+from smartvif.model.errors import Failed, NotFound, Refused, SmartvifError, StepFailed
+from smartvif.plug.journal import Journal, PortStatus
+from smartvif.plug.orphans import remove_orphans
+from smartvif.plug.steps.step import Plan, Step
+
+_log = logging.getLogger(__name__)
+
+_MOST_THREADS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortPlan:
+    """One of several ports to plug: what ``plug`` takes."""
+
+    port: str
+    plan: Plan
+    vf: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def plug(
+    port: str,
+    plan: Plan,
+    journal: Journal,
+    drivers: Drivers,
+    *,
+    vf: str | None = None,
+    facts: dict[str, Any] | None = None,
+    on_step: Callable[[Step], None] = lambda _: None,
+) -> None:
+    """Take every step of ``plan`` for ``port``, or none.
+
+    A port that is plugged already is left as it is where its plan is the same and every step still
+    holds; a step that does not is taken again; a port with another plan is unplugged first.
+    Raises: StepFailed naming the step, after the ones before it were undone; Refused (VF in use).
+    """
+    with journal.locked(port):
+        record = journal.port(port)
+        old = journal.entries(port)
+        was_plugged = record is not None and record.status is PortStatus.PLUGGED
+        if not (was_plugged and tuple(entry.step for entry in old) == plan):
+            if old:
+                _undo(port, journal, drivers)
+            was_plugged = False
+            try:
+                journal.begin(port, vf=vf, facts=facts or {})
+            except Refused:
+                journal.forget(port)  # an earlier claim, of which nothing came
+                raise
+        for number, step in enumerate(plan):
+            try:
+                if was_plugged:
+                    if step.check(drivers):
+                        continue
+                else:
+                    journal.doing(port, number, step, step.snapshot(drivers))
+                step.do(drivers)
+                journal.done(port, number)
+                on_step(step)
+            except BaseException as error:
+                # A port that worked before is worth more than a clean slate.
+                if not was_plugged:
+                    _roll_back(port, journal, drivers)
+                if isinstance(error, SmartvifError):
+                    raise StepFailed(step.describe(), error) from error
+                raise
+        journal.set_status(port, PortStatus.PLUGGED)
+
+
+def adopt(port: str, step: Step, journal: Journal) -> None:
+    """Have a plugged port's plan end with a step that somebody else has taken, to be undone first.
+
+    A guest that migrates brings its interface along, for one. Its undo must need nothing that was
+    found. Twice is once.
+    Raises: NotFound, where there is no such port.
+    """
+    with journal.locked(port):
+        if journal.port(port) is None:
+            raise NotFound("it is not plugged", where=f"port {port}")
+        entries = journal.entries(port)
+        if any(entry.step == step for entry in entries):
+            return
+        number = entries[-1].number + 1 if entries else 0
+        journal.doing(port, number, step, {})
+        journal.done(port, number)
+
+
+def plug_many(
+    ports: Sequence[PortPlan], journal: Journal, drivers: Drivers
+) -> dict[str, SmartvifError]:
+    """Plug several ports at the same time, so that they share the switch's transactions.
+
+    Each by itself is plugged wholly or not at all. Returns why not, for those that are not.
+    """
+    failed: dict[str, SmartvifError] = {}
+
+    def one(port: PortPlan) -> None:
+        try:
+            plug(port.port, port.plan, journal, drivers, vf=port.vf, facts=port.facts)
+        except SmartvifError as error:
+            failed[port.port] = error
+
+    with ThreadPoolExecutor(_MOST_THREADS) as threads:
+        list(threads.map(one, ports))
+    return failed
+
+
+def unplug(port: str, journal: Journal, drivers: Drivers) -> None:
+    """Undo every step that was taken for ``port``; a port that is not there is unplugged already.
+
+    Of one that the journal does not know, what carries our ownership is taken away.
+    Raises: Failed where a step cannot be undone: it and those before it stay, to be tried again;
+    as ``sweep``.
+    """
+    with journal.locked(port):
+        if journal.port(port) is not None:
+            _undo(port, journal, drivers)
+        else:
+            remove_orphans(port, drivers)
+
+
+def _undo(port: str, journal: Journal, drivers: Drivers) -> None:
+    journal.set_status(port, PortStatus.UNPLUGGING)
+    for entry in reversed(journal.entries(port)):
+        try:
+            entry.step.undo(drivers, entry.found)
+        except SmartvifError as error:
+            raise Failed(
+                f"cannot undo '{entry.step.describe()}': {error.what}",
+                where=error.where or f"port {port}",
+                hint=error.hint or "mend that, then: smartvif reconcile",
+            ) from error
+        journal.undone(port, entry.number)
+    journal.forget(port)
+
+
+def _roll_back(port: str, journal: Journal, drivers: Drivers) -> None:
+    """Undo as much as can be undone; what cannot stays in the journal for ``recover``."""
+    for entry in reversed(journal.entries(port)):
+        try:
+            entry.step.undo(drivers, entry.found)
+            journal.undone(port, entry.number)
+        except SmartvifError as error:
+            _log.error("cannot undo '%s' now: %s", entry.step.describe(), error)
+    if not journal.entries(port):
+        journal.forget(port)

@@ -1,0 +1,95 @@
+"""The way of every packet: PF, VF, representor, bridge, machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from smartvif.status.nics import PfView
+from smartvif.status.ports import PortView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortPath:
+    """One attachment's way through the host; None where it does not go.
+
+    A port of Open vSwitch is on a ``bridge``, a port of the vRouter in a ``network``.
+    """
+
+    pf: str | None
+    vf: str | None
+    netdev: str | None
+    switch_port: str
+    bridge: str | None
+    network: str | None
+    vm: str
+    port: PortView
+
+    @property
+    def switch(self) -> str:
+        """The switch, and what of it the port is in."""
+        return self.bridge if self.bridge is not None else f"vRouter {self.network}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostMap:
+    """All ways, and the PFs with their number of free VFs."""
+
+    pfs: tuple[PfView, ...]
+    ways: tuple[PortPath, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Stable keys; documented in docs/reference/cli.md."""
+        return {
+            "pfs": [
+                {
+                    "address": str(view.pf.address),
+                    "netdev": view.pf.netdev,
+                    "simulated": view.pf.simulated,
+                    "free_vfs": free_vfs(view),
+                    "vfs": len(view.vfs),
+                }
+                for view in self.pfs
+            ],
+            "ways": [
+                {
+                    "pf": way.pf,
+                    "vf": way.vf,
+                    "netdev": way.netdev,
+                    "switch_port": way.switch_port,
+                    "bridge": way.bridge,
+                    "network": way.network,
+                    "vm": way.vm,
+                    "mode": way.port.facts["mode"],
+                    "port": way.port.id,
+                    "working": way.port.working,
+                    "simulated": way.port.facts["simulated"],
+                }
+                for way in self.ways
+            ],
+        }
+
+
+def build_map(pfs: Sequence[PfView], ports: Sequence[PortView]) -> HostMap:
+    """Put the two together."""
+    netdevs = {str(view.vf.address): view.vf.netdev for pf in pfs for view in pf.vfs}
+    ways = tuple(
+        PortPath(
+            pf=port.facts["pf"],
+            vf=port.vf,
+            netdev=netdevs.get(port.vf) if port.vf else None,
+            switch_port=port.facts["switch_port"],
+            bridge=port.facts["bridge"],
+            network=port.facts["network"],
+            vm=port.facts["vm"],
+            port=port,
+        )
+        for port in ports
+    )
+    return HostMap(pfs=tuple(pfs), ways=ways)
+
+
+def free_vfs(view: PfView) -> int:
+    """How many of the PF's VFs no port has."""
+    return sum(vf.owner is None for vf in view.vfs)

@@ -1,0 +1,92 @@
+"""What the forwarder says of an attachment's relay, and how much goes through it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from smartvif.drivers.drivers import Drivers
+from smartvif.drivers.forwarder.engine import (
+    DirectionCounters,
+    ForwarderEngine,
+    RelayCounters,
+    RelayState,
+)
+from smartvif.model.errors import CannotTell
+from smartvif.plug.journal import PortRecord
+
+_WATCHED = 1.0  # seconds between two readings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a relay had counted at a moment, in seconds of the monotonic clock."""
+
+    counters: RelayCounters
+    moment: float
+
+    def as_json(self, earlier: Reading | None = None) -> dict[str, Any]:
+        """Stable keys; documented in docs/reference/cli.md. Rates are those since ``earlier``."""
+        ways = {"to_guest": self.counters.to_guest, "from_guest": self.counters.from_guest}
+        if earlier is None:
+            return {name: _counted(flow) for name, flow in ways.items()}
+        before = {"to_guest": earlier.counters.to_guest, "from_guest": earlier.counters.from_guest}
+        seconds = self.moment - earlier.moment
+        return {
+            name: {
+                **_counted(flow),
+                "packets_per_second": _rate(flow.packets - before[name].packets, seconds),
+                "bytes_per_second": _rate(flow.bytes - before[name].bytes, seconds),
+                "drops_per_second": _rate(flow.drops - before[name].drops, seconds),
+            }
+            for name, flow in ways.items()
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayView:
+    """One relay. ``traffic`` is None where nobody can tell."""
+
+    state: RelayState
+    traffic: dict[str, Any] | None
+
+
+def look(record: PortRecord, drivers: Drivers, *, rates: bool) -> RelayView | None:
+    """The relay of a port, or None where there is none.
+
+    Raises: CannotTell, where the forwarder does not answer.
+    """
+    if record.facts["mode"] != "virtio-forwarder":
+        return None
+    engine = drivers.need_forwarder()
+    state = engine.state(record.id)
+    if state is None:
+        return None
+    return RelayView(state=state, traffic=_traffic(record.id, engine, rates=rates))
+
+
+def _traffic(port: str, engine: ForwarderEngine, *, rates: bool) -> dict[str, Any] | None:
+    try:
+        earlier = _read(port, engine)
+        if earlier is None or not rates:
+            return earlier.as_json() if earlier is not None else None
+        time.sleep(_WATCHED)
+        now = _read(port, engine)
+    except CannotTell:
+        return None
+    return now.as_json(earlier) if now is not None else None
+
+
+def _read(port: str, engine: ForwarderEngine) -> Reading | None:
+    counters = engine.statistics(port)
+    return Reading(counters=counters, moment=time.monotonic()) if counters is not None else None
+
+
+def _counted(flow: DirectionCounters) -> dict[str, Any]:
+    return {"packets": flow.packets, "bytes": flow.bytes, "drops": flow.drops}
+
+
+def _rate(counted: int, seconds: float) -> float:
+    """Per second; a relay that was made anew in between begins at zero, and so does its rate."""
+    return round(max(counted, 0) / seconds, 1)
