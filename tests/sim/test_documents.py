@@ -10,7 +10,7 @@ from typing import Any
 
 from commands import SMARTVIF, attach, document, join
 
-from smartvif.chain.demo import NETWORK
+from smartvif.demo.demo import NETWORK
 from smartvif.sim.fleet import Fleet
 from smartvif.sim.testing import on_simulated_hosts
 

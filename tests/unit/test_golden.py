@@ -21,8 +21,8 @@ import smartvif
 from smartvif.cli.main import cli
 from smartvif.cli.port_control import port_control
 from smartvif.model import errors
-from smartvif.plug import steps
 from smartvif.plug.journal import Journal
+from smartvif.plug.steps import codec
 
 CHECKOUT = Path(__file__).parents[2]
 GOLDEN = CHECKOUT / "tests/golden"
@@ -81,7 +81,7 @@ def test_each_step_is_read_and_written_alike(journal: Journal, port: str) -> Non
     entries = journal.entries(port)
     for entry, (number, kind, fields, found, done) in zip(entries, rows, strict=True):
         assert (entry.number, entry.found, entry.done) == (number, json.loads(found), bool(done))
-        written = steps.dump(entry.step)
+        written = codec.dump(entry.step)
         assert (written[0], json.loads(json.dumps(written[1]))) == (kind, json.loads(fields))
 
 
@@ -181,7 +181,7 @@ def imported(names: Iterable[str]) -> set[str]:
 
 def test_steps_keep_their_kinds() -> None:
     """Each kind of step that a journal may hold is still known."""
-    assert public_names()["step"] <= set(steps._KINDS)
+    assert public_names()["step"] <= set(codec._KINDS)
 
 
 def test_entry_points_stay() -> None:
