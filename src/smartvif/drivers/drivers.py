@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from smartvif.drivers.forwarder.engine import ForwarderEngine
-from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.kernel.api import LinkDriver
 from smartvif.drivers.kernel.vfio import Vfio
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.drivers.vrouter.agent import VRouterAgent
@@ -42,7 +42,7 @@ class Hypervisor(Protocol):
 class Drivers:
     """The drivers by which steps act on one host. What a host lacks is None."""
 
-    links: Links
+    links: LinkDriver
     vfio: Vfio = field(default_factory=Vfio)
     ovs: OpenVSwitch | None = None
     vrouter: VRouterAgent | None = None
