@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, TypeVar
 
 from smartvif.drivers.forwarder.engine import ForwarderEngine
-from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.kernel.api import LinkDriver
 from smartvif.drivers.kernel.vfio import Vfio
 from smartvif.host.representors import Representors
 from smartvif.model.errors import CannotTell
@@ -118,7 +118,7 @@ class SwitchPortState(Protocol):
 class Drivers:
     """The drivers of one host. ``switches`` are by the switch's name. None: not configured."""
 
-    links: Links
+    links: LinkDriver
     vfio: Vfio = field(default_factory=Vfio)
     representors: Representors = field(default_factory=Representors)
     switches: Mapping[str, SwitchDriver] = field(default_factory=dict)

@@ -16,7 +16,9 @@ from pathlib import Path
 from oslo_config import cfg
 from oslo_privsep import capabilities, priv_context
 
+from smartvif.drivers.kernel.api import LinkReader
 from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.kernel.netdevice import Link
 from smartvif.drivers.kernel.vfio import Vfio
 from smartvif.drivers.vrouter.files import PortFiles
 from smartvif.host.vf_info import NO_MAC, VfAdmin
@@ -198,15 +200,24 @@ class PrivilegedVfio(Vfio):
             _give_back_vf(str(address), driver)
 
 
-class PrivilegedLinks(Links):
-    """The links of this network namespace. The kernel lets everybody read; the daemon changes.
+class PrivilegedLinks:
+    """The links of this network namespace: read here, as the kernel allows, changed by the daemon.
 
     Raises, in every call that changes something, also: Invalid, for what the daemon does not take;
     CannotTell, where the daemon does not start or does not answer.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        self._reader: LinkReader = Links()
+
+    def get(self, name: str) -> Link | None:
+        return self._reader.get(name)
+
+    def vf_admin(self, pf: str, number: int) -> VfAdmin:
+        return self._reader.vf_admin(pf, number)
+
+    def is_idle_tap(self, name: str) -> bool:
+        return self._reader.is_idle_tap(name)
 
     def set_up(self, name: str, *, mtu: int | None = None) -> None:
         with _asked():
@@ -257,8 +268,7 @@ class PrivilegedLinks(Links):
         with _asked():
             _delete(name)
 
-    def move(self, name: str, to: str | None) -> None:
-        assert to is not None  # what is in this namespace is not moved to it
+    def move(self, name: str, to: str) -> None:
         with _asked():
             _move(name, to)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.kernel.api import LinkDriver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ class ForwarderEngine(Protocol):
     def capacity(self) -> EngineCapacity:
         """What it has and what it can have."""
 
-    def add(self, spec: RelaySpec, links: Links, /) -> None:
+    def add(self, spec: RelaySpec, links: LinkDriver, /) -> None:
         """Make the relay, or what is missing of it; the VF is taken from ``links``. Twice is once.
 
         Raises: Failed with the engine's words, TimedOut.

@@ -28,6 +28,7 @@ from smartvif.drivers.forwarder.engine import (
     RelaySpec,
     RelayState,
 )
+from smartvif.drivers.kernel.api import LinkDriver
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.kernel.netdevice import Link
 from smartvif.drivers.ovs import openflow
@@ -111,7 +112,7 @@ class OvsDpdkEngine:
             hugepages="--no-huge" not in mapping(config["other_config"]).get("dpdk-extra", ""),
         )
 
-    def add(self, spec: RelaySpec, links: Links) -> None:
+    def add(self, spec: RelaySpec, links: LinkDriver) -> None:
         """Give the forwarder the VF, taken from ``links``, and make the relay; twice is once.
 
         Raises: Failed with OVS's words, NotFound (VF), TimedOut, CannotTell.
@@ -234,7 +235,7 @@ class OvsDpdkEngine:
             ),
         )
 
-    def _take(self, spec: RelaySpec, links: Links) -> bool:
+    def _take(self, spec: RelaySpec, links: LinkDriver) -> bool:
         """Have the VF in the forwarder's namespace, and up; whether it had to come there."""
         if spec.netdev is None:
             return False

@@ -20,7 +20,7 @@ from smartvif.drivers.forwarder.engine import (
 from smartvif.drivers.forwarder.ovs_dpdk import remove_socket
 from smartvif.drivers.forwarder.virtio_forwarder.client import VirtioForwarder
 from smartvif.drivers.forwarder.virtio_forwarder.state import DaemonRelay, Direction
-from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.kernel.api import LinkDriver
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 
@@ -50,7 +50,7 @@ class VirtioForwarderEngine:
             relays=sum(not relay.idle for relay in relays), most=len(relays), hugepages=False
         )
 
-    def add(self, spec: RelaySpec, links: Links) -> None:
+    def add(self, spec: RelaySpec, links: LinkDriver) -> None:
         """Make the relay; twice is once.
 
         Raises: Invalid, for a VF with a netdev; Failed with the daemon's meaning, TimedOut.
