@@ -43,7 +43,8 @@ class Smartvif:
         self.representors = Representors()
         self.journal = Journal(state)
         self.drivers = Drivers(
-            links=Links(), ovs=OpenVSwitch(Ovsdb(f"unix:{OPENVSWITCH}/db.sock"), timeout=60)
+            links=Links(),
+            switches={"ovs": OpenVSwitch(Ovsdb(f"unix:{OPENVSWITCH}/db.sock"), timeout=60)},
         )
 
     def plug(self, case: Case) -> None:

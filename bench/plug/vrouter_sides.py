@@ -51,7 +51,7 @@ class _InProcess(VRouterPlugin):
         files = PortFiles(Path(options.ports_directory))
         return Drivers(
             links=Links(),
-            vrouter=VRouterAgent(options.agent, files, timeout=options.agent_timeout),
+            switches={"vrouter": VRouterAgent(options.agent, files, timeout=options.agent_timeout)},
         )
 
     def _devices(self, vif: Vif) -> PortDevices | None:

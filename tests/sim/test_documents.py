@@ -8,11 +8,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from commands import SMARTVIF, attach, document, join
-
 from smartvif.demo.demo import NETWORK
 from smartvif.sim.fleet import Fleet
 from smartvif.sim.testing import on_simulated_hosts
+from tests.support.commands import SMARTVIF, attach, document, join
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 _MODES = ("normal", "direct", "virtio-forwarder")

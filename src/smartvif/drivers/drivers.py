@@ -85,8 +85,8 @@ class SwitchDriver(Protocol):
     def netdevs(self) -> Mapping[str, str]:
         """Where each netdev is that it has, in words for people: "bridge br-int"."""
 
-    def owned_by(self, port: str, /) -> tuple[str, ...]:
-        """The netdevs that it has for the port of that identifier, as far as it knows."""
+    def owned_by(self, port: str, /) -> tuple[str, ...] | None:
+        """The netdevs that it has for the port of that identifier; None: it does not know."""
 
     def remove_owned(self, port: str, /) -> None:
         """Remove what it has of the port of that identifier. Idempotent.

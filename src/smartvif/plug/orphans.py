@@ -30,9 +30,10 @@ def remove_orphans(port: str, drivers: Drivers) -> None:
         drivers.need_forwarder().remove(relay)
     # Before the ports in the switches: should we die in between, they show again whose it is.
     _links(port, drivers, known=bool(relay or any(answering.values())))
-    for switch in answering:
+    for switch, owned in answering.items():
         try:
-            drivers.switch(switch).remove_owned(port)
+            if owned is None or owned:
+                drivers.switch(switch).remove_owned(port)
         except TimedOut as error:
             _passed_over(port, error)
 
@@ -45,8 +46,8 @@ def _relay(port: str, drivers: Drivers) -> RelaySpec | None:
         return None
 
 
-def _owned(port: str, drivers: Drivers) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """What each switch that answers says that it has for the port."""
+def _owned(port: str, drivers: Drivers) -> Iterator[tuple[str, tuple[str, ...] | None]]:
+    """What each switch that answers says that it has for the port; None: it does not know."""
     for name, switch in drivers.switches.items():
         try:
             yield name, switch.owned_by(port)

@@ -22,6 +22,7 @@ from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.rows import OvsPortSpec
 from smartvif.model.errors import Failed
 from smartvif.operations.reconcile import reconcile
+from smartvif.plug.each_port import Report
 from smartvif.sim.host import (
     BRIDGE,
     FORWARDER,
@@ -140,7 +141,7 @@ def test_a_tap_of_the_hypervisors() -> None:
         assert (found.owner, found.bridge) == (ONE, BRIDGE)
         assert found.failure == f"could not open network device {tap} (No such device)"
         assert links() == before[1]
-        assert reconcile(HostContext(load())) == {}
+        assert reconcile(HostContext(load())) == Report()
     host.add_tap(tap)
     wait_until(tap, "ofport>0", f"mtu={MTU}", "error=[]")
     plug(obj)

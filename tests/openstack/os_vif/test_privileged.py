@@ -201,4 +201,4 @@ def test_every_change_is_the_daemons() -> None:
     from smartvif.openstack.privileged import PrivilegedVfio
 
     public = {name for name in vars(Vfio) if not name.startswith("_")}
-    assert public - vars(PrivilegedVfio).keys() == {"look"}
+    assert public - vars(PrivilegedVfio).keys() == {"read"}

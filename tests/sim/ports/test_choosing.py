@@ -14,6 +14,7 @@ from smartvif.context import settings
 from smartvif.demo.demo import host_state
 from smartvif.model.errors import SmartvifError
 from smartvif.operations.reconcile import reconcile
+from smartvif.plug.each_port import Report
 from smartvif.plug.journal import Journal
 from smartvif.sim.host import BRIDGE, CONFIG
 from smartvif.sim.testing import on_simulated_host
@@ -176,7 +177,7 @@ def test_a_process_that_dies_with_a_claim() -> None:
             for each in ports.values():
                 document("detach", each)
             assert host_state(host()) == start, (at, before)
-            assert reconcile(host()) == {}
+            assert reconcile(host()) == Report()
 
 
 @on_simulated_host("1x2", guests=1)

@@ -21,6 +21,7 @@ from smartvif.host import sriov
 from smartvif.model.errors import NotFound
 from smartvif.operations.ports.claims import claim, claim_synced_with_journal, unplug
 from smartvif.operations.reconcile import reconcile
+from smartvif.plug.each_port import Report
 from smartvif.plug.executor import plug
 from smartvif.plug.journal import Journal
 from smartvif.sim.testing import on_simulated_host
@@ -95,14 +96,14 @@ def test_killed_at_random_moments() -> None:
 
         here = host()
         told = reconcile(here)
-        found.update(words.split(" VF ")[0] for words in told.values())
+        found.update(words.split(" VF ")[0] for words in told.done.values())
         claims = here.claims.claims()
         ports = {port.id: port.vf for port in here.journal.ports()}
         assert {each.owner: str(each.address) for each in claims} == ports
         assert len(set(ports.values())) == len(ports)
         assert {each.address for each in claims} <= vfs
         assert {each.state for each in claims} <= {ClaimState.ALLOCATED}
-        assert reconcile(here) == {}
+        assert reconcile(here) == Report()
         if len(claims) > len(vfs) - 4:  # so that there is always something to claim
             for each in claims:
                 unplug(each.owner, here)

@@ -104,7 +104,9 @@ def test_a_port_with_the_switchs_own_socket_carries_packets_and_leaves_nothing()
         check=True,
     )
     before = host_state(host)
-    drivers = Drivers(links=Links(), ovs=OpenVSwitch(Ovsdb(address)), guests=host.domains)
+    drivers = Drivers(
+        links=Links(), switches={"ovs": OpenVSwitch(Ovsdb(address))}, guests=host.domains
+    )
     switch = HostSwitch(datapath_type="netdev", vhost_user_dir=str(SOCKETS), vhost_user=True)
     consoles, vifs = [], []
     for number in (1, 2):

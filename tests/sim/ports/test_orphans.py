@@ -20,7 +20,7 @@ from smartvif.control import names
 from smartvif.control.bind_ovs import HostSwitch, bind
 from smartvif.control.build_vif import build_vif
 from smartvif.demo.demo import host_state
-from smartvif.drivers.drivers import Drivers
+from smartvif.drivers.drivers import Drivers, SwitchDriver
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.rows import OvsPortSpec
@@ -70,6 +70,10 @@ def _plug(kind: VnicType, port: str, vf: int, host: HostContext, *, hybrid: bool
 
 def _host() -> HostContext:
     return HostContext(settings.load())
+
+
+def _only_ovs() -> dict[str, SwitchDriver]:
+    return {"ovs": OpenVSwitch(Ovsdb(settings.load().openvswitch.database))}
 
 
 def _lost() -> Journal:
@@ -130,7 +134,7 @@ def test_namesakes_keep_what_is_their_own() -> None:
 def test_ports_of_others() -> None:
     """A port that is nobody's, or speaks of ours without our mark, or is another owner's, stays."""
     links = Links()
-    drivers = Drivers(links=links, ovs=OpenVSwitch(Ovsdb(settings.load().openvswitch.database)))
+    drivers = Drivers(links=links, switches=_only_ovs())
     marks = {
         "a0": [],
         "b0": [f"external_ids:iface-id={ONE}"],
@@ -154,7 +158,7 @@ def test_a_tap_that_may_be_anothers() -> None:
     """A tap that a guest has open, or that nothing shows to be ours, is left, with a warning."""
     host = _host()
     tap = names.tap(ONE)
-    drivers = Drivers(links=host.drivers.links, ovs=host.drivers.ovs)
+    drivers = Drivers(links=host.drivers.links, switches=_only_ovs())
     _plug(VnicType.NORMAL, ONE, 0, host)
     with open("/dev/net/tun", "r+b", buffering=0) as guest:
         wanted = struct.pack("16sH22x", tap.encode(), _IFF_TAP | _IFF_NO_PI)
@@ -179,7 +183,7 @@ def test_a_tap_that_may_be_anothers() -> None:
 def test_a_hybrid_bridge_is_left() -> None:
     """The port goes; the Linux bridge and the veth, which others make by these names, are named."""
     host = _host()
-    drivers = Drivers(links=host.drivers.links, ovs=host.drivers.ovs)
+    drivers = Drivers(links=host.drivers.links, switches=_only_ovs())
     _plug(VnicType.NORMAL, ONE, 0, host, hybrid=True)
     warnings = _warnings(ONE, drivers)
     assert [warning.split()[0] for warning in warnings] == ["qbr" + ONE[:11], "qvo" + ONE[:11]]
@@ -189,7 +193,7 @@ def test_a_hybrid_bridge_is_left() -> None:
 @on_simulated_host()
 def test_a_port_that_never_was_costs_one_question() -> None:
     """Open vSwitch is asked once, and changes nothing."""
-    drivers = Drivers(links=Links(), ovs=OpenVSwitch(Ovsdb(settings.load().openvswitch.database)))
+    drivers = Drivers(links=Links(), switches=_only_ovs())
     with mock.patch.object(Ovsdb, "transact", autospec=True, side_effect=Ovsdb.transact) as asked:
         unplug(ONE, _lost(), drivers)
     ((ops,),) = ([call.args[1]] for call in asked.call_args_list)
@@ -209,7 +213,9 @@ def test_switches_that_do_not_answer() -> None:
         with mock.patch.object(HostContext, "_open_vswitch", return_value=nowhere):
             forwarder = _host().drivers.forwarder
         assert forwarder is not None
-        drivers = Drivers(links=Links(), ovs=nowhere, vrouter=agent, forwarder=forwarder)
+        drivers = Drivers(
+            links=Links(), switches={"ovs": nowhere, "vrouter": agent}, forwarder=forwarder
+        )
         said = _warnings(ONE, drivers)
     assert len(said) == 3
     assert sum("/nowhere" in line for line in said) == 2
@@ -221,7 +227,7 @@ def test_what_is_there_and_cannot_be_removed_is_an_error() -> None:
     """A port of ours that the switch keeps is no warning: the next unplug has to try again."""
     host = _host()
     _plug(VnicType.NORMAL, ONE, 0, host)
-    drivers = Drivers(links=host.drivers.links, ovs=host.drivers.ovs)
+    drivers = Drivers(links=host.drivers.links, switches=_only_ovs())
     failing = mock.patch.object(OpenVSwitch, "commit_removal", side_effect=Failed("it says no"))
     with failing, pytest.raises(Failed, match="it says no"):
         unplug(ONE, _lost(), drivers)
@@ -243,7 +249,7 @@ def test_a_port_of_the_vrouter() -> None:
                 netdev=f"tap{port[:11]}",
             )
         )
-    unplug(ONE, _lost(), Drivers(links=Links(), vrouter=agent))
+    unplug(ONE, _lost(), Drivers(links=Links(), switches={"vrouter": agent}))
     assert agent.port(ONE) is None
     assert agent.port(OTHER) is not None
     assert os.listdir(daemon.ports) == [OTHER]

@@ -26,6 +26,7 @@ from smartvif.model.switch import Switch
 from smartvif.operations.ports.attach import attach
 from smartvif.operations.ports.detach import detach
 from smartvif.operations.reconcile import reconcile
+from smartvif.plug.each_port import Report
 from smartvif.plug.steps.guest import AttachedInterface
 from smartvif.plug.steps.links import LinkUp, Tap
 from smartvif.plug.steps.ovs import SwitchPort
@@ -137,7 +138,7 @@ def test_a_plan_that_fails_at_any_step_leaves_nothing(switch: Switch) -> None:
             assert caught.value.what == f"cannot {caught.value.step}: made to fail"
             assert caught.value.where.startswith("port ")
             assert everything(host) == before, (mode, kind, early)
-    assert reconcile(host) == {}
+    assert reconcile(host) == Report()
 
 
 @on_simulated_host(guests=1)
@@ -163,7 +164,7 @@ def test_a_process_killed_at_any_step_is_tidied_up_after(switch: Switch) -> None
                 assert _killed(lambda mode=mode: attach(_request(mode, switch), _host()))  # type: ignore[misc]
             host = _host()
             (record,) = host.journal.ports()
-            assert reconcile(host, dry_run=True) == {record.id: "undo: it was plugging"}
+            assert reconcile(host, dry_run=True).done == {record.id: "undo: it was plugging"}
             reconcile(host)
             assert everything(host) == before, (mode, kind, early)
 
@@ -178,7 +179,7 @@ def test_a_killed_detach_is_finished_by_reconcile(switch: Switch) -> None:
         with mock.patch.object(kind, "undo", _die):
             assert _killed(lambda port=record.id: detach(port, _host()))  # type: ignore[misc]
         host = _host()
-        assert reconcile(host) == {record.id: "undo: it was unplugging"}
+        assert reconcile(host).done == {record.id: "undo: it was unplugging"}
         assert everything(host) == before, (mode, kind)
 
 
@@ -292,9 +293,9 @@ def test_plugging_again_mends_what_was_broken_and_keeps_the_rest() -> None:
     before = host_state(host)
     port = record.facts.switch_port
     subprocess.run(["ovs-vsctl", "del-port", port], check=True)
-    assert reconcile(host, dry_run=True) == {
+    assert reconcile(host, dry_run=True).done == {
         record.id: f"do again: add port {port} to bridge {BRIDGE}"
     }
     reconcile(host)
     assert host_state(host) == before
-    assert reconcile(host) == {}
+    assert reconcile(host) == Report()

@@ -14,7 +14,8 @@ from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.host.sriov import SYSFS
-from smartvif.plug.recover import recover
+from smartvif.operations.reconcile import repair_ports
+from smartvif.plug.each_port import Report
 from smartvif.sim.host import FORWARDER_NETNS, SOCKETS, forwarder_switch, host_vrouter
 from smartvif.sim.nic.nic import representor, vf_address, vf_netdev
 from smartvif.sim.testing import on_simulated_host
@@ -156,7 +157,7 @@ def test_an_agent_that_comes_and_goes() -> None:
     agent.start()
     for vnic_type in ("normal", "direct"):
         assert shown(vnic_type) is not None
-    assert recover(host().journal, host().drivers, dry_run=True) == {}
+    assert repair_ports(host().journal, host().drivers, dry_run=True) == Report()
     agent.kill()
     assert [delete(vnic_type) for vnic_type in ("normal", "direct")] == [0, 0]
     assert everything() == before

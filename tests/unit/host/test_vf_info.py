@@ -18,6 +18,7 @@ from smartvif.drivers.kernel.links import Links
 from smartvif.host.vf_info import DOT1Q, NO_MAC, VfAdmin
 from smartvif.model.errors import Failed, NotFound, Refused
 from smartvif.plug.steps.vf import VfAdminSettings
+from tests.support.holds import holds
 
 # include/uapi/linux/if_link.h
 IFNAME, VFINFO_LIST, VF_INFO = 3, 22, 1
@@ -288,11 +289,11 @@ def test_the_step(silent: bool) -> None:
     host = Admins(silent=silent)
     before, there = dict(host.vfs), drivers(host)
     found = STEP.snapshot(there)
-    assert not STEP.check(there)
+    assert not holds(STEP, there)
     for _ in range(2):
         STEP.do(there)
         assert host.vfs == {0: before[0], 1: WANTED}
-    assert STEP.check(there)
+    assert holds(STEP, there)
     for _ in range(2):
         STEP.undo(there, found)
         assert host.vfs == before
@@ -332,7 +333,7 @@ def test_a_driver_that_knows_less(silent: bool) -> None:
     assert host.vfs == before
     modest = VfAdminSettings(pf="pf0", number=1, wanted=VfAdmin(mac=GUEST))
     modest.do(there)
-    assert modest.check(there)
+    assert holds(modest, there)
 
 
 @pytest.mark.parametrize(
@@ -350,9 +351,9 @@ def test_check_sees_what_was_lost(change: dict[str, Any]) -> None:
     host = Admins()
     STEP.do(drivers(host))
     host.vfs[1] = dataclasses.replace(host.vfs[1], **change)
-    assert not STEP.check(drivers(host))
+    assert not holds(STEP, drivers(host))
     host.vfs[1] = dataclasses.replace(WANTED, spoof_check=None, trusted=None)
-    assert STEP.check(drivers(host))
+    assert holds(STEP, drivers(host))
 
 
 def test_without_the_vf() -> None:
@@ -362,7 +363,7 @@ def test_without_the_vf() -> None:
     found = STEP.snapshot(there)
     del host.vfs[1]
     STEP.undo(there, found)
-    assert not STEP.check(there)
+    assert not holds(STEP, there)
     for act in (STEP.snapshot, STEP.do):
         with pytest.raises(NotFound):
             act(there)

@@ -204,9 +204,9 @@ class VRouterAgent:
         found = self.files.netdevs()
         return {netdev: f"the vRouter's port {port}" for netdev, port in found.items()}
 
-    def owned_by(self, _port: str) -> tuple[str, ...]:
-        """Nothing: a port of an identifier is that port, whoever told the agent of it."""
-        return ()
+    def owned_by(self, _port: str) -> None:
+        """Unknown: a port of an identifier is that port, whatever told the agent of it."""
+        return
 
     def remove_owned(self, port: str) -> None:
         """As ``remove``."""

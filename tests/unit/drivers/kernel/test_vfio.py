@@ -20,6 +20,7 @@ from smartvif.plug.steps.vf import VfioBinding
 from smartvif.sim.nic import nic
 from smartvif.sim.nic.nic import NicLayout
 from smartvif.sim.nic.sysfs import PF_DRIVER, VF_DRIVER, write_sysfs
+from tests.support.holds import holds
 from tests.support.vfio import DOWN, ERRORS, MTU, NEIGHBOUR, NETDEV, PF, TAKEN, UP, VF, Died, Kernel
 
 
@@ -107,7 +108,7 @@ def test_a_vf_that_was_vfio_pcis(kernel: Kernel, host: Vfio) -> None:
     kernel.written.clear()
     found = STEP.snapshot(drivers(kernel))
     STEP.do(drivers(kernel))
-    assert STEP.check(drivers(kernel))
+    assert holds(STEP, drivers(kernel))
     STEP.undo(drivers(kernel), found)
     assert kernel.written == []
 
@@ -130,7 +131,7 @@ def test_a_vf_that_has_gone(kernel: Kernel, host: Vfio) -> None:
     host.bind(VF)
     (kernel.devices / str(VF)).unlink()
     STEP.undo(drivers(kernel), found)
-    assert not STEP.check(drivers(kernel))
+    assert not holds(STEP, drivers(kernel))
     with pytest.raises(NotFound):
         STEP.snapshot(drivers(kernel))
     with pytest.raises(NotFound):
@@ -305,10 +306,10 @@ def test_the_step(before: Callable[[Kernel], None], renamed: bool, kernel: Kerne
         kernel.new_netdev = "eth0"
     state, there = kernel.state(), drivers(kernel)
     found = STEP.snapshot(there)
-    assert not STEP.check(there)
+    assert not holds(STEP, there)
     for _ in range(2):
         STEP.do(there)
-        assert STEP.check(there)
+        assert holds(STEP, there)
     for _ in range(2):
         STEP.undo(there, found)
         wanted = str(state).replace(f"'{NETDEV}'", "'eth0'") if renamed else str(state)

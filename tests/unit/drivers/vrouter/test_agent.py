@@ -275,7 +275,7 @@ def test_no_agent(files: PortFiles, deferrable: bool) -> None:
     with pytest.raises(CannotTell):
         agent.port(ID)
     with pytest.raises(CannotTell):
-        agent.examine()
+        agent.check_alive()
     assert not agent.simulated()
 
 
@@ -352,11 +352,11 @@ def test_answers_that_are_no_http(noise: bytes) -> None:
 def test_it_says_that_it_is_simulated(agent: VRouterAgent) -> None:
     """The simulated agent is told from a real one, which says nothing."""
     assert agent.simulated()
-    agent.examine()
+    agent.check_alive()
     with serving(lambda c: c.sendall(b"HTTP/1.1 404 OK\r\nContent-Length: 2\r\n\r\n{}")) as port:
         other = client(port, agent.files)
         assert not other.simulated()
-        other.examine()
+        other.check_alive()
 
 
 @pytest.mark.parametrize(
