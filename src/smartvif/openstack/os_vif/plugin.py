@@ -125,7 +125,7 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
                 hint=f"set forwarder_database and forwarder_netns in [{self.GROUP}]",
             )
         relayed = vif.kind is VifKind.VHOSTUSER
-        found = port_vf.read(PciAddress.parse(address), vif.id, self._journal)
+        found = port_vf.read(PciAddress.parse(address), vif.id, lambda: self._journal)
         return devices(found, self._world.representors, relayed=relayed)
 
     @cached_property

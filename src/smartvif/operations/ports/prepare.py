@@ -61,7 +61,7 @@ def place(
         )
         port = replace(port, pci_slot=str(address))
         relayed = request.mode is Mode.VIRTIO_FORWARDER
-        vf = port_vf.read(address, port.id, host.journal)
+        vf = port_vf.read(address, port.id, lambda: host.journal)
         found = devices(vf, host.drivers.representors, relayed=relayed)
     vif = _with_tap(build_vif(port, binding))
     steps = plan(vif, machine=machine, devices=found)

@@ -108,7 +108,7 @@ def add(request: AgentPortRequest, host: HostContext, *, waits: Timeouts = _WAIT
     found = None
     if request.vf is not None:
         relayed = request.mode is Mode.VIRTIO_FORWARDER
-        vf = port_vf.read(request.vf, request.id, host.journal)
+        vf = port_vf.read(request.vf, request.id, lambda: host.journal)
         found = devices(vf, host.drivers.representors, relayed=relayed)
     machine = Machine(uuid=request.machine, name=request.name, project=request.project)
     planned = plan(vif, machine=machine, devices=found)
