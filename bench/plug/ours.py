@@ -27,6 +27,7 @@ from smartvif.plug.executor import PortPlan
 from smartvif.plug.journal import Journal
 from smartvif.plug.plan import plan
 from smartvif.plug.plans.inputs import PortDevices, devices
+from smartvif.plug.prepare import port_facts
 from smartvif.sim.host import OPENVSWITCH
 
 _T = TypeVar("_T")
@@ -50,7 +51,7 @@ class Smartvif:
     def plug(self, case: Case) -> None:
         """Plug one port."""
         port = self._port_plan(case)
-        executor.plug(port.port, port.plan, self.journal, self.drivers, vf=port.vf)
+        executor.plug(port.port, port.plan, self.journal, self.drivers, facts=port.facts)
 
     def plug_all(self, wanted: Sequence[Case]) -> None:
         """Plug any number of ports by one call."""
@@ -67,8 +68,10 @@ class Smartvif:
             found = self.devices(vif.dev_address)
             # The steps of a real host: a simulated VF has some more, which stand in for hardware.
             found = replace(found, vf=replace(found.vf, simulated=False))
-        steps = plan(vif, machine=Machine(uuid=cases.VM, name="bench"), devices=found)
-        return PortPlan(port=vif.id, plan=steps, vf=vif.dev_address)
+        machine = Machine(uuid=cases.VM, name="bench")
+        steps = plan(vif, machine=machine, devices=found)
+        facts = port_facts(vif, machine, found, steps, self.drivers)
+        return PortPlan(port=vif.id, plan=steps, facts=facts)
 
     def unplug(self, case: Case) -> None:
         """Take it away again."""

@@ -7,6 +7,9 @@ from typing import Any, ClassVar, cast
 
 from smartvif.drivers.drivers import Drivers
 from smartvif.model.errors import Failed
+from smartvif.model.known import Present, Unknown
+from smartvif.model.verdict import HOLDS, Difference, Verdict
+from smartvif.observe.observation import Observation, Scope
 from smartvif.plug.journal import Journal
 from smartvif.plug.steps.step import Plan, Snapshot
 
@@ -27,8 +30,6 @@ class Toys:
     broken: set[str] = field(default_factory=set)
     log: list[str] = field(default_factory=list)
     life: int | None = None
-    ovs: None = None
-    vrouter: None = None
     forwarder: None = None
 
     @property
@@ -36,8 +37,17 @@ class Toys:
         """The links are toys as well."""
         return self
 
+    @property
+    def switches(self) -> dict[str, None]:
+        """There is none."""
+        return {}
+
     def get(self, name: str) -> str | None:
+        self.act("check", name)
         return name if name in self.there else None
+
+    def vf_admin(self, *_: object) -> None:
+        raise AssertionError("a toy has no VF")
 
     def act(self, verb: str, name: str) -> None:
         self.live()
@@ -83,10 +93,14 @@ class Toy:
         if not found.get("existed"):
             toys.there.discard(self.name)
 
-    def check(self, drivers: Drivers) -> bool:
-        toys = cast(Toys, drivers)
-        toys.act("check", self.name)
-        return self.name in toys.there
+    def scope(self) -> Scope:
+        return Scope(links=frozenset({self.name}))
+
+    def compare(self, seen: Observation) -> Verdict:
+        found = seen.link(self.name)
+        if isinstance(found, Unknown):
+            return found
+        return HOLDS if isinstance(found, Present) else Difference(self.name, "there", "not there")
 
 
 class MortalJournal(Journal):

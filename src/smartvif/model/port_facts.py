@@ -153,7 +153,9 @@ def _identity(document: dict[str, object], vf: str | None) -> VfIdentity | None:
     if address is None or pf is None:
         return None
     return VfIdentity(
-        pf=PciAddress.parse(pf), number=identity.get("number"), address=PciAddress.parse(address)
+        pf=PciAddress.parse(pf),
+        number=_optional(identity, "number", int),
+        address=PciAddress.parse(address),
     )
 
 

@@ -8,9 +8,12 @@ from typing import TypeVar
 
 from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.forwarder.engine import RelaySpec
+from smartvif.drivers.kernel.netdevice import Link
 from smartvif.host import sriov
+from smartvif.host.sriov import Vf
 from smartvif.model.errors import SmartvifError
 from smartvif.model.known import Absent, Known, Present, Unknown, read_known
+from smartvif.model.pci import PciAddress
 from smartvif.model.port_facts import VfIdentity
 from smartvif.observe.observation import Observation, RelayReading, Scope, VfNames
 
@@ -20,12 +23,19 @@ V = TypeVar("V")
 
 def read(scope: Scope, drivers: Drivers) -> Observation:
     """What is there of ``scope``. What cannot be read is unknown; nothing is raised."""
-    links, vfio = drivers.links, drivers.vfio
+
+    # Drivers are looked up when they are used: a host may lack what is not in the scope.
+    def link(name: str) -> Link | None:
+        return drivers.links.get(name)
+
+    def function(address: PciAddress) -> Vf:
+        return drivers.vfio.read(address)
+
     return Observation(
-        links=_each(scope.links, links.get),
-        functions=_each(scope.functions, vfio.read),
+        links=_each(scope.links, link),
+        functions=_each(scope.functions, function),
         names={vf.address: _names(vf, drivers) for vf in scope.names},
-        vf_settings=_each(scope.vf_settings, lambda key: links.vf_admin(*key)),
+        vf_settings=_each(scope.vf_settings, lambda key: drivers.links.vf_admin(*key)),
         switch_ports=_switch_ports(scope.switch_ports, drivers),
         relays=_relays(scope.relays, drivers),
         machines=_each(scope.machines, lambda name: drivers.need_guests().read(name)),

@@ -27,6 +27,7 @@ from smartvif.sim.host import BRIDGE, SimulatedHost, Underlay, host_switch
 from smartvif.sim.nic.nic import NicLayout
 from smartvif.sim.testing import on_simulated_hosts
 from tests.support.commands import attach, document, guest, host
+from tests.support.facts import port_facts
 from tests.support.leftovers import in_private_world, same_soon, traces
 
 SMALL = SimulatedHost(nic=NicLayout.parse("1x1"))
@@ -59,7 +60,7 @@ def ports() -> list[str]:
 
 def begin_port() -> None:
     """Write a port into the host's journal."""
-    host().journal.begin("port-1", vf=None, facts={})
+    host().journal.begin("port-1", port_facts())
 
 
 def uplink() -> tuple[str, str, bool, int]:

@@ -26,6 +26,7 @@ from smartvif.plug.executor import plug
 from smartvif.plug.journal import Journal
 from smartvif.sim.testing import on_simulated_host
 from tests.support.commands import host
+from tests.support.facts import port_facts
 
 KILLS = 200
 LONGEST = 0.12  # seconds; a claim and its release take some hundredths
@@ -67,8 +68,7 @@ def work(of: HostContext, seed: int) -> None:
         port = str(uuid.UUID(int=seed << 32 | number))
         with contextlib.suppress(NotFound), claim_synced_with_journal(port, of):
             address = claim(DeviceRequest(id=port, device=DeviceType.VF), of)
-            about: dict[str, Any] = {"needs": None, "vm": "", "simulated": []}
-            plug(port, (), of.journal, of.drivers, vf=str(address), facts=about)
+            plug(port, (), of.journal, of.drivers, facts=port_facts(str(address), vm=""))
             mine.append(port)
 
 
@@ -99,7 +99,7 @@ def test_killed_at_random_moments() -> None:
         found.update(words.split(" VF ")[0] for words in told.done.values())
         claims = here.claims.claims()
         ports = {port.id: port.vf for port in here.journal.ports()}
-        assert {each.owner: str(each.address) for each in claims} == ports
+        assert {each.owner: each.address for each in claims} == ports
         assert len(set(ports.values())) == len(ports)
         assert {each.address for each in claims} <= vfs
         assert {each.state for each in claims} <= {ClaimState.ALLOCATED}

@@ -25,6 +25,7 @@ from tests.support.documents import (
     check_show,
     check_tables,
 )
+from tests.support.facts import port_facts
 
 MAC = "52:54:00:00:00:aa"
 
@@ -110,7 +111,7 @@ def test_bad_input_is_one_error_and_changes_nothing() -> None:
     define_private("private")
     journal = host().journal
     for twin in ("twin-1", "twin-2"):
-        journal.begin(twin, vf=None, facts={})
+        journal.begin(twin, port_facts())
     before = host_state(host())
     for words, code, what in BAD_INPUT:
         refused(smartvif(*words), code, re.escape(what))

@@ -20,6 +20,7 @@ from smartvif.model.port import Network, Port
 from smartvif.model.vif import Machine
 from smartvif.plug.executor import plug, unplug
 from smartvif.plug.plan import plan
+from smartvif.plug.prepare import port_facts
 from smartvif.plug.steps.guest import AttachedInterface
 from smartvif.sim.guest.console import Console
 from smartvif.sim.host import BRIDGE, FORWARDER, GUESTS, SOCKETS
@@ -60,9 +61,11 @@ def test_a_hybrid_port_carries_packets_and_leaves_nothing() -> None:
     for number in (1, 2):
         port = _port(BRIDGE, number, mtu=1400)
         vif = build_vif(port, bind(port, switch))
-        steps = plan(vif, machine=Machine(uuid=str(uuid.uuid4()), name="vm"))
+        machine = Machine(uuid=str(uuid.uuid4()), name="vm")
+        steps = plan(vif, machine=machine)
+        facts = port_facts(vif, machine, None, steps, host.drivers)
         for _ in range(2):
-            plug(vif.id, steps, host.journal, host.drivers)
+            plug(vif.id, steps, host.journal, host.drivers, facts=facts)
         assert vif.bridge_name is not None
         links = Links()
         outer = links.get(f"qvo{vif.id[:11]}")
@@ -115,7 +118,9 @@ def test_a_port_with_the_switchs_own_socket_carries_packets_and_leaves_nothing()
         vif = build_vif(port, bind(port, switch))
         machine = Machine(uuid=host.domains.uuid(vm), name=vm)
         guest = AttachedInterface(domain=vm, mac=vif.address, xml=interface_xml(vif))
-        plug(vif.id, (*plan(vif, machine=machine), guest), host.journal, drivers)
+        steps = plan(vif, machine=machine)
+        facts = port_facts(vif, machine, None, steps, drivers)
+        plug(vif.id, (*steps, guest), host.journal, drivers, facts=facts)
         console = Console(GUESTS / f"{vm}.agent")
         found = f"until grep -q {vif.address} /sys/class/net/eth0/address; do sleep 0.2; done"
         code, said = console.run(

@@ -38,6 +38,7 @@ from smartvif.plug.executor import plug, unplug
 from smartvif.plug.journal import Journal
 from smartvif.plug.plan import plan
 from smartvif.plug.plans.inputs import devices
+from smartvif.plug.prepare import port_facts
 from smartvif.sim.host import BRIDGE, SOCKETS, STATE, host_vrouter
 from smartvif.sim.nic import nic
 from smartvif.sim.testing import on_simulated_host
@@ -65,7 +66,8 @@ def _plug(kind: VnicType, port: str, vf: int, host: HostContext, *, hybrid: bool
     if asked.pci_slot is not None:
         found = devices(sriov.vf(PciAddress.parse(asked.pci_slot)), Representors(), relayed=True)
     steps = plan(vif, machine=MACHINE, devices=found)
-    plug(port, steps, host.journal, host.drivers, vf=asked.pci_slot)
+    facts = port_facts(vif, MACHINE, found, steps, host.drivers)
+    plug(port, steps, host.journal, host.drivers, facts=facts)
 
 
 def _host() -> HostContext:

@@ -217,12 +217,13 @@ def test_a_vf_that_vanished_is_no_hindrance_to_detaching() -> None:
         before = host_state(host)
         record = attach(_request(mode), host)
         assert record.vf is not None
+        assert record.facts.switch_port is not None
         number = int(record.facts.switch_port.removeprefix("p0r"))
         # Without its inner end a netdev is gone, in whatever namespace it is.
         inside = Links(NETNS)
         inside.delete(vf_netdev(0, number))
         inside.delete(representor(0, number))
-        (SIMULATION / "sys" / "bus/pci/devices" / record.vf).unlink()
+        (SIMULATION / "sys" / "bus/pci/devices" / str(record.vf)).unlink()
         detach(record.id, _host())
         gone = {trace for trace in before if f"p0r{number} " in trace or f"p0v{number} " in trace}
         assert len(gone) == 2
@@ -292,6 +293,7 @@ def test_plugging_again_mends_what_was_broken_and_keeps_the_rest() -> None:
     record = attach(_request(Mode.NORMAL), host)
     before = host_state(host)
     port = record.facts.switch_port
+    assert port is not None
     subprocess.run(["ovs-vsctl", "del-port", port], check=True)
     assert reconcile(host, dry_run=True).done == {
         record.id: f"do again: add port {port} to bridge {BRIDGE}"

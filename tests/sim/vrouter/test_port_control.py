@@ -110,7 +110,8 @@ def test_every_vnic_type() -> None:
         assert told["vhostuser-mode"] == int(vnic_type == "virtio-forwarder")
         link = Links().get(netdev)
         assert link.up if link is not None else vnic_type == "normal"
-        record = host().journal.find(PORTS[vnic_type])
+        record = host().journal.port(PORTS[vnic_type])
+        assert record is not None
         assert record.facts.mode == vnic_type
         assert record.facts.switch_port == netdev
         assert record.facts.vm == f"vm {vnic_type}"

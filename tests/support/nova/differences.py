@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from smartvif.model.needs import Needs
 from smartvif.model.port import Binding, Network, Port, VifType, VnicType
 from smartvif.model.vif import Vif, VifKind
 
@@ -52,7 +53,7 @@ class Case:
             vnic_type=self.vnic_type,
             pci_slot=self.pci_slot if self.profile else None,
             fixed_ips=self.fixed_ips,
-            trusted=self.trusted,
+            needs=Needs(trusted=self.trusted),
         )
 
     def binding(self) -> Binding:

@@ -15,7 +15,7 @@ import pytest
 from nova import context, objects
 from nova.network import neutron
 
-from smartvif.model.needs import NumaPolicy
+from smartvif.model.needs import Needs, NumaPolicy
 from smartvif.model.port import Network, Port, VnicType
 
 PORT_ID = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
@@ -51,8 +51,10 @@ class Case:
             mac="52:54:00:12:34:56",
             network=Network(id=NETWORK_ID, physical_network=next(filter(None, named), None)),
             vnic_type=self.vnic_type,
-            trusted=bool(self.attribute) or words in ("true", "yes", "1", "on"),
-            numa_policy=self.policy or self.flavor or NumaPolicy.PREFERRED,
+            needs=Needs(
+                trusted=bool(self.attribute) or words in ("true", "yes", "1", "on"),
+                numa=self.policy or self.flavor or NumaPolicy.PREFERRED,
+            ),
         )
 
     def resources(self) -> dict[str, dict[str, Any]]:

@@ -61,8 +61,8 @@ def test_every_class_is_tried() -> None:
 
 def test_a_new_class_needs_no_line_of_the_codec(monkeypatch: pytest.MonkeyPatch) -> None:
     """A class that is added to model.errors is carried as itself."""
-    added = type("Damaged", (Failed,), {"__module__": errors.__name__})
-    monkeypatch.setattr(errors, "Damaged", added, raising=False)
+    added = type("Torn", (Failed,), {"__module__": errors.__name__})
+    monkeypatch.setattr(errors, "Torn", added, raising=False)
     assert type(decode(encode(added("torn", where="page 3")))) is added
 
 

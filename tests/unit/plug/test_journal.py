@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -20,14 +19,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from smartvif.model.errors import Ambiguous, CannotTell, NotFound, Refused
+from smartvif.model.pci import PciAddress
+from smartvif.model.port_facts import PortFacts
 from smartvif.plug.journal import Journal, PortStatus
 from smartvif.plug.steps.links import HybridBridge, Tap
 from smartvif.plug.steps.simulated_vf import SimulatedPassthrough
 from smartvif.plug.steps.step import Snapshot, Step
+from tests.support.facts import port_facts, vf_identity
+from tests.support.values import facts
 
 PORTS = st.sampled_from(["0d9a", "0d9b", "0dff", "1000", "%", "_"])
-VFS = st.sampled_from([None, "0000:04:00.0", "0000:04:00.1"])
-FACTS = st.dictionaries(st.text(), st.none() | st.integers() | st.text() | st.lists(st.booleans()))
+VFS = st.sampled_from([None, vf_identity("0000:04:00.0"), vf_identity("0000:04:00.1")])
+FACTS = facts(VFS)
+FOUND = st.dictionaries(st.text(), st.none() | st.integers() | st.text() | st.lists(st.booleans()))
 NUMBERS = st.integers(0, 3)
 MTUS = st.integers(68, 65535)
 STEPS: st.SearchStrategy[Step] = st.one_of(
@@ -46,7 +50,7 @@ class JournalMachine(RuleBasedStateMachine):
         super().__init__()
         self.directory = Path(tempfile.mkdtemp())
         self.journals = [Journal(self.directory) for _ in range(3)]
-        self.records: dict[str, tuple[PortStatus, str | None, dict[str, Any]]] = {}
+        self.records: dict[str, tuple[PortStatus, PortFacts]] = {}
         self.steps: dict[str, dict[int, tuple[Step, Snapshot, bool]]] = {}
         self.held: dict[str, tuple[int, contextlib.ExitStack]] = {}
 
@@ -58,16 +62,17 @@ class JournalMachine(RuleBasedStateMachine):
             journal.close()
         shutil.rmtree(self.directory)
 
-    @rule(by=JOURNALS, port=PORTS, vf=VFS, facts=FACTS)
-    def begin(self, by: int, port: str, vf: str | None, facts: dict[str, Any]) -> None:
+    @rule(by=JOURNALS, port=PORTS, begun=FACTS)
+    def begin(self, by: int, port: str, begun: PortFacts) -> None:
         """A VF goes to one port; a port that is known is plugged again and keeps its steps."""
-        holder = next((p for p, (_, has, _) in self.records.items() if vf and has == vf), port)
-        if holder != port:
-            with pytest.raises(Refused, match=f"{vf} is in use by port {holder}"):
-                self.journals[by].begin(port, vf=vf, facts=facts)
+        vf = begun.vf
+        holder = next((p for p, (_, has) in self.records.items() if vf and has.vf == vf), port)
+        if vf is not None and holder != port:
+            with pytest.raises(Refused, match=f"{vf.address} is in use by port {holder}"):
+                self.journals[by].begin(port, begun)
             return
-        self.journals[by].begin(port, vf=vf, facts=facts)
-        self.records[port] = PortStatus.PLUGGING, vf, facts
+        self.journals[by].begin(port, begun)
+        self.records[port] = PortStatus.PLUGGING, begun
         self.steps.setdefault(port, {})
 
     @rule(by=JOURNALS, port=PORTS, status=st.sampled_from(PortStatus))
@@ -75,10 +80,10 @@ class JournalMachine(RuleBasedStateMachine):
         """A port that is not known stays so."""
         self.journals[by].set_status(port, status)
         if port in self.records:
-            self.records[port] = status, *self.records[port][1:]
+            self.records[port] = status, self.records[port][1]
 
     @precondition(lambda self: self.records)
-    @rule(by=JOURNALS, data=st.data(), number=NUMBERS, step=STEPS, found=FACTS)
+    @rule(by=JOURNALS, data=st.data(), number=NUMBERS, step=STEPS, found=FOUND)
     def doing(self, by: int, data: st.DataObject, number: int, step: Step, found: Snapshot) -> None:
         """A step that is begun is not done, also where it had been."""
         port = data.draw(st.sampled_from(sorted(self.records)))
@@ -136,7 +141,7 @@ class JournalMachine(RuleBasedStateMachine):
         """A port is found by what only its identifier begins with."""
         alike = [port for port in self.records if port.startswith(name)] if name else []
         if len(alike) == 1:
-            assert self.journals[by].find(name).id == alike[0]
+            assert self.journals[by].find(name) == alike[0]
             return
         with pytest.raises(Ambiguous if alike else NotFound) as caught:
             self.journals[by].find(name)
@@ -149,7 +154,8 @@ class JournalMachine(RuleBasedStateMachine):
             known = journal.ports()
             assert [port.id for port in known] == list(self.records)
             for port in known:
-                assert (port.status, port.vf, port.facts) == self.records[port.id]
+                assert (port.status, port.facts) == self.records[port.id]
+                assert port.vf == (None if port.facts.vf is None else port.facts.vf.address)
                 assert journal.port(port.id) == port
                 entries = journal.entries(port.id)
                 assert {e.number: (e.step, e.found, e.done) for e in entries} == self.steps[port.id]
@@ -253,8 +259,9 @@ _HOLD = """
 import sys, time
 from pathlib import Path
 from smartvif.plug.journal import Journal
+from tests.support.facts import port_facts
 journal = Journal(Path(sys.argv[1]))
-journal.begin("port", vf="0000:04:00.0", facts={})
+journal.begin("port", port_facts("0000:04:00.0"))
 with journal.locked("port"):
     print("held", flush=True)
     time.sleep(60)
@@ -274,7 +281,7 @@ def test_a_lock_of_a_killed_process_is_free(journal: Journal, tmp_path: Path) ->
         assert held
         assert 0.05 < time.monotonic() - began < 10.0
     child.communicate()
-    assert journal.ports()[0].vf == "0000:04:00.0"
+    assert journal.ports()[0].vf == PciAddress.parse("0000:04:00.0")
     assert locks(tmp_path) == []
 
 
@@ -292,9 +299,10 @@ _OPEN = """
 import os, sys
 from pathlib import Path
 from smartvif.plug.journal import Journal
+from tests.support.facts import port_facts
 print("ready", flush=True)
 sys.stdin.read()
-Journal(Path(sys.argv[1])).begin(str(os.getpid()), vf=None, facts={})
+Journal(Path(sys.argv[1])).begin(str(os.getpid()), port_facts())
 """
 
 
@@ -323,12 +331,12 @@ def test_threads_share_a_journal(journal: Journal) -> None:
     def work(index: int) -> None:
         port = f"port-{index}"
         for number in range(20):
-            journal.begin(port, vf=f"0000:04:00.{index}", facts={"number": number})
+            journal.begin(port, port_facts(f"0000:04:00.{index}", mtu=number))
             journal.doing(port, number, Tap(name=port, mac=str(number)), {})
             journal.done(port, number)
             record = journal.port(port)
             assert record is not None
-            assert record.facts == {"number": number}
+            assert record.facts.mtu == number
         assert [entry.number for entry in journal.entries(port)] == list(range(20))
 
     at_once(8, work)
@@ -341,7 +349,7 @@ def test_threads_that_want_one_vf(journal: Journal) -> None:
 
     def work(index: int) -> None:
         try:
-            journal.begin(f"port-{index}", vf="0000:04:00.0", facts={})
+            journal.begin(f"port-{index}", port_facts("0000:04:00.0"))
         except Refused:
             refused.append(index)
 
@@ -352,24 +360,24 @@ def test_threads_that_want_one_vf(journal: Journal) -> None:
 
 def test_moves(journal: Journal, tmp_path: Path) -> None:
     """A machine's move is there for every process, as last written, until it ends."""
-    journal.begin_move("vm2", {"to": "host3"})
-    journal.begin_move("vm1", {"to": "host2"})
-    journal.begin_move("vm1", {"to": "host2", "interfaces": {"p": "<interface/>"}})
+    journal.begin_move("vm2", '{"to": "host3"}')
+    journal.begin_move("vm1", '{"to": "host2"}')
+    journal.begin_move("vm1", '{"to": "host2", "interfaces": {"p": "<interface/>"}}')
     with contextlib.closing(Journal(tmp_path)) as other:
         assert other.moves() == {
-            "vm1": {"to": "host2", "interfaces": {"p": "<interface/>"}},
-            "vm2": {"to": "host3"},
+            "vm1": '{"to": "host2", "interfaces": {"p": "<interface/>"}}',
+            "vm2": '{"to": "host3"}',
         }
         other.end_move("vm1")
         other.end_move("vm1")
-    assert journal.moves() == {"vm2": {"to": "host3"}}
+    assert journal.moves() == {"vm2": '{"to": "host3"}'}
 
 
 def test_a_whole_identifier_is_never_ambiguous(journal: Journal) -> None:
     """A port is found by its identifier also where another's begins with it."""
-    journal.begin("port-1", vf=None, facts={})
-    journal.begin("port-10", vf=None, facts={})
-    assert journal.find("port-1").id == "port-1"
+    journal.begin("port-1", port_facts())
+    journal.begin("port-10", port_facts())
+    assert journal.find("port-1") == "port-1"
 
 
 @pytest.mark.parametrize("make", ["a file", "no file system", "a directory", "other bytes"])

@@ -49,7 +49,7 @@ class MachineOffer:
             return cls(
                 vm=vm, uuid=uuid, ports=tuple(PortSpec.from_json(vm, each) for each in ports)
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, Invalid) as error:
             raise Invalid(
                 f"it is not the description of a machine: {error}",
                 where="standard input",

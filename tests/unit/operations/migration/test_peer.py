@@ -28,24 +28,42 @@ from smartvif.model.errors import (
     StepFailed,
     TimedOut,
 )
+from smartvif.model.port_spec import Mode, PortSpec
+from smartvif.model.switch import Switch
 from smartvif.model.vif import Machine
 from smartvif.operations.migration import peer as module
-from smartvif.operations.migration.offer import MachineOffer, OfferedPort
+from smartvif.operations.migration.offer import MachineOffer
 from smartvif.operations.migration.peer import RemotePeer
 from smartvif.plug.journal import PortRecord, PortStatus
+from tests.support.facts import port_facts
+from tests.support.values import NEEDS
 
 UUID = "7c1f0b7e-3f52-4c0f-9f0e-0d5f6c9f4a11"
-PORT = OfferedPort(
+PORT = PortSpec(
+    vm="vm1",
     id="0e5eb1a2-7c3d-4a52-9f6e-5d0c8b3a1f42",
     mac="52:54:00:12:34:56",
-    mode="virtio-forwarder",
-    switch="ovs",
+    mode=Mode.VIRTIO_FORWARDER,
+    switch=Switch.OVS,
     bridge="br-int",
-    network=None,
     vlan=100,
     mtu=1450,
 )
 OFFER = MachineOffer(vm="vm1", uuid=UUID, ports=(PORT,))
+DOCUMENT: dict[str, Any] = OFFER.as_json()
+RECORD = PortRecord(
+    id=PORT.id,
+    status=PortStatus.PLUGGED,
+    facts=port_facts(
+        "0000:04:00.0",
+        mac=PORT.mac,
+        mode=PORT.mode,
+        bridge=PORT.bridge,
+        vlan=PORT.vlan,
+        mtu=PORT.mtu,
+        switch_port="p0r0",
+    ),
+)
 KINDS = [
     kind
     for _, kind in inspect.getmembers(errors, inspect.isclass)
@@ -53,22 +71,35 @@ KINDS = [
 ]
 Answer = Callable[..., RemotePeer]
 
-ports = st.builds(
-    OfferedPort,
-    id=st.uuids().map(str),
-    mac=st.just("52:54:00:12:34:56"),
-    mode=st.sampled_from(["normal", "direct", "virtio-forwarder"]),
-    switch=st.sampled_from(["ovs", "vrouter"]),
-    bridge=st.none() | st.text(),
-    network=st.none() | st.uuids().map(str),
-    vlan=st.none() | st.integers(1, 4094),
-    mtu=st.none() | st.integers(68, 65535),
+
+def ports(vm: str) -> st.SearchStrategy[PortSpec]:
+    """A machine's ports, on either switch."""
+    common: dict[str, Any] = {
+        "vm": st.just(vm),
+        "id": st.uuids().map(str),
+        "mac": st.just("52:54:00:12:34:56"),
+        "mode": st.sampled_from(Mode),
+        "mtu": st.none() | st.integers(68, 65535),
+        "needs": NEEDS,
+    }
+    bridge = st.from_regex(r"[a-zA-Z0-9.-]{0,14}[a-z]", fullmatch=True)
+    vlan = st.none() | st.integers(1, 4094)
+    ovs = st.builds(PortSpec, **common, switch=st.just(Switch.OVS), bridge=bridge, vlan=vlan)
+    network = st.uuids().map(str)
+    return ovs | st.builds(PortSpec, **common, switch=st.just(Switch.VROUTER), network=network)
+
+
+offers = st.text().flatmap(
+    lambda vm: st.builds(
+        MachineOffer,
+        vm=st.just(vm),
+        uuid=st.uuids().map(str),
+        ports=st.tuples(ports(vm), ports(vm)),
+    )
 )
 
 
-@given(
-    st.builds(MachineOffer, vm=st.text(), uuid=st.uuids().map(str), ports=st.tuples(ports, ports))
-)
+@given(offers)
 def test_there_and_back(offer: MachineOffer) -> None:
     """What comes out of JSON is what went in; other keys beside it do no harm."""
     document = json.loads(json.dumps({**offer.as_json(), "interfaces": {}, "to": "host2"}))
@@ -77,25 +108,14 @@ def test_there_and_back(offer: MachineOffer) -> None:
 
 def test_of_the_journal() -> None:
     """A port is described by its record, without the VF, which is each host's own."""
-    facts = {
-        "vm": "vm1",
-        "mac": PORT.mac,
-        "mode": PORT.mode,
-        "switch": PORT.switch,
-        "bridge": PORT.bridge,
-        "network": None,
-        "vlan": PORT.vlan,
-        "mtu": PORT.mtu,
-        "switch_port": "p0r0",
-    }
-    record = PortRecord(id=PORT.id, status=PortStatus.PLUGGED, vf="0000:04:00.0", facts=facts)
-    assert MachineOffer.of("vm1", UUID, [record]) == OFFER
+    assert MachineOffer.of("vm1", UUID, [RECORD]) == OFFER
     assert OFFER.machine == Machine(uuid=UUID, name="vm1")
 
 
 def test_as_an_attachment() -> None:
     """The port keeps its identifier and its address, and its VF is to be chosen."""
-    request = PORT.request("vm1")
+    (request,) = MachineOffer.of("vm1", UUID, [RECORD]).ports
+    assert RECORD.vf is not None
     assert (request.vm, request.id, request.mac, request.vf) == ("vm1", PORT.id, PORT.mac, None)
     assert (request.mode, request.bridge, request.vlan, request.mtu) == (
         PORT.mode,
@@ -110,7 +130,7 @@ def test_as_an_attachment() -> None:
 )
 def test_transparent(mode: str, transparent: bool) -> None:
     """All but a VF that the guest has itself can move unnoticed."""
-    document = OFFER.as_json()
+    document: dict[str, Any] = OFFER.as_json()
     document["ports"][0]["mode"] = mode
     assert MachineOffer.from_json(document).ports[0].transparent is transparent
 
@@ -126,7 +146,9 @@ def test_transparent(mode: str, transparent: bool) -> None:
         {"vm": "vm1", "ports": []},
         {"vm": "vm1", "uuid": UUID, "ports": 1},
         {"vm": "vm1", "uuid": UUID, "ports": [{"id": "p"}]},
-        {"vm": "vm1", "uuid": UUID, "ports": [{**OFFER.as_json()["ports"][0], "newer": 1}]},
+        {"vm": "vm1", "uuid": UUID, "ports": [{**DOCUMENT["ports"][0], "switch": "other"}]},
+        {"vm": "vm1", "uuid": UUID, "ports": [{**DOCUMENT["ports"][0], "vlan": 4095}]},
+        {"vm": "vm1", "uuid": UUID, "ports": [{**DOCUMENT["ports"][0], "newer": 1}]},
     ],
 )
 def test_no_description(document: Any) -> None:

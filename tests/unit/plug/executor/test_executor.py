@@ -11,18 +11,23 @@ import pytest
 
 from smartvif.control import names
 from smartvif.model.errors import Failed, NotFound, Refused, StepFailed
+from smartvif.model.pci import PciAddress
+from smartvif.operations.reconcile import repair_ports
 from smartvif.plug.executor import PortPlan, adopt, plug, plug_many, unplug
 from smartvif.plug.journal import Journal, PortStatus
-from smartvif.plug.recover import recover
 from smartvif.plug.steps.step import Step
+from tests.support.facts import port_facts
 from tests.support.toys import Toy, Toys, plan, world
+
+FACTS = port_facts()
+VFS = {"p": "0000:04:00.0", "q": "0000:04:00.1", "r": "0000:04:00.2"}
 
 
 def test_a_failed_plug_is_undone_last_to_first(journal: Journal, toys: Toys) -> None:
     """The steps that were taken, and the one that failed half-way, are undone in reverse."""
     toys.broken = {"did p.c"}
     with pytest.raises(StepFailed) as caught:
-        plug("p", plan("p", "abcd"), journal, world(toys))
+        plug("p", plan("p", "abcd"), journal, world(toys), facts=FACTS)
     assert toys.heard("undo") == ["p.c", "p.b", "p.a"]
     assert (toys.there, journal.ports()) == (set(), ())
     error = caught.value
@@ -34,7 +39,7 @@ def test_each_step_is_heard_of_when_it_is_taken(journal: Journal, toys: Toys) ->
     """Progress names every step in order, and on a second plug none."""
     heard: list[Step] = []
     for _ in range(2):
-        plug("p", plan("p", "abc"), journal, world(toys), on_step=heard.append)
+        plug("p", plan("p", "abc"), journal, world(toys), facts=FACTS, on_step=heard.append)
         assert tuple(heard) == plan("p", "abc")
     assert toys.heard("do") == ["p.a", "p.b", "p.c"]
 
@@ -46,27 +51,27 @@ def test_an_interrupted_plug_is_undone(journal: Journal, toys: Toys) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        plug("p", plan("p", "ab"), journal, world(toys), on_step=interrupt)
+        plug("p", plan("p", "ab"), journal, world(toys), facts=FACTS, on_step=interrupt)
     assert (toys.there, journal.ports()) == (set(), ())
 
 
 def test_a_failed_mending_keeps_the_port(journal: Journal, toys: Toys) -> None:
     """A port that was plugged stays so, with its other steps, where a lost one cannot be redone."""
-    plug("p", plan("p", "abc"), journal, world(toys))
+    plug("p", plan("p", "abc"), journal, world(toys), facts=FACTS)
     toys.there.remove("p.b")
     toys.broken = {"do p.b"}
     with pytest.raises(StepFailed, match=r"do p\.b fails"):
-        plug("p", plan("p", "abc"), journal, world(toys))
+        plug("p", plan("p", "abc"), journal, world(toys), facts=FACTS)
     assert toys.there == {"p.a", "p.c"}
     assert journal.ports()[0].status is PortStatus.PLUGGED
     toys.broken.clear()
-    plug("p", plan("p", "abc"), journal, world(toys))
+    plug("p", plan("p", "abc"), journal, world(toys), facts=FACTS)
     assert toys.there == {"p.a", "p.b", "p.c"}
 
 
 def test_unplugging_three_times(journal: Journal, toys: Toys) -> None:
     """A port can be unplugged as often as one likes, and one that never was as well."""
-    plug("p", plan("p", "ab"), journal, world(toys))
+    plug("p", plan("p", "ab"), journal, world(toys), facts=FACTS)
     for port in ("p", "p", "p", "never"):
         unplug(port, journal, world(toys))
         assert (toys.there, journal.ports()) == (set(), ())
@@ -76,7 +81,7 @@ def test_unplugging_three_times(journal: Journal, toys: Toys) -> None:
 @pytest.mark.parametrize("letters", ["", "ab"])
 def test_a_step_that_somebody_else_took(journal: Journal, toys: Toys, letters: str) -> None:
     """It is not taken, adopted once however often it is, mended with the others, undone first."""
-    plug("p", plan("p", letters), journal, world(toys))
+    plug("p", plan("p", letters), journal, world(toys), facts=FACTS)
     toys.there.add("p.z")
     toys.log.clear()
     for _ in range(2):
@@ -84,9 +89,9 @@ def test_a_step_that_somebody_else_took(journal: Journal, toys: Toys, letters: s
     assert toys.log == []
     assert [entry.step for entry in journal.entries("p")] == list(plan("p", f"{letters}z"))
     assert all(entry.done for entry in journal.entries("p"))
-    assert recover(journal, world(toys)) == {}
+    assert repair_ports(journal, world(toys)).done == {}
     toys.there.discard("p.z")
-    assert recover(journal, world(toys)) == {"p": "do again: make p.z"}
+    assert repair_ports(journal, world(toys)).done == {"p": "do again: make p.z"}
     adopt("p", Toy(name="p.y"), journal)
     journal.doing("p", 99, Toy(name="p.x"), {"existed": False})
     toys.log.clear()
@@ -106,12 +111,12 @@ def test_a_step_of_a_port_that_is_not_there(journal: Journal, toys: Toys) -> Non
 def test_ports_that_are_left(journal: Journal, toys: Toys) -> None:
     """A port that is to be left is neither mended nor undone, nor spoken of."""
     for port in "pqr":
-        plug(port, plan(port, "a"), journal, world(toys))
+        plug(port, plan(port, "a"), journal, world(toys), facts=FACTS)
     journal.set_status("q", PortStatus.UNPLUGGING)
     toys.there = {"q.a"}
     mended = {"r": "do again: make r.a"}
-    assert recover(journal, world(toys), leave={"p", "q"}, dry_run=True) == mended
-    assert recover(journal, world(toys), leave={"p", "q"}) == mended
+    assert repair_ports(journal, world(toys), leave={"p", "q"}, dry_run=True).done == mended
+    assert repair_ports(journal, world(toys), leave={"p", "q"}).done == mended
     assert toys.there == {"q.a", "r.a"}
 
 
@@ -126,9 +131,9 @@ def test_what_bears_the_name_of_an_unknown_port(journal: Journal, toys: Toys) ->
 
 def test_another_plan_replaces_the_old_one(journal: Journal, toys: Toys) -> None:
     """All of the old plan is undone before any of the new one is done."""
-    plug("p", plan("p", "ab"), journal, world(toys))
+    plug("p", plan("p", "ab"), journal, world(toys), facts=FACTS)
     toys.log.clear()
-    plug("p", plan("p", "bc"), journal, world(toys))
+    plug("p", plan("p", "bc"), journal, world(toys), facts=FACTS)
     acts = [line for line in toys.log if line.startswith(("do ", "undo "))]
     assert acts == ["undo p.b", "undo p.a", "do p.b", "do p.c"]
     assert toys.there == {"p.b", "p.c"}
@@ -136,14 +141,14 @@ def test_another_plan_replaces_the_old_one(journal: Journal, toys: Toys) -> None
 
 def test_what_cannot_be_undone_waits(journal: Journal, toys: Toys) -> None:
     """A failed undo is known until reconcile can finish it, and the error says what to do."""
-    plug("p", plan("p", "abc"), journal, world(toys))
+    plug("p", plan("p", "abc"), journal, world(toys), facts=FACTS)
     toys.broken = {"undo p.b"}
     with pytest.raises(Failed, match=r"cannot undo 'make p\.b'") as caught:
         unplug("p", journal, world(toys))
     assert (caught.value.where, caught.value.hint) == ("toys", "mend it")
     assert [entry.step for entry in journal.entries("p")] == list(plan("p", "ab"))
     toys.broken.clear()
-    assert recover(journal, world(toys)) == {"p": "undo: it was unplugging"}
+    assert repair_ports(journal, world(toys)).done == {"p": "undo: it was unplugging"}
     assert (toys.there, journal.ports()) == (set(), ())
 
 
@@ -151,42 +156,44 @@ def test_a_roll_back_goes_past_what_cannot_be_undone(journal: Journal, toys: Toy
     """The other steps are undone at once, the one that cannot be stays for reconcile."""
     toys.broken = {"do p.d", "undo p.b"}
     with pytest.raises(StepFailed, match=r"do p\.d fails"):
-        plug("p", plan("p", "abcd"), journal, world(toys))
+        plug("p", plan("p", "abcd"), journal, world(toys), facts=FACTS)
     assert toys.there == {"p.b"}
     assert [entry.step for entry in journal.entries("p")] == list(plan("p", "b"))
     toys.broken.clear()
-    recover(journal, world(toys))
+    repair_ports(journal, world(toys))
     assert (toys.there, journal.ports()) == (set(), ())
 
 
 def test_a_vf_in_use(journal: Journal, toys: Toys) -> None:
     """No step is taken for a port whose VF another port has."""
-    plug("p", plan("p", "a"), journal, world(toys), vf="0000:04:00.0")
+    plug("p", plan("p", "a"), journal, world(toys), facts=port_facts("0000:04:00.0"))
     with pytest.raises(Refused, match="in use by port p"):
-        plug("q", plan("q", "a"), journal, world(toys), vf="0000:04:00.0")
+        plug("q", plan("q", "a"), journal, world(toys), facts=port_facts("0000:04:00.0"))
     assert toys.there == {"p.a"}
     assert [port.id for port in journal.ports()] == ["p"]
 
 
 def test_a_plan_after_an_empty_one(journal: Journal, toys: Toys) -> None:
     """The steps of a port that was plugged without any are written like all others."""
-    plug("p", (), journal, world(toys))
-    plug("p", plan("p", "a"), journal, world(toys))
+    plug("p", (), journal, world(toys), facts=FACTS)
+    plug("p", plan("p", "a"), journal, world(toys), facts=FACTS)
     unplug("p", journal, world(toys))
     assert toys.there == set()
 
 
 @pytest.mark.parametrize("bad", ["do p.a", "undo p.a", "check p.a"])
 def test_one_bad_port_does_not_hold_up_the_others(journal: Journal, toys: Toys, bad: str) -> None:
-    """Every port is brought to an end that can be, and then the error is raised."""
+    """Every port is brought to an end that can be, and the one that cannot is reported."""
     for port in ("p", "q", "r"):
-        plug(port, plan(port, "a"), journal, world(toys))
+        plug(port, plan(port, "a"), journal, world(toys), facts=FACTS)
     toys.there = {"r.a"}
     for port in ("r", "p") if bad == "undo p.a" else ("r",):
         journal.set_status(port, PortStatus.UNPLUGGING)
     toys.broken = {bad}
-    with pytest.raises(Failed, match=rf"{bad} fails"):
-        recover(journal, world(toys))
+    report = repair_ports(journal, world(toys))
+    assert [(port, f"{bad} fails" in error.what) for port, error in report.failed.items()] == [
+        ("p", True)
+    ]
     assert toys.there == {"q.a"}
     assert journal.port("r") is None
 
@@ -194,13 +201,17 @@ def test_one_bad_port_does_not_hold_up_the_others(journal: Journal, toys: Toys, 
 def test_many_ports_at_once(journal: Journal, toys: Toys) -> None:
     """Each is plugged or not by itself, and the errors say which are not and why."""
     toys.broken = {"do q.b"}
-    ports = [PortPlan(port=port, plan=plan(port, "ab"), vf=f"vf of {port}") for port in "pqr"]
+    ports = [
+        PortPlan(port=port, plan=plan(port, "ab"), facts=port_facts(VFS[port])) for port in "pqr"
+    ]
     failed = plug_many(ports, journal, world(toys))
     assert {port: error.what for port, error in failed.items()} == {
         "q": "cannot make q.b: do q.b fails"
     }
     assert toys.there == {"p.a", "p.b", "r.a", "r.b"}
-    assert {port.id: port.vf for port in journal.ports()} == {"p": "vf of p", "r": "vf of r"}
+    assert {port.id: port.vf for port in journal.ports()} == {
+        port: PciAddress.parse(VFS[port]) for port in "pr"
+    }
 
 
 class RivalledJournal(Journal):
@@ -224,10 +235,10 @@ def test_what_is_unplugged_meanwhile_is_not_mended(
 ) -> None:
     """What another takes away after recover has looked at it does not come back."""
     for port in ("p", "q"):
-        plug(port, plan(port, "a"), journal, world(toys))
+        plug(port, plan(port, "a"), journal, world(toys), facts=FACTS)
     toys.there.clear()
     with contextlib.closing(RivalledJournal(tmp_path, journal, toys, "p", "q")) as rivalled:
-        recover(rivalled, world(toys))
+        repair_ports(rivalled, world(toys))
     assert (toys.there, journal.ports()) == (set(), ())
 
 
@@ -236,6 +247,6 @@ def test_a_full_disk(journal: Journal, toys: Toys, tmp_path: Path) -> None:
     ((pages,),) = journal._rows("PRAGMA page_count", ())
     journal._rows(f"PRAGMA max_page_count = {pages}", ())
     with pytest.raises(Failed, match="disk is full") as caught:
-        plug("p", plan("p", "a"), journal, world(toys), facts={"much": "x" * 100_000})
+        plug("p", plan("p", "a"), journal, world(toys), facts=port_facts(vm="x" * 100_000))
     assert caught.value.where == str(tmp_path / "state.db")
     assert (toys.there, journal.ports()) == (set(), ())

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from smartvif.model.errors import Failed, Refused
+from smartvif.operations.reconcile import repair_ports
 from smartvif.plug.executor import plug, unplug
 from smartvif.plug.journal import Journal, PortStatus
-from smartvif.plug.recover import recover
 from smartvif.plug.steps.step import Plan, Step
+from tests.support.facts import port_facts
 from tests.support.toys import DiedError, MortalJournal, Toys, names, plan, world
 
 PORTS = st.sampled_from(["p1", "p2"])
@@ -81,7 +82,7 @@ class ApplyMachine(RuleBasedStateMachine):
         kept = self.is_plugged(port) and old == asked
         with self.where(broken=broken):
             try:
-                plug(port, asked, self.journal, world(self.toys), vf=vf)
+                plug(port, asked, self.journal, world(self.toys), facts=port_facts(vf))
                 self.wanted[port] = asked
                 failed = refused = False
             except (Failed, Refused) as error:
@@ -112,7 +113,7 @@ class ApplyMachine(RuleBasedStateMachine):
     def die_plugging(self, port: str, letters: str, vf: str | None, life: int) -> None:
         """Whenever the process dies, the invariants hold."""
         with self.where(life=life), contextlib.suppress(DiedError, Refused):
-            plug(port, plan(port, letters), self.journal, world(self.toys), vf=vf)
+            plug(port, plan(port, letters), self.journal, world(self.toys), facts=port_facts(vf))
             self.wanted[port] = plan(port, letters)
 
     @rule(port=PORTS, broken=BROKEN)
@@ -143,19 +144,19 @@ class ApplyMachine(RuleBasedStateMachine):
     def recover(self) -> None:
         """Every port is plugged and whole, or gone; a second time there is nothing to do."""
         before = self.journal.ports(), set(self.toys.there)
-        foreseen = recover(self.journal, world(self.toys), dry_run=True)
+        foreseen = repair_ports(self.journal, world(self.toys), dry_run=True).done
         assert before == (self.journal.ports(), self.toys.there)
-        assert recover(self.journal, world(self.toys)) == foreseen
+        assert repair_ports(self.journal, world(self.toys)).done == foreseen
         for port in ("p1", "p2"):
             assert self.is_gone(port) or self.is_plugged(port)
             assert set(names(self.taken(port))) <= self.toys.there
-        assert recover(self.journal, world(self.toys)) == {}
+        assert repair_ports(self.journal, world(self.toys)).done == {}
 
     @rule(life=LIVES)
     def die_recovering(self, life: int) -> None:
         """Whenever the process dies, the invariants hold."""
         with self.where(life=life), contextlib.suppress(DiedError):
-            recover(self.journal, world(self.toys))
+            repair_ports(self.journal, world(self.toys))
 
     @rule(port=PORTS)
     def recover_while_one_is_held(self, port: str) -> None:
@@ -163,7 +164,7 @@ class ApplyMachine(RuleBasedStateMachine):
         before = self.journal.port(port), self.journal.entries(port)
         there = {name for name in self.toys.there if name.startswith(port)}
         with contextlib.closing(Journal(self.directory)) as other, other.locked(port):
-            assert port not in recover(self.journal, world(self.toys))
+            assert port not in repair_ports(self.journal, world(self.toys)).done
         assert before == (self.journal.port(port), self.journal.entries(port))
         assert there == {name for name in self.toys.there if name.startswith(port)}
 

@@ -14,6 +14,7 @@ from smartvif.guest.xml import interface_xml
 from smartvif.host.sriov import Vf
 from smartvif.host.vf_info import VfAdmin
 from smartvif.model.errors import Invalid
+from smartvif.model.needs import Needs
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Network, Port, VifType, VnicType
 from smartvif.model.switch import Switch
@@ -227,7 +228,7 @@ def test_a_vf_in_the_nics_own_switch(trusted: bool) -> None:
         network=network,
         vnic_type=VnicType.DIRECT,
         pci_slot=VF,
-        trusted=trusted,
+        needs=Needs(trusted=trusted),
     )
     asked = build_vif(port, bind_vrouter(port, VRouterHost(name="h")))
     assert switch(asked) is Switch.VEB
