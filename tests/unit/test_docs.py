@@ -50,10 +50,11 @@ def test_every_command(name: str) -> None:
         assert all(f"{name} {word}" in known for word in command.commands)
         return
     assert name in known
+    if not isinstance(command, click.Group):
+        _, *arguments = command.collect_usage_pieces(click.Context(command))  # after [OPTIONS]
+        assert all(argument.strip(".") in known[name] for argument in arguments)
     for parameter in command.params:
-        if isinstance(parameter, click.Argument):
-            assert parameter.make_metavar(click.Context(command)).strip(".") in known[name]
-        else:
+        if isinstance(parameter, click.Option):
             found = re.findall(r"(?<![\w-])--?[\w-]+", known[name])
             assert set(parameter.opts) & set(found), f"{name} {parameter.opts}"
 
