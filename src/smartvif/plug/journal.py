@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS steps (
 CREATE TABLE IF NOT EXISTS moves (vm TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
 """
 _PORTS = "SELECT id, state, vf, facts FROM ports"
+_STEPS = "SELECT port, number, kind, fields, found, done FROM steps"
 _VERSION = 1
 """The file's user_version. 0: written by smartvif 0.1.0, whose facts of ports have no version."""
 
@@ -195,11 +196,8 @@ class Journal:
 
         Raises: Damaged; CannotTell, for a step that another version has written.
         """
-        rows = self._rows(
-            "SELECT number, kind, fields, found, done FROM steps WHERE port = ? ORDER BY number",
-            (port,),
-        )
-        return tuple(self._entry(port, row) for row in rows)
+        rows = self._rows(f"{_STEPS} WHERE port = ? ORDER BY number", (port,))
+        return tuple(self._entry(row) for row in rows)
 
     def __contains__(self, port: str) -> bool:
         """Whether there is a row for the port, readable or not."""
@@ -218,8 +216,16 @@ class Journal:
         return tuple(each for each in self._all().values() if isinstance(each, PortRecord))
 
     def damaged(self) -> dict[str, Damaged]:
-        """Why the other ports cannot be read."""
-        return {port: each for port, each in self._all().items() if isinstance(each, Damaged)}
+        """Why a port, or a step of it, cannot be read; by port."""
+        found = {port: each for port, each in self._all().items() if isinstance(each, Damaged)}
+        for row in self._rows(f"{_STEPS} ORDER BY port, number", ()):
+            try:
+                self._entry(row)
+            except Damaged as error:
+                found.setdefault(row[0], error)
+            except CannotTell:
+                continue  # another version's step is not damaged
+        return found
 
     def find(self, name: str) -> str:
         """The identifier of the port whose identifier is or begins with ``name``.
@@ -257,10 +263,10 @@ class Journal:
         except Damaged as error:
             raise self._damaged("ports", port, error.what, error.hint) from error
 
-    def _entry(self, port: str, row: tuple[Any, ...]) -> JournalEntry:
-        number, kind, fields, found, done = row
+    def _entry(self, row: tuple[Any, ...]) -> JournalEntry:
+        port, number, kind, fields, found, done = row
         try:
-            step, snapshot = codec.load(kind, json.loads(fields)), json.loads(found)
+            step, snapshot = codec.load(kind, _object(fields)), _object(found)
         except ValueError as error:
             raise self._damaged("steps", f"{port}, {number}", str(error)) from error
         return JournalEntry(number=number, step=step, found=snapshot, done=bool(done))
@@ -306,6 +312,14 @@ class Journal:
     def _rows(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         with self._mutex:
             return self._db.execute(query, values).fetchall()
+
+
+def _object(text: str) -> dict[str, Any]:
+    """Raises: ValueError, for what is no JSON object."""
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError(f"it is {text}, and an object is needed")
+    return found
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from smartvif.plug.journal import Journal, PortStatus
 from smartvif.plug.steps.links import HybridBridge, Tap
 from smartvif.plug.steps.simulated_vf import SimulatedPassthrough
 from smartvif.plug.steps.step import Snapshot, Step
+from tests.support.checkout import CHECKOUT
 from tests.support.facts import port_facts, vf_identity
 from tests.support.values import facts
 
@@ -205,6 +206,7 @@ def process(program: str, directory: Path) -> subprocess.Popen[str]:
     """A Python process with ``directory`` as its argument."""
     return subprocess.Popen(
         [sys.executable, "-c", program, str(directory)],
+        cwd=CHECKOUT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
