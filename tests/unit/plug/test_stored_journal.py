@@ -28,7 +28,7 @@ CREATE TABLE steps (
     PRIMARY KEY (port, number)
 ) STRICT, WITHOUT ROWID;
 """
-FACTS_0 = {
+FACTS_0: dict[str, Any] = {
     "vif_type": "ovs",
     "vm": "vm1",
     "mode": "direct",
