@@ -97,7 +97,8 @@ def test_a_representor_with_another_name() -> None:
 def test_a_representor_that_is_gone() -> None:
     """It is told, reconcile fails with the reason, and other ports are repaired all the same."""
     gone, other = attach("vm1", "direct"), attach("vm2", "direct")
-    ip(gone["switch_port"], "netns", "nic")
+    subprocess.run(["ip", "netns", "add", "elsewhere"], check=True)
+    ip(gone["switch_port"], "netns", "elsewhere")
     settled()
     subprocess.run(["ovs-vsctl", "del-port", other["switch_port"]], check=True)
     assert ill(1) == {gone["id"], other["id"]}
