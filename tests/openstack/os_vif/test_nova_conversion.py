@@ -29,7 +29,7 @@ from smartvif.model.vif import Vif, VifKind
 from smartvif.openstack.os_vif.convert import from_osvif
 from smartvif.switches.build_vif import build_vif
 from tests.support.checkout import CHECKOUT
-from tests.support.nova.conversion import VF_NETDEV, nova_model
+from tests.support.nova.conversion import VF_NETDEV, nova, nova_model  # noqa: F401
 from tests.support.nova.differences import (
     BAD_IP,
     BAD_SLOTS,
