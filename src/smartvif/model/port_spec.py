@@ -73,7 +73,7 @@ class PortSpec:
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
             value = getattr(self, name)
-            if value not in (None, ""):
+            if value is not None and (name, value) != ("id", ""):
                 with checks.about(f"--{name}"):
                     check(value)
         needed, foreign = _ABOUT[self.switch]

@@ -12,6 +12,7 @@ from smartvif.control.bind_ovs import Details
 from smartvif.control.bind_vrouter import VRouterHost, bind_vrouter, find_host
 from smartvif.control.build_vif import build_vif
 from smartvif.model.errors import Ambiguous, Invalid, NotFound, Refused
+from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Network, Port, VifType, VnicType
 
 ID = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
@@ -52,7 +53,7 @@ def port(vnic_type: VnicType = NORMAL, vlan: int | None = OVERLAY) -> Port:
         mac="52:54:00:12:34:56",
         network=network,
         vnic_type=vnic_type,
-        pci_slot="0000:03:00.1",
+        vf=PciAddress.parse("0000:03:00.1"),
     )
 
 

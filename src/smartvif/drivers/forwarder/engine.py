@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from smartvif.drivers.kernel.api import LinkDriver
+from smartvif.model.pci import PciAddress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,7 @@ class RelaySpec:
     socket: str
     mtu: int
     netdev: str | None = None
-    pci: str | None = None
+    pci: PciAddress | None = None
     queues: int = 1
 
     @property

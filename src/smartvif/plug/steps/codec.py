@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import Any
 
-from smartvif.drivers.forwarder.engine import RelaySpec
-from smartvif.drivers.ovs.rows import OvsPortSpec
-from smartvif.drivers.vrouter.port import VRouterPort
-from smartvif.host.vf_info import VfAdmin
 from smartvif.model.errors import CannotTell
+from smartvif.model.pci import PciAddress
 from smartvif.plug.steps.guest import AttachedInterface
 from smartvif.plug.steps.links import HybridBridge, LinkUp, Tap
 from smartvif.plug.steps.ovs import SwitchPort
@@ -35,34 +35,57 @@ _KINDS: dict[str, Any] = {
         VfioBinding,
     )
 }
-_VALUES: dict[str, tuple[str, Any]] = {
-    "AgentPort": ("port", VRouterPort),
-    "SwitchPort": ("spec", OvsPortSpec),
-    "Relay": ("spec", RelaySpec),
-    "VfAdminSettings": ("wanted", VfAdmin),
-}
-"""Which field of a step is a value itself."""
 
 
 def dump(step: Step) -> tuple[str, dict[str, Any]]:
     """A step as its kind's name and values that JSON can hold."""
-    return step.KIND, dataclasses.asdict(step)  # type: ignore[call-overload]
+    return step.KIND, _plain(step)
 
 
 def load(kind: str, values: dict[str, Any]) -> Step:
     """The step that ``dump`` gave.
 
-    Raises: CannotTell, for one that another version has written.
+    Raises: CannotTell, for one that another version has written; Invalid, for what is no address.
     """
     try:
-        if kind in _VALUES:
-            field, value = _VALUES[kind]
-            values = {**values, field: value(**values[field])}
-        step: Step = _KINDS[kind](**values)
-    except (KeyError, TypeError) as error:
+        step: Step = _made(_KINDS[kind], values)
+    except (AttributeError, KeyError, TypeError) as error:
         raise CannotTell(
             f"the journal has a step that is not known here: {kind}",
             where="journal",
             hint="finish with the version of smartvif that wrote it",
         ) from error
     return step
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it: an address as text, a dataclass by its fields."""
+    if isinstance(value, PciAddress):
+        return str(value)
+    if dataclasses.is_dataclass(value):
+        return {each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+    return value
+
+
+def _made(kind: Any, values: Mapping[str, Any]) -> Any:
+    """The value of a dataclass, whose fields may be addresses or values themselves."""
+    read = _readers(kind)
+    return kind(**{name: read[name](v) if name in read else v for name, v in values.items()})
+
+
+@cache
+def _readers(kind: Any) -> Mapping[str, Callable[[Any], Any]]:
+    """How each field of a dataclass is read that is not in JSON as it is."""
+    hints = typing.get_type_hints(kind)
+    found: dict[str, Callable[[Any], Any]] = {}
+    for field in dataclasses.fields(kind):
+        hint = hints[field.name]
+        if hint in {PciAddress, PciAddress | None}:
+            found[field.name] = _address
+        elif dataclasses.is_dataclass(hint):
+            found[field.name] = partial(_made, hint)
+    return found
+
+
+def _address(text: str | None) -> PciAddress | None:
+    return None if text is None else PciAddress.parse(text)
