@@ -1,6 +1,6 @@
 # `make demo` and `make test` do all their set-up themselves; scripts/setup says what it installs.
 
-.PHONY: demo test test-unit test-sim test-openstack setup lint bench bench-plug bench-forwarder bench-claims
+.PHONY: demo test test-unit test-sim test-openstack test-lowest coverage setup lint bench bench-plug bench-forwarder bench-claims
 .NOTPARALLEL:
 
 demo:
@@ -12,6 +12,12 @@ test: lint
 
 test-unit test-sim test-openstack: setup
 	@.venv/bin/pytest tests/$(@:test-%=%)
+
+test-lowest: setup
+	@scripts/test-lowest
+
+coverage: setup
+	@scripts/coverage $(TESTS)
 
 setup:
 	@scripts/setup test

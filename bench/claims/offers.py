@@ -5,10 +5,11 @@ from __future__ import annotations
 import uuid
 
 from smartvif.choose.selection.pool import Pool
-from smartvif.choose.selection.request import DeviceRequest, DeviceType, request
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.model import traits
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Network, Port, VifType, VnicType
+from smartvif.switches.device_request import device_request
 
 PFS, VFS = 2, 64
 OVS = frozenset({traits.datapath("ovs")})
@@ -41,4 +42,4 @@ def port() -> DeviceRequest:
         network=Network(id="net"),
         vnic_type=VnicType.DIRECT,
     )
-    return request(asked, VifType.OVS)
+    return device_request(asked, VifType.OVS)

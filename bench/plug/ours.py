@@ -25,10 +25,10 @@ from smartvif.openstack.os_vif.convert import from_osvif
 from smartvif.plug import executor
 from smartvif.plug.executor import PortPlan
 from smartvif.plug.journal import Journal
-from smartvif.plug.plan import plan
 from smartvif.plug.plans.inputs import PortDevices, devices
-from smartvif.plug.prepare import port_facts
 from smartvif.sim.host import OPENVSWITCH
+from smartvif.switches.plan import plan
+from smartvif.switches.prepare import port_facts
 
 _T = TypeVar("_T")
 

@@ -1,4 +1,4 @@
-"""What is left on a host, or in a private drivers, after something was done there."""
+"""What is left on a host, or in a private world, after something was done there."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def empty(directory: Path, keep: set[Path]) -> None:
 
 
 def traces() -> dict[str, set[str]]:
-    """Everything that a command may leave in a private drivers."""
+    """Everything that a command may leave in a private world."""
     links = subprocess.run(["ip", "-br", "link"], check=True, capture_output=True, text=True)
     listed = {
         str(path)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
 from smartvif.drivers.drivers import Drivers
-from smartvif.model.errors import Failed
+from smartvif.model.errors import Failed, NotFound
 from smartvif.model.known import Present, Unknown
+from smartvif.model.pci import PciAddress
 from smartvif.model.verdict import HOLDS, Difference, Verdict
 from smartvif.observe.observation import Observation, Scope
 from smartvif.plug.journal import Journal
@@ -36,6 +37,14 @@ class Toys:
     def links(self) -> Toys:
         """The links are toys as well."""
         return self
+
+    @property
+    def vfio(self) -> Toys:
+        """It has no VF."""
+        return self
+
+    def read(self, address: PciAddress) -> None:
+        raise NotFound("there is no such VF", where=str(address))
 
     @property
     def switches(self) -> dict[str, None]:

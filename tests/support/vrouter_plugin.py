@@ -54,7 +54,7 @@ def on_host(test: Callable[[], None]) -> Callable[[], None]:
 def configure(**changes: str) -> None:
     """Write and read nova.conf; ``changes`` are options of the plugin."""
     options = {
-        "agent_timeout": "2",
+        "agent_timeout": "30",
         "ports_directory": str(host_vrouter().ports),
         "state_path": str(STATE),
         "forwarder_database": f"unix:{FORWARDER}/db.sock",

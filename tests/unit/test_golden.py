@@ -24,6 +24,7 @@ from smartvif.model import errors
 from smartvif.operations.migration.offer import Move
 from smartvif.plug.journal import Journal
 from smartvif.plug.steps import codec
+from smartvif.switches import registry
 
 CHECKOUT = Path(__file__).parents[2]
 GOLDEN = CHECKOUT / "tests/golden"
@@ -120,6 +121,8 @@ def options(command: click.Command, name: str) -> Iterator[str]:
     yield name
     for parameter in command.params:
         choices = parameter.type.choices if isinstance(parameter.type, click.Choice) else ()
+        if "--switch" in parameter.opts:  # of any switch that is installed, ours included
+            choices = registry.attachable(registry.OURS)
         argument = isinstance(parameter, click.Argument)
         for word in [(parameter.name or "").upper()] if argument else parameter.opts:
             yield f"{name} {word}"

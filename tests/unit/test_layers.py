@@ -25,6 +25,7 @@ ROOMS = (
     "sim",
     "status",
     "diff",
+    "switches",
     "plug",
     "plug.plans",
     "plug.steps",

@@ -11,26 +11,31 @@ from smartvif.cli import context
 from smartvif.cli.candidates import candidates_json, print_candidates
 from smartvif.cli.output import errors_json, print_errors, print_json, with_format
 from smartvif.model import checks
+from smartvif.model.needs import Needs, NumaPolicy
 from smartvif.model.pci import PciAddress
+from smartvif.model.port_spec import DEFAULT_SWITCH, Mode, PortSpec
 
 if TYPE_CHECKING:
     from smartvif.choose.selection.explain import Candidate
     from smartvif.plug.journal import PortRecord
 
-_MODES = ["normal", "direct", "virtio-forwarder"]
-_SWITCHES = ["ovs", "vrouter"]
-_NUMA = ["required", "socket", "legacy", "preferred"]
+_MODES = [str(mode) for mode in Mode]
+_NUMA = [str(policy) for policy in NumaPolicy]
 
 
 @click.command()
 @click.option("--vm", required=True, help="The machine, as libvirt calls it.")
 @click.option("--mode", required=True, type=click.Choice(_MODES), help="How it gets its port.")
 @click.option(
-    "--switch", type=click.Choice(_SWITCHES), default="ovs", show_default=True, help="Which one."
+    "--switch",
+    metavar="NAME",
+    default=DEFAULT_SWITCH,
+    show_default=True,
+    help="The switch, one of those that are installed.",
 )
-@click.option("--bridge", help="Open vSwitch: the bridge.")
-@click.option("--network", help="The vRouter: the virtual network, a UUID.")
-@click.option("--vlan", type=int, help="Open vSwitch: the VLAN the port is in.")
+@click.option("--bridge", help="The bridge, of a switch that has bridges.")
+@click.option("--network", help="The virtual network, a UUID, of a switch that has those.")
+@click.option("--vlan", type=int, help="The VLAN that the port is in on its bridge.")
 @click.option("--mtu", type=int, help="In bytes; 1500 if not given.")
 @click.option("--mac", help="The guest's MAC address; a new one if not given.")
 @click.option("--pf", help="Take a VF of this PF: an address or a netdev.")
@@ -44,7 +49,7 @@ _NUMA = ["required", "socket", "legacy", "preferred"]
 @click.option(
     "--numa",
     type=click.Choice(_NUMA),
-    default="preferred",
+    default=str(NumaPolicy.PREFERRED),
     show_default=True,
     help="How near the VF must be to the machine.",
 )
@@ -54,9 +59,6 @@ def attach(
     output: str, mode: str, switch: str, vf: str | None, explain: bool, **asked: Any
 ) -> None:
     """Attach a machine to a switch; prints the new port's identifier."""
-    from smartvif.model.needs import Needs
-    from smartvif.model.port_spec import Mode, PortSpec
-    from smartvif.model.switch import Switch
     from smartvif.operations.ports.attach import attach as chain_attach
 
     with checks.about("--vf"):
@@ -65,7 +67,7 @@ def attach(
     needs = {key: asked.pop(key) for key in ("physical_network", "trusted", "min_rate", "numa")}
     request = PortSpec(
         mode=Mode(mode),
-        switch=Switch(switch),
+        switch=switch,
         vf=address,
         needs=Needs(capabilities=capabilities, **needs),
         **asked,

@@ -69,21 +69,20 @@ def placement_schedule(output: str, ports: tuple[str, ...], explain: bool) -> No
 def _wish(text: str) -> PortRequirements:
     """Raises: Invalid."""
     from smartvif.model.needs import Needs
-    from smartvif.model.port_spec import Mode
-    from smartvif.model.switch import Switch
+    from smartvif.model.port_spec import DEFAULT_SWITCH, Mode
     from smartvif.operations.placement import PortRequirements
 
     mode, *pairs = text.split(",")
     capabilities: list[str] = []
     found: dict[str, Any] = {}
-    switch = Switch.OVS
+    switch = DEFAULT_SWITCH
     try:
         for key, _, value in (pair.partition("=") for pair in pairs):
             match key:
                 case "capability":
                     capabilities.append(value)
                 case "switch":
-                    switch = Switch(value)
+                    switch = value
                 case "physical-network":
                     found["physical_network"] = value
                 case "min-rate":

@@ -19,6 +19,7 @@ from smartvif.drivers.vrouter.port import NIL
 from smartvif.model import checks
 from smartvif.model.errors import Invalid, SmartvifError, StepFailed
 from smartvif.model.pci import PciAddress
+from smartvif.model.port_spec import Mode
 from smartvif.model.vif import SocketMode
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _HINT = f"see: {_NAME} --help"
 _ACTS = ["add", "delete", "enable", "disable"]  # the last two set the link of an ESXi port
 _TYPES = ["NovaVMPort", "NameSpacePort", "ESXiPort"]  # numbered as the agent numbers them
 _VIF_TYPES = ["Vrouter", "VhostUser"]
-_MODES = ["normal", "direct", "virtio-forwarder"]
+_MODES = [str(mode) for mode in Mode]
 _SOCKET_MODES = {"0": SocketMode.CLIENT, "1": SocketMode.SERVER}
 _VLAN = click.IntRange(-1, 65535)  # the agent keeps it in 16 bits, and writes 65535 for -1
 
@@ -132,14 +133,16 @@ def _refuse_joined(words: Sequence[str]) -> None:
 def _host(agent_port: int | None, port_json_path: str | None) -> HostContext:
     from smartvif.context import settings
     from smartvif.context.host import HostContext
+    from smartvif.switches.vrouter import VROUTER
 
     found = settings.load()
-    vrouter = found.vrouter
+    changes: dict[str, str] = {}
     if agent_port is not None:
-        vrouter = replace(vrouter, agent=f"http://127.0.0.1:{agent_port}")
+        changes["agent"] = f"http://127.0.0.1:{agent_port}"
     if port_json_path:
-        vrouter = replace(vrouter, ports=port_json_path)
-    return HostContext(replace(found, vrouter=vrouter))
+        changes["ports"] = port_json_path
+    vrouter = replace(found.switches[VROUTER.name], **changes)  # type: ignore[type-var]
+    return HostContext(replace(found, switches={**found.switches, VROUTER.name: vrouter}))
 
 
 def _request(port: str, asked: dict[str, Any]) -> AgentPortRequest:
@@ -148,7 +151,6 @@ def _request(port: str, asked: dict[str, Any]) -> AgentPortRequest:
     Raises: Invalid.
     """
     from smartvif.drivers.vrouter.port import PortType
-    from smartvif.model.port_spec import Mode
     from smartvif.operations.ports.vrouter_port import AgentPortRequest
 
     kind = PortType(_TYPES.index(asked["port_type"]))

@@ -167,8 +167,10 @@ def _port_row(port: PortView) -> tuple[object, ...]:
 
 
 def _switch(facts: PortFacts) -> str:
+    from smartvif.switches.registry import title
+
     if facts.bridge is None:
-        return f"vRouter {(facts.network or '')[:8]}"
+        return f"{title(facts.switch)} {(facts.network or '')[:8]}"
     vlan = "" if facts.vlan is None else f" vlan {facts.vlan}"
     return f"{facts.bridge}{vlan}"
 

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from smartvif.choose.claims.mirrored import MirroredClaims
 from smartvif.choose.claims.sqlite import SqliteClaims
 from smartvif.choose.claims.store import ClaimStore as ClaimEngine
 from smartvif.context.settings import Settings
-from smartvif.drivers.drivers import Drivers
-from smartvif.drivers.forwarder.engine import ForwarderEngine
-from smartvif.drivers.forwarder.ovs_dpdk import OvsDpdkEngine
+from smartvif.drivers.drivers import Drivers, SwitchDriver
+from smartvif.drivers.forwarder.registry import open_engine
 from smartvif.drivers.kernel.links import Links
-from smartvif.drivers.ovs.client import Ovsdb
-from smartvif.drivers.ovs.switch import OpenVSwitch
-from smartvif.drivers.vrouter.agent import VRouterAgent
-from smartvif.drivers.vrouter.files import PortFiles
 from smartvif.guest.domains import Domains
-from smartvif.model.errors import CannotTell
-from smartvif.model.switch import Switch
+from smartvif.model.errors import CannotTell, Invalid
 from smartvif.plug.journal import Journal
+from smartvif.switches import registry
+from smartvif.switches.backend import Access
+from smartvif.switches.registry import Backend
 
 if TYPE_CHECKING:
     from smartvif.choose.placement.claims import PlacementClaims
@@ -99,34 +97,40 @@ class HostContext:
             )
         return self.placement
 
+    def access(self, row: Backend) -> Access[Any]:
+        """How ports are given to a switch of this host.
+
+        Raises: Invalid, for one that no command gives ports to; CannotTell, where this host's
+        configuration does not have it.
+        """
+        if row.access is None:
+            raise Invalid(
+                f"{row.title} is given ports by a controller only",
+                where="--switch",
+                hint=f"there are: {', '.join(self.settings.switches)}",
+            )
+        if row.name not in self.settings.switches:
+            raise CannotTell(
+                f"no '{row.name}' is configured",
+                where="--switch",
+                hint=f"add [{row.access.section}] to smartvif.toml, if only empty",
+            )
+        return row.access
+
     @cached_property
     def drivers(self) -> Drivers:
         """What a plan's steps act on."""
         return Drivers(
             links=Links(),
-            switches={
-                Switch.OVS: self._open_vswitch(self.settings.openvswitch.database),
-                Switch.VROUTER: self._vrouter(),
-            },
-            forwarder=self._forwarder(),
+            switches=self._switches(),
+            forwarder=open_engine(self.settings.forwarder.options),
             guests=self.domains,
         )
 
-    def _vrouter(self) -> VRouterAgent:
-        settings = self.settings.vrouter
-        files = PortFiles(Path(settings.ports))
-        return VRouterAgent(settings.agent, files, timeout=settings.timeout)
-
-    def _forwarder(self) -> ForwarderEngine | None:
-        settings = self.settings.forwarder
-        if settings.daemon:
-            from smartvif.drivers.forwarder.virtio_forwarder.client import VirtioForwarder
-            from smartvif.drivers.forwarder.virtio_forwarder.engine import VirtioForwarderEngine
-
-            return VirtioForwarderEngine(VirtioForwarder(Path(settings.daemon)))
-        if not (settings.database and settings.netns):
-            return None
-        return OvsDpdkEngine(self._open_vswitch(settings.database), netns=settings.netns)
-
-    def _open_vswitch(self, address: str) -> OpenVSwitch:
-        return OpenVSwitch(Ovsdb(address), timeout=self.settings.openvswitch.timeout)
+    def _switches(self) -> Mapping[str, SwitchDriver]:
+        """The driver of each switch that is configured, by the switch's name."""
+        return {
+            name: access.open(settings)
+            for name, settings in self.settings.switches.items()
+            if (access := registry.switch(name).access) is not None
+        }

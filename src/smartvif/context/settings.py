@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
 from pathlib import Path
@@ -17,7 +17,10 @@ from typing import Any
 
 from smartvif.choose.allow_list.spec import DeviceSpec, parse
 from smartvif.choose.selection.select import Policy
+from smartvif.drivers.forwarder.engine import EngineOptions
 from smartvif.model.errors import Invalid
+from smartvif.switches import registry
+from smartvif.switches.registry import Backend
 
 DEFAULT_FILE = Path("/etc/smartvif/smartvif.toml")
 
@@ -38,26 +41,6 @@ def _state_directory() -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenVSwitchSettings:
-    """``database`` is its OVSDB server; ``timeout`` the seconds that one plug may take of it."""
-
-    database: str = "unix:/var/run/openvswitch/db.sock"
-    timeout: float = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VRouterSettings:
-    """``agent`` is its port API; ``ports`` the directory of its port files.
-
-    ``timeout`` is the seconds that one plug may take of it.
-    """
-
-    agent: str = "http://127.0.0.1:9091"
-    ports: str = "/var/lib/contrail/ports"
-    timeout: float = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LibvirtSettings:
     """``uri`` as virsh takes it."""
 
@@ -66,15 +49,29 @@ class LibvirtSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForwarderSettings:
-    """The forwarder's own OVSDB server and network namespace, and the guests' sockets.
+    """The forwarder's engine, and the directory of the guests' ``sockets``.
 
-    ``daemon`` is the directory of virtio-forwarder's own sockets, where that is the forwarder.
+    ``engine`` is its name; empty: the one that the keys after it are for, if any. These are what an
+    engine is opened with.
     """
 
+    engine: str = ""
     database: str = ""
     netns: str = ""
     daemon: str = ""
+    timeout: float = 10.0
     sockets: str = "/run/smartvif/vhostuser"
+
+    @property
+    def options(self) -> EngineOptions:
+        """What the engine is opened with."""
+        return EngineOptions(
+            engine=self.engine,
+            database=self.database,
+            netns=self.netns,
+            daemon=self.daemon,
+            timeout=self.timeout,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,16 +126,30 @@ class StateSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All sections."""
+    """All sections.
 
-    openvswitch: OpenVSwitchSettings
-    vrouter: VRouterSettings
+    ``switches`` are the settings of each switch, by its name: of ours always, of one of another
+    package where its section is there.
+    """
+
+    switches: Mapping[str, object]
     libvirt: LibvirtSettings
     forwarder: ForwarderSettings
     migration: MigrationSettings
     pci: PciSettings
     placement: PlacementSettings
     state: StateSettings
+
+
+SECTIONS: Mapping[str, type] = {
+    "libvirt": LibvirtSettings,
+    "forwarder": ForwarderSettings,
+    "migration": MigrationSettings,
+    "pci": PciSettings,
+    "placement": PlacementSettings,
+    "state": StateSettings,
+}
+"""The sections beside those of switches."""
 
 
 def load() -> Settings:
@@ -158,19 +169,16 @@ def load() -> Settings:
                 where=str(path),
                 hint="it is a TOML file; SMARTVIF_CONFIG can name another",
             ) from error
-    sections = {
-        "openvswitch": OpenVSwitchSettings,
-        "vrouter": VRouterSettings,
-        "libvirt": LibvirtSettings,
-        "forwarder": ForwarderSettings,
-        "migration": MigrationSettings,
-        "pci": PciSettings,
-        "placement": PlacementSettings,
-        "state": StateSettings,
-    }
-    _refuse_unknown(tables, set(sections), path, "section")
+    switches = _switches(tables)
+    known = {*SECTIONS, *(row.access.section for row in switches if row.access is not None)}
+    _refuse_unknown(tables, known, path, "section")
     values: dict[str, Any] = {
-        name: _section(kind, tables.get(name, {}), path, name) for name, kind in sections.items()
+        name: _section(kind, tables.get(name, {}), path, name) for name, kind in SECTIONS.items()
+    }
+    values["switches"] = {
+        row.name: _section(access.settings, tables.get(access.section, {}), path, access.section)
+        for row in switches
+        if (access := row.access) is not None
     }
     if not values["libvirt"].uri:
         uri = os.environ.get("LIBVIRT_DEFAULT_URI") or "qemu:///system"
@@ -179,6 +187,13 @@ def load() -> Settings:
     state = os.environ.get("SMARTVIF_STATE_DIR") or values["state"].directory
     values["state"] = StateSettings(directory=state or _state_directory())
     return Settings(**values)
+
+
+def _switches(tables: Mapping[str, object]) -> list[Backend]:
+    """Ours, and those of other packages that have a section: all that this host is to use."""
+    named = (registry.of_section(section) for section in tables.keys() - SECTIONS.keys())
+    found = {row.name: row for row in named if row is not None}
+    return list({**registry.OURS, **found}.values())
 
 
 def _section(kind: Any, table: Any, path: Path, name: str) -> Any:

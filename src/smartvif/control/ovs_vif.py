@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from smartvif.control import names
-from smartvif.control.vif_parts import flag, offload, on_bridge, start, text, vf, with_socket
-from smartvif.model.port import Binding, Port, VifType
+from smartvif.control.vif_parts import (
+    VifBuilder,
+    flag,
+    offload,
+    on_bridge,
+    start,
+    text,
+    vf,
+    with_socket,
+)
+from smartvif.model.port import Binding, Port, VifType, VnicType
 from smartvif.model.vif import PortProfile, ProfileKind, Vif, VifKind
 
 
@@ -83,7 +93,7 @@ def fast_path_socket(port: Port, binding: Binding) -> Vif:
 
 def _start(port: Port, binding: Binding, kind: VifKind) -> Vif:
     """The plugin is the one named after the VIF type."""
-    return on_bridge(start(port, binding, kind, binding.vif_type.value), port, binding)
+    return on_bridge(start(port, binding, kind, binding.vif_type), port, binding)
 
 
 def _open_vswitch(port: Port, binding: Binding) -> PortProfile:
@@ -98,3 +108,21 @@ def _representor(port: Port) -> PortProfile:
     return PortProfile(
         kind=ProfileKind.OVS_REPRESENTOR, interface_id=port.id, offload=offload(port)
     )
+
+
+VIFS: Mapping[tuple[str, VnicType], VifBuilder] = {
+    (VifType.OVS, VnicType.NORMAL): tap,
+    (VifType.OVS, VnicType.DIRECT): passthrough,
+    (VifType.OVS, VnicType.VDPA): passthrough,
+    (VifType.OVS, VnicType.REMOTE_MANAGED): remote_managed,
+    (VifType.AGILIO_OVS, VnicType.NORMAL): tap,
+    (VifType.AGILIO_OVS, VnicType.DIRECT): passthrough,
+    (VifType.AGILIO_OVS, VnicType.VDPA): passthrough,
+    (VifType.AGILIO_OVS, VnicType.VIRTIO_FORWARDER): forwarder,
+}
+# The first that the details have decides.
+SOCKETS: Mapping[str, VifBuilder] = {
+    "vhostuser_fp_plug": fast_path_socket,
+    "vhostuser_ovs_plug": socket,
+}
+"""For VIF type ``vhostuser``: whose socket it is, by the key of the details that says so."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from dataclasses import replace
 
 from smartvif.control import names
@@ -11,6 +12,9 @@ from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Port
 from smartvif.model.vif import Offload, SocketMode, Vif, VifKind
+
+VifBuilder = Callable[[Port, Binding], Vif]
+"""Makes the VIF of a port as the controller has bound it. Raises Invalid for what is missing."""
 
 
 def start(port: Port, binding: Binding, kind: VifKind, plugin: str) -> Vif:

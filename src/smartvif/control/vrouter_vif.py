@@ -1,21 +1,19 @@
-"""The VIFs of ports on a vRouter, and of those that bypass it by the switch inside the NIC.
+"""The VIFs of ports on a vRouter.
 
 None is on a bridge: a vRouter knows its ports by their names and its networks by their ids.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from smartvif.control import names
-from smartvif.control.vif_parts import offload, start, vf, with_socket
-from smartvif.model import checks
-from smartvif.model.errors import Invalid
-from smartvif.model.port import Binding, Port, VifType
+from smartvif.control.vif_parts import VifBuilder, offload, start, vf, with_socket
+from smartvif.model.port import Binding, Port, VifType, VnicType
 from smartvif.model.vif import PortProfile, ProfileKind, Vif, VifKind
 
 _PLUGIN = "vrouter"
-_NO_PLUGIN = VifType.HW_VEB.value  # no plugin is called that, and Nova makes no object for one
 
 
 def tap(port: Port, binding: Binding) -> Vif:
@@ -52,37 +50,14 @@ def socket(port: Port, binding: Binding) -> Vif:
     )
 
 
-def in_nic(port: Port, binding: Binding) -> Vif:
-    """The guest has the VF, whose frames the NIC tags and switches.
-
-    Nobody plugs it, and os-vif has no object for it: libvirt programs the NIC by its XML.
-    """
-    started = start(port, binding, VifKind.HOST_DEVICE, _NO_PLUGIN)
-    return replace(_tagged(started, binding), dev_address=vf(port))
-
-
-def macvtap_in_nic(port: Port, binding: Binding) -> Vif:
-    """The guest has virtio, and a macvtap joins it to the VF.
-
-    ``vif_name`` is left for the name of the VF's netdev, which only its host knows.
-    """
-    started = start(port, binding, VifKind.GENERIC, _NO_PLUGIN)
-    return replace(_tagged(started, binding), dev_address=vf(port))
-
-
-def _tagged(vif: Vif, binding: Binding) -> Vif:
-    """Neutron says the tag as text; '0' is a flat network's (neutron, mech_sriov)."""
-    tag = str(binding.details.get("vlan", ""))
-    if not (tag.isascii() and tag.isdecimal()):
-        raise Invalid(
-            f"'{tag}' is not the tag of a VLAN" if tag else "the binding names no VLAN",
-            where=f"port {vif.id}",
-            hint="vif_details must have vlan, a number; 0 is a network without a tag",
-        )
-    with checks.about(f"port {vif.id}"):
-        vlan = int(tag) and checks.vlan(int(tag))
-    return replace(vif, network=replace(vif.network, vlan=vlan))
-
-
 def _offloaded(port: Port) -> PortProfile:
     return PortProfile(kind=ProfileKind.BASE, offload=offload(port))
+
+
+VIFS: Mapping[tuple[str, VnicType], VifBuilder] = {
+    (VifType.VROUTER, VnicType.NORMAL): tap,
+    (VifType.VROUTER, VnicType.DIRECT): passthrough,
+    (VifType.VROUTER, VnicType.VIRTIO_FORWARDER): forwarder,
+}
+SOCKETS: Mapping[str, VifBuilder] = {"vhostuser_vrouter_plug": socket}
+"""For VIF type ``vhostuser``: whose socket it is, by the key of the details that says so."""

@@ -21,7 +21,6 @@ from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.host import sriov
 from smartvif.model.errors import Failed, TimedOut
 from smartvif.model.port_spec import Mode, PortSpec
-from smartvif.model.switch import Switch
 from smartvif.operations.ports.attach import attach
 from smartvif.operations.ports.detach import detach
 from smartvif.plug.journal import PortRecord
@@ -31,6 +30,8 @@ from smartvif.sim.guest.guests import SimulatedGuests
 from smartvif.sim.nic.nic import NicLayout
 from smartvif.status import map as prove_map
 from smartvif.status import nics, ports
+from smartvif.switches.ovs import OVS
+from smartvif.switches.vrouter import VROUTER
 
 HOST = sim.SimulatedHost(nic=NicLayout(pfs=1, vfs=8), guests=3)
 """What the demonstration runs on."""
@@ -38,9 +39,9 @@ HOST = sim.SimulatedHost(nic=NicLayout(pfs=1, vfs=8), guests=3)
 NETWORK = "0e5eb1a2-7c3d-4a52-9f6e-5d0c8b3a1f42"
 """The virtual network on the vRouter."""
 
-_WHERE: dict[Switch, dict[str, Any]] = {
-    Switch.OVS: {"bridge": sim.BRIDGE},
-    Switch.VROUTER: {"network": NETWORK},
+_WHERE: dict[str, dict[str, Any]] = {
+    OVS.name: {"bridge": sim.BRIDGE},
+    VROUTER.name: {"network": NETWORK},
 }
 PINGS = 5
 _HOTPLUG = 60.0  # seconds for a guest to show an interface
@@ -60,7 +61,7 @@ class Ping:
 class SwitchRound:
     """What was shown on one switch."""
 
-    switch: Switch
+    switch: str
     attached: tuple[PortRecord, ...]
     pings: tuple[Ping, ...]
     map: prove_map.HostMap
@@ -94,7 +95,7 @@ class Result:
             ],
             "pings": [
                 {
-                    "switch": str(shown.switch),
+                    "switch": shown.switch,
                     "from": ping.source,
                     "to": ping.target,
                     "sent": ping.sent,
@@ -118,7 +119,7 @@ def demonstrate(host: HostContext, tell: Callable[[str], None]) -> Result:
     return Result(rounds=rounds, leftovers=tuple(sorted(left)))
 
 
-def _round(switch: Switch, host: HostContext, tell: Callable[[str], None]) -> SwitchRound:
+def _round(switch: str, host: HostContext, tell: Callable[[str], None]) -> SwitchRound:
     attached = []
     for vm, mode in zip(HOST.guest_names, Mode, strict=True):
         request = PortSpec(vm=vm, mode=mode, switch=switch, **_WHERE[switch])

@@ -70,11 +70,16 @@ class SwitchDriver(Protocol):
     Each call has a deadline, and raises CannotTell where the switch does not answer.
     """
 
+    NAME: ClassVar[str]
+    """What the configuration, the journal and steps call it."""
     TITLE: ClassVar[str]
     """What people call it."""
 
     def check_alive(self) -> None:
         """Raises: CannotTell, where the switch is not at work."""
+
+    def simulated(self) -> bool:
+        """Whether it says that it is a simulation; without an answer it is none."""
 
     def read_ports(self, keys: Collection[str], /) -> Mapping[str, Known[object]]:
         """Its ports by the keys that its steps know them by; one that is missing is absent.

@@ -26,7 +26,10 @@ class VnicType(StrEnum):
 
 
 class VifType(StrEnum):
-    """How a controller says a port is to be attached (``binding:vif_type``)."""
+    """How a controller says a port is to be attached (``binding:vif_type``).
+
+    These are the ones of Neutron's that we know. They are no closed set: a switch names its own.
+    """
 
     OVS = "ovs"
     AGILIO_OVS = "agilio_ovs"
@@ -71,5 +74,5 @@ class Port:
 class Binding:
     """The controller's answer (``binding:vif_type`` and ``binding:vif_details``)."""
 
-    vif_type: VifType
+    vif_type: str
     details: dict[str, str | bool] = field(default_factory=dict)

@@ -14,7 +14,6 @@ from smartvif.model.errors import Damaged, SmartvifError
 from smartvif.model.needs import NOTHING_SPECIAL, Needs
 from smartvif.model.pci import PciAddress
 from smartvif.model.port_spec import Mode, PortSpec
-from smartvif.model.switch import Switch
 
 T = TypeVar("T")
 
@@ -67,7 +66,7 @@ class PortFacts:
             "vif_type": self.vif_type,
             "vm": self.vm,
             "mode": str(self.mode),
-            "switch": str(self.switch),
+            "switch": self.switch,
             "bridge": self.bridge,
             "network": self.network,
             "mac": self.mac,
@@ -117,7 +116,7 @@ class PortFacts:
             id=port_id,
             mac=self.mac,
             mode=self.mode,
-            switch=Switch(self.switch),
+            switch=self.switch,
             bridge=self.bridge,
             network=self.network,
             vlan=self.vlan,

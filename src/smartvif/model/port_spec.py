@@ -12,7 +12,6 @@ from smartvif.model.errors import Invalid
 from smartvif.model.needs import NOTHING_SPECIAL, Needs
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import VnicType
-from smartvif.model.switch import Switch
 
 
 class Mode(StrEnum):
@@ -43,8 +42,8 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
 }
 
 
-_ABOUT = {Switch.OVS: ("bridge", ("network",)), Switch.VROUTER: ("network", ("bridge", "vlan"))}
-"""What each switch must be told, and what it cannot be."""
+DEFAULT_SWITCH = "ovs"
+"""The switch of a port that names none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +52,14 @@ class PortSpec:
 
     ``id`` is the port's, where it has one already, on another host; empty: a new one.
 
-    Open vSwitch attaches to a ``bridge``, the vRouter to a virtual ``network``, a UUID.
+    A switch attaches to a ``bridge`` or to a virtual ``network``, a UUID: which of the two, and
+    whether there is a switch of that name, is not checked here but by ``switches.registry``.
     Raises: Invalid, for a value that can never be right.
     """
 
     vm: str
     mode: Mode
-    switch: Switch = Switch.OVS
+    switch: str = DEFAULT_SWITCH
     bridge: str | None = None
     network: str | None = None
     vlan: int | None = None
@@ -76,15 +76,6 @@ class PortSpec:
             if value is not None and (name, value) != ("id", ""):
                 with checks.about(f"--{name}"):
                     check(value)
-        needed, foreign = _ABOUT[self.switch]
-        hint = f"say --{needed}, or choose another --switch"
-        if getattr(self, needed) is None:
-            raise Invalid(
-                f"it is missing, and {self.switch} needs it", where=f"--{needed}", hint=hint
-            )
-        for name in foreign:
-            if getattr(self, name) is not None:
-                raise Invalid(f"it means nothing to {self.switch}", where=f"--{name}", hint=hint)
 
     @property
     def transparent(self) -> bool:
@@ -97,7 +88,7 @@ class PortSpec:
             "id": self.id,
             "mac": self.mac,
             "mode": str(self.mode),
-            "switch": str(self.switch),
+            "switch": self.switch,
             "bridge": self.bridge,
             "network": self.network,
             "vlan": self.vlan,
@@ -113,7 +104,7 @@ class PortSpec:
         """
         try:
             needs, mode = document.get("needs"), Mode(str(document["mode"]))
-            found = {**document, "mode": mode, "switch": Switch(str(document["switch"]))}
+            found = {**document, "mode": mode, "switch": str(document["switch"])}
             found["needs"] = NOTHING_SPECIAL if needs is None else Needs.from_json(needs)  # type: ignore[arg-type]
             return cls(vm=vm, **found)  # type: ignore[arg-type]
         except (AttributeError, KeyError, TypeError, ValueError) as error:

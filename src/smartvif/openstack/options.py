@@ -17,6 +17,12 @@ _COMMON = [
         " command, as root, shows and reconciles the ports of the journal in /var/lib/smartvif.",
     ),
     cfg.StrOpt(
+        "forwarder_engine",
+        default="",
+        help="The engine that is the virtio forwarder, by its name. Empty: the one that the options"
+        " after it are for, if any.",
+    ),
+    cfg.StrOpt(
         "forwarder_database",
         default="",
         help="Where the virtio forwarder's own OVSDB server is. Empty: there is no forwarder.",

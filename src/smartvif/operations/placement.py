@@ -14,23 +14,20 @@ from smartvif.choose.selection.request import request as device_request
 from smartvif.choose.selection.schedule import Decision, HostOffer, schedule
 from smartvif.choose.selection.select import Policy
 from smartvif.context.host import HostContext
-from smartvif.drivers.ovs.switch import OpenVSwitch
-from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.model import traits
 from smartvif.model.errors import CannotTell, Conflict, Failed, TimedOut
 from smartvif.model.needs import NOTHING_SPECIAL, Needs
-from smartvif.model.port import Network, Port, VifType
-from smartvif.model.port_spec import Mode
-from smartvif.model.switch import Switch
+from smartvif.model.port import Network, Port
+from smartvif.model.port_spec import DEFAULT_SWITCH, Mode
 from smartvif.operations.migration.source import migrating_ports
 from smartvif.operations.ports.holders import port_holders
 from smartvif.operations.ports.inventory import publish
 from smartvif.plug.journal import PortStatus
+from smartvif.switches import registry
+from smartvif.switches.registry import Backend
 
 if TYPE_CHECKING:
     from smartvif.choose.placement.claims import PlacementClaims
-
-_VIF_TYPES = {Switch.OVS: VifType.OVS, Switch.VROUTER: VifType.VROUTER}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +35,7 @@ class PortRequirements:
     """A port of a machine that has no host yet."""
 
     mode: Mode
-    switch: Switch = Switch.OVS
+    switch: str = DEFAULT_SWITCH
     needs: Needs = NOTHING_SPECIAL
 
 
@@ -53,7 +50,7 @@ def publish_host(host: HostContext) -> tuple[str, ...]:
     placement.examine()
     ours = port_holders(host)
     pools = [as_unclaimed(pool, ours) for pool in publish(host)]
-    found = {traits.datapath(switch) for switch in _switches(host)}
+    found = {trait for row in _alive(host) for trait in row.host_traits}
     if any(pool.total for pool in pools):
         found.add(traits.SMARTNIC)
     notes = placement.publish(host.name, frozenset(found), pools)
@@ -107,16 +104,12 @@ def _request(name: str, port: PortRequirements) -> DeviceRequest:
         network=Network(id="", physical_network=port.needs.physical_network),
         needs=port.needs,
     )
-    return device_request(wish, _VIF_TYPES[port.switch])
+    return device_request(wish, host_traits=registry.switch(port.switch).host_traits)
 
 
-def _switches(host: HostContext) -> list[Switch]:
+def _alive(host: HostContext) -> Iterator[Backend]:
     """The switches that answer."""
-    found = []
-    with suppress(CannotTell):
-        host.drivers.need(OpenVSwitch).check_alive()
-        found.append(Switch.OVS)
-    with suppress(CannotTell, Failed, TimedOut):
-        host.drivers.need(VRouterAgent).check_alive()
-        found.append(Switch.VROUTER)
-    return found
+    for name, driver in host.drivers.switches.items():
+        with suppress(CannotTell, Failed, TimedOut):
+            driver.check_alive()
+            yield registry.switch(name)

@@ -124,8 +124,8 @@ class _Repairs:
             raise CannotTell(unknown.what, where=unknown.where, hint=unknown.hint)
         for each in found.steps:
             if each.now is not None:
-                snapshot = each.now.snapshot(self.drivers)
-                self.journal.doing(port, each.entry.number, each.now, snapshot)
+                # It is the same device by another name, and so what was found of it holds.
+                self.journal.doing(port, each.entry.number, each.now, each.entry.found)
             elif each.missing:
                 raise NotFound(
                     str(each.verdict), where=f"port {port}", hint="see: smartvif nic list"

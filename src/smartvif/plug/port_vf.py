@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from smartvif.host import sriov
@@ -11,7 +12,7 @@ from smartvif.plug.journal import Journal
 from smartvif.plug.steps.relay import ForwarderRelay
 
 
-def read(address: PciAddress, port: str, journal: Journal) -> Vf:
+def read(address: PciAddress, port: str, journal: Callable[[], Journal]) -> Vf:
     """The VF at ``address`` for ``port``, to plan with.
 
     A simulated VF that the port has behind a forwarder is in the forwarder's network namespace, so
@@ -21,9 +22,9 @@ def read(address: PciAddress, port: str, journal: Journal) -> Vf:
     vf = sriov.vf(address)
     if vf.netdev is not None or not vf.simulated:
         return vf
-    record = journal.port(port)
+    record = journal().port(port)
     if record is None or record.vf != address:
         return vf
-    steps = (entry.step for entry in journal.entries(port))
+    steps = (entry.step for entry in journal().entries(port))
     relays = (step.spec for step in steps if isinstance(step, ForwarderRelay))
     return replace(vf, netdev=next((spec.netdev for spec in relays), None))

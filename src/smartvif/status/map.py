@@ -9,13 +9,14 @@ from typing import Any
 from smartvif.model.pci import PciAddress
 from smartvif.status.nics import PfView
 from smartvif.status.ports import PortView
+from smartvif.switches.registry import title
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortPath:
     """One attachment's way through the host; None where it does not go.
 
-    A port of Open vSwitch is on a ``bridge``, a port of the vRouter in a ``network``.
+    A switch has a port on a ``bridge`` or in a ``network``.
     """
 
     pf: PciAddress | None
@@ -30,7 +31,9 @@ class PortPath:
     @property
     def switch(self) -> str:
         """The switch, and what of it the port is in."""
-        return self.bridge if self.bridge is not None else f"vRouter {self.network}"
+        if self.bridge is not None:
+            return self.bridge
+        return f"{title(self.port.facts.switch)} {self.network}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -158,9 +158,9 @@ def _view(record: PortRecord, entries: Sequence[JournalEntry], seen: Observation
     working, health = _health(record, entries, seen)
     state = _switch_port(entries, seen)
     facts = record.facts
-    if state is not None and state.simulated and "vrouter" not in facts.simulated:
-        # Its agent may have been down at the plug.
-        facts = replace(facts, simulated=(*facts.simulated, "vrouter"))
+    if state is not None and state.simulated and facts.switch not in facts.simulated:
+        # It may have been down at the plug.
+        facts = replace(facts, simulated=(*facts.simulated, facts.switch))
     return PortView(
         id=record.id,
         status=str(record.status),

@@ -22,13 +22,13 @@ from nova.network import os_vif_util
 from nova.virt.libvirt.vif import LibvirtGenericVIFDriver
 from os_vif.objects import vif as osv
 
-from smartvif.control.build_vif import build_vif
 from smartvif.guest.xml import interface_xml
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import VifType, VnicType
 from smartvif.model.vif import Vif, VifKind
 from smartvif.openstack.os_vif.convert import from_osvif
+from smartvif.switches.build_vif import build_vif
 from tests.support.checkout import CHECKOUT
 from tests.support.nova.conversion import VF_NETDEV, nova, nova_model  # noqa: F401
 from tests.support.nova.differences import (

@@ -256,6 +256,8 @@ def test_an_agent_that_is_slow() -> None:
     plugged = vif("direct", OTHER, 2)
     plug(plugged)
     alone = state()
+    configure(agent_timeout="2")
+    os_vif.initialize(reset=True)
     fault(drop=True)
     for obj in (vif("direct"), normal()):
         with pytest.raises(PlugException, match=r"did not answer .* within 2 s"):
@@ -263,6 +265,8 @@ def test_an_agent_that_is_slow() -> None:
     with pytest.raises(UnplugException, match="did not answer DELETE"):
         unplug(plugged)
     fault(drop=False)
+    configure()
+    os_vif.initialize(reset=True)
     for obj in (vif("direct"), normal()):
         unplug(obj)
     plug(plugged)

@@ -11,10 +11,11 @@ import pytest
 from nova import exception
 from nova.accelerator import cyborg
 
-from smartvif.choose.selection.request import DeviceRequest, DeviceType, request
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.model import traits
 from smartvif.model.needs import NumaPolicy
 from smartvif.model.port import VifType, VnicType
+from smartvif.switches.device_request import device_request
 from tests.support.nova.neutron_ports import PORT_ID, Case, neutron_stood_in, nova_requests, segment
 from tests.support.nova.requests import ACCELERATED, BLIND, DIFFERENCES, TUNNELS, Blind, Difference
 
@@ -110,7 +111,7 @@ def compare(case: Case) -> bool:
     Returns: whether none applies.
     """
     differences = applying(case)
-    ours = [we_ask(request(case.port(), vif_type)) for vif_type in SRIOV_VIFS]
+    ours = [we_ask(device_request(case.port(), vif_type)) for vif_type in SRIOV_VIFS]
     assert len(set(ours)) == 1
     for difference in differences:
         for name, value in difference.we_ask.items():
@@ -183,7 +184,7 @@ def test_what_nova_does_not_ask_for(blind: Blind) -> None:
     for vnic_type, vif_type in (blind.one, blind.other):
         case = Case(vnic_type=vnic_type)
         asked.append(nova_spec(case))
-        found.append(asdict(request(case.port(), vif_type)))
+        found.append(asdict(device_request(case.port(), vif_type)))
     assert asked[0] == asked[1]
     assert {name for name in found[0] if found[0][name] != found[1][name]} == blind.words
 

@@ -21,7 +21,6 @@ from smartvif.context.host import HostContext
 from smartvif.demo import demo
 from smartvif.demo.demo import Ping, Result, SwitchRound
 from smartvif.model.port_spec import PortSpec
-from smartvif.model.switch import Switch
 from smartvif.operations.ports.attach import attach
 from smartvif.plug.journal import PortRecord
 from smartvif.status.map import HostMap
@@ -181,7 +180,7 @@ def test_what_counts_as_complete() -> None:
         ((whole, lossy), (), False),
         ((whole,), ("journal: port x",), False),
     ):
-        shown = SwitchRound(switch=Switch.OVS, attached=(), pings=pings, map=nothing)
+        shown = SwitchRound(switch="ovs", attached=(), pings=pings, map=nothing)
         found = Result(rounds=(shown,), leftovers=leftovers)
         assert found.complete is complete
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from smartvif.context import settings
 from smartvif.context.host import HostContext
 from smartvif.control.bind_ovs import HostSwitch, bind
-from smartvif.control.build_vif import build_vif
 from smartvif.demo.demo import host_state
 from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.kernel.links import Links
@@ -19,12 +18,13 @@ from smartvif.guest.xml import interface_xml
 from smartvif.model.port import Network, Port
 from smartvif.model.vif import Machine
 from smartvif.plug.executor import plug, unplug
-from smartvif.plug.plan import plan
-from smartvif.plug.prepare import port_facts
 from smartvif.plug.steps.guest import AttachedInterface
 from smartvif.sim.guest.console import Console
 from smartvif.sim.host import BRIDGE, FORWARDER, GUESTS, SOCKETS
 from smartvif.sim.testing import on_simulated_host
+from smartvif.switches.build_vif import build_vif
+from smartvif.switches.plan import plan
+from smartvif.switches.prepare import port_facts
 
 
 def _port(bridge: str, number: int, mtu: int = 1500) -> Port:

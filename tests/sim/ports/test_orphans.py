@@ -18,7 +18,6 @@ from smartvif.context import settings
 from smartvif.context.host import HostContext
 from smartvif.control import names
 from smartvif.control.bind_ovs import HostSwitch, bind
-from smartvif.control.build_vif import build_vif
 from smartvif.demo.demo import host_state
 from smartvif.drivers.drivers import Drivers, SwitchDriver
 from smartvif.drivers.kernel.links import Links
@@ -35,12 +34,13 @@ from smartvif.model.port import Network, Port, VnicType
 from smartvif.model.vif import Machine
 from smartvif.plug.executor import plug, unplug
 from smartvif.plug.journal import Journal
-from smartvif.plug.plan import plan
 from smartvif.plug.plans.inputs import devices
-from smartvif.plug.prepare import port_facts
 from smartvif.sim.host import BRIDGE, SOCKETS, STATE, host_vrouter
 from smartvif.sim.nic import nic
 from smartvif.sim.testing import on_simulated_host
+from smartvif.switches.build_vif import build_vif
+from smartvif.switches.plan import plan
+from smartvif.switches.prepare import port_facts
 
 ONE = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
 OTHER = "1e9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
@@ -74,7 +74,7 @@ def _host() -> HostContext:
 
 
 def _only_ovs() -> dict[str, SwitchDriver]:
-    return {"ovs": OpenVSwitch(Ovsdb(settings.load().openvswitch.database))}
+    return {"ovs": _host().drivers.switch("ovs")}
 
 
 def _lost() -> Journal:

@@ -22,7 +22,6 @@ from smartvif.drivers.vrouter.files import PortFiles
 from smartvif.host import sriov
 from smartvif.model.errors import Failed, Refused, SmartvifError, StepFailed, TimedOut
 from smartvif.model.port_spec import Mode, PortSpec
-from smartvif.model.switch import Switch
 from smartvif.operations.ports.attach import attach
 from smartvif.operations.ports.detach import detach
 from smartvif.operations.reconcile import reconcile
@@ -39,23 +38,23 @@ from smartvif.sim.nic.nic import NETNS, representor, vf_netdev
 from smartvif.sim.testing import on_simulated_host
 from tests.support.leftovers import everything
 
-_STEPS: dict[tuple[Switch, Mode], tuple[type, ...]] = {
-    (Switch.OVS, Mode.NORMAL): (Tap, SwitchPort, AttachedInterface),
-    (Switch.OVS, Mode.DIRECT): (
+_STEPS: dict[tuple[str, Mode], tuple[type, ...]] = {
+    ("ovs", Mode.NORMAL): (Tap, SwitchPort, AttachedInterface),
+    ("ovs", Mode.DIRECT): (
         SimulatedVfSettings,
         SwitchPort,
         Tap,
         SimulatedPassthrough,
         AttachedInterface,
     ),
-    (Switch.OVS, Mode.VIRTIO_FORWARDER): (
+    ("ovs", Mode.VIRTIO_FORWARDER): (
         SimulatedVfSettings,
         SwitchPort,
         ForwarderRelay,
         AttachedInterface,
     ),
-    (Switch.VROUTER, Mode.NORMAL): (Tap, LinkUp, AgentPort, AttachedInterface),
-    (Switch.VROUTER, Mode.DIRECT): (
+    ("vrouter", Mode.NORMAL): (Tap, LinkUp, AgentPort, AttachedInterface),
+    ("vrouter", Mode.DIRECT): (
         SimulatedVfSettings,
         LinkUp,
         AgentPort,
@@ -63,7 +62,7 @@ _STEPS: dict[tuple[Switch, Mode], tuple[type, ...]] = {
         SimulatedPassthrough,
         AttachedInterface,
     ),
-    (Switch.VROUTER, Mode.VIRTIO_FORWARDER): (
+    ("vrouter", Mode.VIRTIO_FORWARDER): (
         SimulatedVfSettings,
         LinkUp,
         AgentPort,
@@ -72,22 +71,22 @@ _STEPS: dict[tuple[Switch, Mode], tuple[type, ...]] = {
     ),
 }
 """Each switch's and mode's steps, in their order; no plan has two of one kind."""
-_WHERE: dict[Switch, dict[str, Any]] = {
-    Switch.OVS: {"bridge": BRIDGE},
-    Switch.VROUTER: {"network": NETWORK},
+_WHERE: dict[str, dict[str, Any]] = {
+    "ovs": {"bridge": BRIDGE},
+    "vrouter": {"network": NETWORK},
 }
 _on_each_switch = pytest.mark.parametrize("switch", list(_WHERE))
 
 
-def _every_step(switch: Switch) -> list[tuple[Mode, type]]:
-    return [(mode, kind) for (on, mode), kinds in _STEPS.items() if on is switch for kind in kinds]
+def _every_step(switch: str) -> list[tuple[Mode, type]]:
+    return [(mode, kind) for (on, mode), kinds in _STEPS.items() if on == switch for kind in kinds]
 
 
 def _host() -> HostContext:
     return HostContext(settings.load())
 
 
-def _request(mode: Mode, switch: Switch = Switch.OVS, **asked: Any) -> PortSpec:
+def _request(mode: Mode, switch: str = "ovs", **asked: Any) -> PortSpec:
     return PortSpec(vm="vm1", mode=mode, switch=switch, **_WHERE[switch], **asked)
 
 
@@ -127,7 +126,7 @@ def _killed(work: Callable[[], object]) -> bool:
 
 @_on_each_switch
 @on_simulated_host(guests=1)
-def test_a_plan_that_fails_at_any_step_leaves_nothing(switch: Switch) -> None:
+def test_a_plan_that_fails_at_any_step_leaves_nothing(switch: str) -> None:
     """For every mode and step, failing before or after its act: all is as before, VF included."""
     host = _host()
     before = everything(host)
@@ -155,7 +154,7 @@ def test_every_mode_has_the_steps_that_are_tested() -> None:
 
 @_on_each_switch
 @on_simulated_host(guests=1)
-def test_a_process_killed_at_any_step_is_tidied_up_after(switch: Switch) -> None:
+def test_a_process_killed_at_any_step_is_tidied_up_after(switch: str) -> None:
     """SIGKILL before or after any step's act: reconcile leaves the host as it was."""
     before = everything(_host())
     for mode, kind in _every_step(switch):
@@ -171,7 +170,7 @@ def test_a_process_killed_at_any_step_is_tidied_up_after(switch: Switch) -> None
 
 @_on_each_switch
 @on_simulated_host(guests=1)
-def test_a_killed_detach_is_finished_by_reconcile(switch: Switch) -> None:
+def test_a_killed_detach_is_finished_by_reconcile(switch: str) -> None:
     """SIGKILL while any step is undone: reconcile undoes the rest."""
     before = everything(_host())
     for mode, kind in _every_step(switch):
@@ -188,12 +187,12 @@ def test_a_death_between_the_ports_file_and_the_agent_is_tidied_up_after() -> No
     """SIGKILL when a port's file is written or removed and the agent not told: nothing stays."""
     before = everything(_host())
     with mock.patch.object(PortFiles, "write", _then_die(PortFiles.write)):
-        assert _killed(lambda: attach(_request(Mode.DIRECT, Switch.VROUTER), _host()))
+        assert _killed(lambda: attach(_request(Mode.DIRECT, "vrouter"), _host()))
     assert any("vRouter: port" in trace for trace in everything(_host()) - before)
     reconcile(_host())
     assert everything(_host()) == before
 
-    record = attach(_request(Mode.DIRECT, Switch.VROUTER), _host())
+    record = attach(_request(Mode.DIRECT, "vrouter"), _host())
     with mock.patch.object(PortFiles, "remove", _then_die(PortFiles.remove)):
         assert _killed(lambda: detach(record.id, _host()))
     assert any("vRouter: vif" in trace for trace in everything(_host()) - before)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from smartvif.choose.selection.request import DeviceRequest, request
+from smartvif.choose.selection.request import DeviceRequest
 from smartvif.choose.selection.select import Selection, select
 from smartvif.model import traits
 from smartvif.model.needs import NumaPolicy
 from smartvif.model.port import VifType, VnicType
+from smartvif.switches.device_request import device_request
 from tests.support.nova.hosts import Function, SmartNic, guest, pools
 from tests.support.nova.neutron_ports import Case, segment
 
@@ -29,7 +30,7 @@ class Machine:
 
     def requests(self) -> list[DeviceRequest]:
         """Ours."""
-        found = (request(port.port(), self.vif_type) for port in self.ports)
+        found = (device_request(port.port(), self.vif_type) for port in self.ports)
         return [replace(each, id=f"port {number}") for number, each in enumerate(found)]
 
     def ours(self) -> Selection:

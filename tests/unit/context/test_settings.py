@@ -11,6 +11,8 @@ import pytest
 from smartvif.choose.allow_list.spec import parse
 from smartvif.context import settings
 from smartvif.model.errors import Invalid
+from smartvif.switches.ovs import OpenVSwitchSettings
+from smartvif.switches.vrouter import VRouterSettings
 
 EVERYTHING = """
 [openvswitch]
@@ -23,6 +25,8 @@ timeout = 1
 [libvirt]
 uri = "qemu:///session"
 [forwarder]
+engine = "mine"
+timeout = 3
 database = "unix:/run/fwd/db.sock"
 netns = "fwd"
 daemon = "/run/fwd"
@@ -62,7 +66,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_without_a_file() -> None:
     """Without any file the settings are those of a distribution's host."""
     found = settings.load()
-    assert found.openvswitch == settings.OpenVSwitchSettings(
+    assert found.switches["ovs"] == OpenVSwitchSettings(
         database="unix:/var/run/openvswitch/db.sock", timeout=10.0
     )
     assert found.libvirt.uri == "qemu:///system"
@@ -82,12 +86,16 @@ def test_every_key(file: Path) -> None:
     """Each key of the file is taken as it is."""
     file.write_text(EVERYTHING)
     assert settings.load() == settings.Settings(
-        openvswitch=settings.OpenVSwitchSettings(database="tcp:127.0.0.1:6640", timeout=2.5),
-        vrouter=settings.VRouterSettings(
-            agent="http://127.0.0.1:9092", ports="/srv/ports", timeout=1
-        ),
+        switches={
+            "ovs": OpenVSwitchSettings(database="tcp:127.0.0.1:6640", timeout=2.5),
+            "vrouter": VRouterSettings(
+                agent="http://127.0.0.1:9092", ports="/srv/ports", timeout=1
+            ),
+        },
         libvirt=settings.LibvirtSettings(uri="qemu:///session"),
         forwarder=settings.ForwarderSettings(
+            engine="mine",
+            timeout=3,
             database="unix:/run/fwd/db.sock",
             netns="fwd",
             daemon="/run/fwd",
@@ -156,7 +164,7 @@ def test_a_default_file_that_cannot_be_read(file: Path) -> None:
 def test_letters_of_every_language(file: Path) -> None:
     """The file is UTF-8, whatever the locale (toml.io, "Spec")."""
     file.write_bytes('[state]\ndirectory = "/srv/zürich"\n'.encode())
-    program = "from smartvif.chain import settings; print(ascii(settings.load().state.directory))"
+    program = "from smartvif.context import settings; print(ascii(settings.load().state.directory))"
     said = subprocess.run(
         [sys.executable, "-X", "utf8=0", "-c", program],
         env={"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "SMARTVIF_CONFIG": str(file)},
@@ -213,7 +221,7 @@ def test_values_of_other_types(file: Path, text: str, what: str) -> None:
 def test_times(file: Path, timeout: str) -> None:
     """A time may be written with a point or without."""
     file.write_text(f"[openvswitch]\ntimeout = {timeout}\n")
-    assert settings.load().openvswitch.timeout == float(timeout)
+    assert settings.load().switches["ovs"] == OpenVSwitchSettings(timeout=float(timeout))
 
 
 @pytest.mark.parametrize("timeout", ["0", "-1", "nan", "inf", "-inf", "1e300", "3601"])

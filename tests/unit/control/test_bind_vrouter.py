@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from smartvif.control.bind_ovs import Details
 from smartvif.control.bind_vrouter import VRouterHost, bind_vrouter, find_host
-from smartvif.control.build_vif import build_vif
 from smartvif.model.errors import Ambiguous, Invalid, NotFound, Refused
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Network, Port, VifType, VnicType
+from smartvif.switches.build_vif import build_vif
 
 ID = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
 KERNEL = VRouterHost(name="compute-1")

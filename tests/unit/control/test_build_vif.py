@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 from smartvif.control.bind_ovs import HostSwitch, bind
-from smartvif.control.build_vif import build_vif
 from smartvif.model.errors import Invalid
+from smartvif.model.needs import Needs
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Network, Port, VifType, VnicType
 from smartvif.model.vif import Offload, PortProfile, ProfileKind, SocketMode, Vif, VifKind
+from smartvif.switches.build_vif import build_vif
 from tests.support.checkout import CHECKOUT
 
 DOC = CHECKOUT / "docs" / "reference" / "vif-table.md"
@@ -266,7 +267,11 @@ BOUND_PAIRS = [(row[0].strip("`"), row[1].strip("`")) for row in section("From b
 @pytest.mark.parametrize(("vif_type", "vnic_type"), sorted(set(BOUND_PAIRS)))
 def test_what_every_vif_has_of_its_port(vif_type: str, vnic_type: str) -> None:
     """Trust and addresses come from the port, each address in its one spelling."""
-    asked = port(VnicType(vnic_type), fixed_ips=("10.0.0.5", "FD00:0::5", "10.0.0.4"), trusted=True)
+    asked = port(
+        VnicType(vnic_type),
+        fixed_ips=("10.0.0.5", "FD00:0::5", "10.0.0.4"),
+        needs=Needs(trusted=True),
+    )
     vif = build_vif(asked, binding(VifType(vif_type)))
     assert vif.fixed_ips == ("10.0.0.5", "fd00::5", "10.0.0.4")
     assert vif.trusted

@@ -8,7 +8,7 @@ from enum import StrEnum
 from smartvif.model import traits
 from smartvif.model.needs import NumaPolicy
 from smartvif.model.pci import PciAddress
-from smartvif.model.port import Port, VifType, VnicType
+from smartvif.model.port import Port, VnicType
 
 
 class DeviceType(StrEnum):
@@ -52,18 +52,20 @@ _DEVICES = {
 }
 
 
-def request(port: Port, vif_type: VifType) -> DeviceRequest:
-    """What a port needs that the controller binds as ``vif_type``.
+def request(
+    port: Port, *, host_traits: frozenset[str] = frozenset(), in_nic: bool = False
+) -> DeviceRequest:
+    """What a port needs whose switch is on hosts with ``host_traits``, or is the card's own.
 
-    A representor is needed by every switch that steers a VF; ``hw_veb`` and macvtap are for a VF
+    A representor is needed by every switch that steers a VF. ``in_nic``, and macvtap, are for a VF
     whose own card switches by MAC and VLAN, which it does in legacy mode only.
     """
     device = _DEVICES.get(port.vnic_type)
     if device is None:
-        return DeviceRequest(id=port.id, host_traits=_switch(vif_type))
+        return DeviceRequest(id=port.id, host_traits=host_traits)
     required, forbidden = set(port.needs.capabilities), set[str]()
     if device is not DeviceType.PF:
-        legacy = vif_type is VifType.HW_VEB or port.vnic_type is VnicType.MACVTAP
+        legacy = in_nic or port.vnic_type is VnicType.MACVTAP
         (forbidden if legacy else required).add(traits.SWITCHDEV)
         required.add(traits.vnic_type(port.vnic_type))
     remote = port.vnic_type is VnicType.REMOTE_MANAGED
@@ -76,15 +78,7 @@ def request(port: Port, vif_type: VifType) -> DeviceRequest:
         physical_network=port.network.physical_network,
         required=frozenset(required),
         forbidden=frozenset(forbidden),
-        host_traits=_switch(vif_type),
+        host_traits=host_traits,
         numa=port.needs.numa,
         min_rate=port.needs.min_rate,
     )
-
-
-def _switch(vif_type: VifType) -> frozenset[str]:
-    if vif_type is VifType.VROUTER:
-        return frozenset({traits.datapath("vrouter")})
-    if vif_type in (VifType.OVS, VifType.AGILIO_OVS):
-        return frozenset({traits.datapath("ovs")})
-    return frozenset()

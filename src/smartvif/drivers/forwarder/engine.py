@@ -11,7 +11,39 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from smartvif.drivers.kernel.api import LinkDriver
+from smartvif.drivers.kernel.netdevice import Link
 from smartvif.model.pci import PciAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """What an engine is opened with; which of these it needs, it knows itself.
+
+    ``database`` is an OVSDB server of its own, ``netns`` the network namespace it is in, ``daemon``
+    the directory of its sockets. ``timeout`` is the seconds that one call may take of it.
+    """
+
+    engine: str = ""
+    database: str = ""
+    netns: str = ""
+    daemon: str = ""
+    timeout: float = 10.0
+
+
+class NamespaceLinks(Protocol):
+    """The links of the engine's namespace, and what is done with them; as ``Links`` does it."""
+
+    def get(self, name: str, /) -> Link | None:
+        """The link called ``name``, or None."""
+
+    def set_up(self, name: str, /, *, mtu: int) -> None:
+        """Bring a link up, with ``mtu`` bytes."""
+
+    def move(self, name: str, to: None, /) -> None:
+        """Move a link out, to this process's own namespace."""
+
+    def close(self) -> None:
+        """Close what was opened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,24 +18,24 @@ from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from smartvif.drivers.forwarder import ovs_dpdk_rows as rows
 from smartvif.drivers.forwarder.engine import (
     DirectionCounters,
     EngineCapacity,
+    EngineOptions,
+    NamespaceLinks,
     RelayCounters,
     RelaySpec,
     RelayState,
 )
 from smartvif.drivers.kernel.api import LinkDriver
 from smartvif.drivers.kernel.links import Links
-from smartvif.drivers.kernel.netdevice import Link
 from smartvif.drivers.ovs import openflow
-from smartvif.drivers.ovs.client import Op
+from smartvif.drivers.ovs.client import Op, Ovsdb
 from smartvif.drivers.ovs.rows import OWNER, OvsPortState, mapping, ovsdb_map, select, uuids
 from smartvif.drivers.ovs.switch import OpenVSwitch
-from smartvif.model.errors import CannotTell, Failed, NotFound
+from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound
 
 _log = logging.getLogger(__name__)
 
@@ -44,22 +44,6 @@ RELAYS = "smartvif-relays"
 
 Who starts the instance gives it its memory, and so is the one who knows.
 """
-
-
-class NamespaceLinks(Protocol):
-    """The links of the forwarder's namespace, and what is done with them; as ``Links`` does it."""
-
-    def get(self, name: str, /) -> Link | None:
-        """The link called ``name``, or None."""
-
-    def set_up(self, name: str, /, *, mtu: int) -> None:
-        """Bring a link up, with ``mtu`` bytes."""
-
-    def move(self, name: str, to: None, /) -> None:
-        """Move a link out, to this process's own namespace."""
-
-    def close(self) -> None:
-        """Close what was opened."""
 
 
 class OvsDpdkEngine:
@@ -75,6 +59,23 @@ class OvsDpdkEngine:
         self.ovs = ovs
         self.netns = netns
         self._inside: Callable[[], NamespaceLinks] = inside or partial(Links, netns)
+
+    @classmethod
+    def open(
+        cls, options: EngineOptions, inside: Callable[[], NamespaceLinks] | None = None
+    ) -> OvsDpdkEngine:
+        """The instance whose database and namespace the options name.
+
+        Raises: Invalid, where they do not name both.
+        """
+        if not (options.database and options.netns):
+            raise Invalid(
+                "OVS-DPDK needs its database and its network namespace",
+                where="forwarder",
+                hint="set 'database' and 'netns'",
+            )
+        switch = OpenVSwitch(Ovsdb(options.database), timeout=options.timeout)
+        return cls(switch, netns=options.netns, inside=inside)
 
     def check_alive(self) -> None:
         """See that ovsdb-server answers: a relay is made when ovs-vswitchd comes back, too.

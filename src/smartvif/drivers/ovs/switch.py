@@ -49,6 +49,7 @@ _REMOVAL = 2.0  # seconds that a removal waits for ovs-vswitchd; the rows are go
 class OpenVSwitch:
     """One ovs-vswitchd, spoken to through its database at ``db``."""
 
+    NAME: ClassVar[str] = "ovs"
     TITLE: ClassVar[str] = "Open vSwitch"
 
     def __init__(self, db: Ovsdb, *, timeout: float = 10.0) -> None:
@@ -136,6 +137,10 @@ class OpenVSwitch:
         Raises: CannotTell.
         """
         return {port.name: f"bridge {port.bridge}" for port in self.ports()}
+
+    def simulated(self) -> bool:
+        """It is no simulation, also on a simulated host."""
+        return False
 
     def remove_owned(self, owner: str) -> None:
         """Remove all ports that ``owner`` has.

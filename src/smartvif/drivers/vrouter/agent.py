@@ -81,6 +81,7 @@ class VRouterAgent:
     Raises: Invalid, for a malformed address.
     """
 
+    NAME: ClassVar[str] = "vrouter"
     TITLE: ClassVar[str] = "vRouter"
 
     def __init__(self, url: str, files: PortFiles, *, timeout: float = 5.0) -> None:

@@ -6,13 +6,10 @@ from typing import ClassVar
 
 from oslo_config import cfg
 
-from smartvif.drivers.drivers import Drivers
-from smartvif.drivers.ovs.client import Ovsdb
-from smartvif.drivers.ovs.switch import OpenVSwitch
-from smartvif.model.switch import Switch
 from smartvif.model.vif import ProfileKind, VifKind
 from smartvif.openstack.options import AGILIO_OVS
 from smartvif.openstack.os_vif.plugin import Plugin, Supported
+from smartvif.switches.ovs import OVS, OpenVSwitchSettings
 
 _BASE = {ProfileKind.BASE: ("1.0", "1.1")}
 _OPENVSWITCH = {ProfileKind.OPENVSWITCH: ("1.0", "1.4")}
@@ -24,6 +21,7 @@ class AgilioOvsPlugin(Plugin):
 
     NAME = "agilio_ovs"
     GROUP = "os_vif_agilio_ovs"
+    SWITCH = OVS.name
     CONFIG_OPTS: ClassVar[list[cfg.Opt]] = AGILIO_OVS
     SUPPORTED: ClassVar[Supported] = {
         VifKind.HOST_DEVICE: (("1.0", "1.0"), _BASE | _OPENVSWITCH | _REPRESENTOR),
@@ -33,14 +31,6 @@ class AgilioOvsPlugin(Plugin):
         VifKind.BRIDGE: (("1.0", "1.0"), _BASE | _OPENVSWITCH),
     }
 
-    def _open(self) -> Drivers:
-        from smartvif.openstack.privileged import PrivilegedLinks, PrivilegedVfio
-
+    def _settings(self) -> OpenVSwitchSettings:
         options = self.options
-        database = Ovsdb(options.ovsdb_connection)
-        return Drivers(
-            links=PrivilegedLinks(),
-            vfio=PrivilegedVfio(),
-            switches={Switch.OVS: OpenVSwitch(database, timeout=options.ovs_timeout)},
-            forwarder=self._forwarder(),
-        )
+        return OpenVSwitchSettings(database=options.ovsdb_connection, timeout=options.ovs_timeout)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,18 +17,18 @@ from os_vif import objects
 from os_vif.plugin import PluginBase
 
 from smartvif.drivers.drivers import Drivers
-from smartvif.drivers.forwarder.engine import ForwarderEngine
-from smartvif.drivers.forwarder.ovs_dpdk import OvsDpdkEngine
-from smartvif.drivers.ovs.client import Ovsdb
+from smartvif.drivers.forwarder.engine import EngineOptions, ForwarderEngine, NamespaceLinks
+from smartvif.drivers.forwarder.registry import open_engine
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.errors import CannotTell, Invalid
 from smartvif.model.vif import Machine, Offload, PortProfile, ProfileKind, Vif, VifKind
 from smartvif.openstack.os_vif.convert import from_osvif
 from smartvif.plug import executor, port_vf
 from smartvif.plug.journal import Journal
-from smartvif.plug.plan import plan
 from smartvif.plug.plans.inputs import PortDevices, devices
-from smartvif.plug.prepare import port_facts
+from smartvif.switches import registry
+from smartvif.switches.plan import plan
+from smartvif.switches.prepare import port_facts
 
 Versions = tuple[str, str]
 """The least and the greatest."""
@@ -48,6 +48,7 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
 
     NAME: ClassVar[str]
     GROUP: ClassVar[str]
+    SWITCH: ClassVar[str]
     SUPPORTED: ClassVar[Supported]
 
     def describe(self) -> objects.host_info.HostPluginInfo:
@@ -124,7 +125,7 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
                 hint=f"set forwarder_database and forwarder_netns in [{self.GROUP}]",
             )
         relayed = vif.kind is VifKind.VHOSTUSER
-        found = port_vf.read(address, vif.id, self._journal)
+        found = port_vf.read(address, vif.id, lambda: self._journal)
         return devices(found, self._world.representors, relayed=relayed)
 
     @cached_property
@@ -142,28 +143,45 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
     def _world(self) -> Drivers:
         return self._open()
 
-    @abstractmethod
     def _open(self) -> Drivers:
         """The drivers that the plugin's options describe."""
+        from smartvif.openstack.privileged import PrivilegedLinks, PrivilegedVfio
+
+        access = registry.switch(self.SWITCH).access
+        assert access is not None  # or its VIFs would have no plugin
+        switches = {self.SWITCH: access.open(self._settings(), **self._parts())}
+        return Drivers(
+            links=PrivilegedLinks(),
+            vfio=PrivilegedVfio(),
+            switches=switches,
+            forwarder=self._forwarder(),
+        )
+
+    @abstractmethod
+    def _settings(self) -> Any:
+        """The switch's own settings, as the plugin's options say."""
+
+    def _parts(self) -> dict[str, Any]:
+        """What the switch's driver is to do by a privileged daemon."""
+        return {}
 
     def _forwarder(self) -> ForwarderEngine | None:
         """The virtio forwarder, if there is one."""
         options = self.options
-        if options.forwarder_daemon:
-            from smartvif.drivers.forwarder.virtio_forwarder.client import VirtioForwarder
-            from smartvif.drivers.forwarder.virtio_forwarder.engine import VirtioForwarderEngine
+        wanted = EngineOptions(
+            engine=options.forwarder_engine,
+            database=options.forwarder_database,
+            netns=options.forwarder_netns,
+            daemon=options.forwarder_daemon,
+            timeout=options.forwarder_timeout,
+        )
+        return open_engine(wanted, self._namespace_links)
 
-            client = VirtioForwarder(
-                Path(options.forwarder_daemon), timeout=options.forwarder_timeout
-            )
-            return VirtioForwarderEngine(client)
-        if not (options.forwarder_database and options.forwarder_netns):
-            return None
+    def _namespace_links(self) -> NamespaceLinks:
+        """The links of the forwarder's network namespace, by the daemon that may enter it."""
         from smartvif.openstack.privileged_netns import PrivsepNamespaceLinks
 
-        switch = OpenVSwitch(Ovsdb(options.forwarder_database), timeout=options.forwarder_timeout)
-        inside = partial(PrivsepNamespaceLinks, self.GROUP)
-        return OvsDpdkEngine(switch, netns=options.forwarder_netns, inside=inside)
+        return PrivsepNamespaceLinks(self.GROUP)
 
     @property
     def options(self) -> Any:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 from oslo_config import cfg
 
-from smartvif.drivers.drivers import Drivers
-from smartvif.drivers.vrouter.agent import VRouterAgent
-from smartvif.model.switch import Switch
 from smartvif.model.vif import ProfileKind, VifKind
 from smartvif.openstack.options import VROUTER, VROUTER_GROUP
 from smartvif.openstack.os_vif.plugin import Plugin, Supported
+from smartvif.switches.vrouter import VROUTER as SWITCH
+from smartvif.switches.vrouter import VRouterSettings
 
 _BASE = {ProfileKind.BASE: ("1.0", "1.1")}
 
@@ -22,6 +20,7 @@ class VRouterPlugin(Plugin):
 
     NAME = "vrouter"
     GROUP = VROUTER_GROUP
+    SWITCH = SWITCH.name
     CONFIG_OPTS: ClassVar[list[cfg.Opt]] = VROUTER
     SUPPORTED: ClassVar[Supported] = {
         VifKind.GENERIC: (("1.0", "1.0"), _BASE),
@@ -30,23 +29,16 @@ class VRouterPlugin(Plugin):
         VifKind.HOST_DEVICE: (("1.0", "1.0"), _BASE),
     }
 
-    def _open(self) -> Drivers:
-        from smartvif.openstack.privileged import (
-            PrivilegedLinks,
-            PrivilegedPortFiles,
-            PrivilegedVfio,
+    def _settings(self) -> VRouterSettings:
+        options = self.options
+        return VRouterSettings(
+            agent=options.agent, ports=options.ports_directory, timeout=options.agent_timeout
         )
 
-        options = self.options
-        files = PrivilegedPortFiles(Path(options.ports_directory))
-        return Drivers(
-            links=PrivilegedLinks(),
-            vfio=PrivilegedVfio(),
-            switches={
-                Switch.VROUTER: VRouterAgent(options.agent, files, timeout=options.agent_timeout)
-            },
-            forwarder=self._forwarder(),
-        )
+    def _parts(self) -> dict[str, Any]:
+        from smartvif.openstack.privileged import PrivilegedPortFiles
+
+        return {"files": PrivilegedPortFiles}
 
 
 class ContrailVRouterPlugin(VRouterPlugin):

@@ -6,14 +6,8 @@ from dataclasses import dataclass, replace
 
 from smartvif.choose.selection.pool import ANYWHERE, Guest
 from smartvif.choose.selection.request import DeviceRequest
-from smartvif.choose.selection.request import request as device_request
 from smartvif.context.host import HostContext
 from smartvif.control import names
-from smartvif.control.bind_ovs import HostSwitch, bind
-from smartvif.control.bind_vrouter import VRouterHost, bind_vrouter
-from smartvif.control.build_vif import build_vif
-from smartvif.drivers.ovs.switch import OpenVSwitch
-from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.guest.xml import interface_xml
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Port
@@ -22,10 +16,13 @@ from smartvif.model.port_spec import Mode, PortSpec
 from smartvif.model.vif import Machine, PortProfile, ProfileKind, Vif, VifKind
 from smartvif.operations.ports.claims import OnCandidates, claim
 from smartvif.plug import port_vf
-from smartvif.plug.plan import plan
 from smartvif.plug.plans.inputs import PortDevices, devices
-from smartvif.plug.prepare import port_facts
 from smartvif.plug.steps.step import Plan
+from smartvif.switches import registry
+from smartvif.switches.build_vif import build_vif
+from smartvif.switches.device_request import device_request
+from smartvif.switches.plan import plan
+from smartvif.switches.prepare import port_facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +59,7 @@ def place(
         )
         port = replace(port, vf=address)
         relayed = request.mode is Mode.VIRTIO_FORWARDER
-        vf = port_vf.read(address, port.id, host.journal)
+        vf = port_vf.read(address, port.id, lambda: host.journal)
         found = devices(vf, host.drivers.representors, relayed=relayed)
     vif = _with_tap(build_vif(port, binding))
     steps = plan(vif, machine=machine, devices=found)
@@ -85,27 +82,23 @@ def wanted(port: Port, binding: Binding, request: PortSpec) -> DeviceRequest:
 def check_switch(request: PortSpec, host: HostContext) -> None:
     """See whether the switch, and the forwarder if one is needed, could take the port.
 
-    Raises: NotFound, for the bridge; CannotTell, where one of them does not answer.
+    Raises: Invalid, for a switch that is not installed, or for which the port says too little;
+    NotFound, for the bridge; CannotTell, where one of them does not answer.
     """
-    if request.bridge is not None:
-        host.drivers.need(OpenVSwitch).bridge(request.bridge)
-    elif request.mode.needs_vf:
-        host.drivers.need(VRouterAgent).check_alive()
+    row = registry.switch(request.switch)
+    row.check_fields(request)
+    host.access(row).check(request, host.drivers.switch(row.name))
     if request.mode is Mode.VIRTIO_FORWARDER:
         host.drivers.need_forwarder().check_alive()
 
 
 def bound(port: Port, request: PortSpec, host: HostContext) -> Binding:
     """The controller's answer; here we are the controller."""
-    sockets = host.settings.forwarder.sockets
-    if request.bridge is None:
-        return bind_vrouter(port, VRouterHost(name="", dpdk=False, vhost_user_dir=sockets))
-    bridge = host.drivers.need(OpenVSwitch).bridge(request.bridge)
-    switch = HostSwitch(
-        datapath_type="netdev" if bridge.datapath_type == "netdev" else "system",
-        vhost_user_dir=sockets,
+    access, driver = (
+        host.access(registry.switch(request.switch)),
+        host.drivers.switch(request.switch),
     )
-    return bind(port, switch)
+    return access.bind(port, driver, host.settings.forwarder.sockets)
 
 
 def _with_tap(vif: Vif) -> Vif:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from smartvif.context.host import HostContext
-from smartvif.control.build_vif import build_vif
 from smartvif.drivers.vrouter.agent import VRouterAgent, wait_for_datapath
 from smartvif.drivers.vrouter.files import PortFiles
 from smartvif.drivers.vrouter.port import PortType
@@ -24,11 +23,12 @@ from smartvif.model.port_spec import Mode
 from smartvif.model.vif import Machine, SocketMode, Vif
 from smartvif.plug import port_vf
 from smartvif.plug.executor import plug, unplug
-from smartvif.plug.plan import plan
 from smartvif.plug.plans.inputs import devices
-from smartvif.plug.prepare import port_facts
 from smartvif.plug.steps.step import Step
 from smartvif.plug.steps.vrouter import AgentPort
+from smartvif.switches.build_vif import build_vif
+from smartvif.switches.plan import plan
+from smartvif.switches.prepare import port_facts
 
 _LINK_STATE = "link-state"
 
@@ -108,7 +108,7 @@ def add(request: AgentPortRequest, host: HostContext, *, waits: Timeouts = _WAIT
     found = None
     if request.vf is not None:
         relayed = request.mode is Mode.VIRTIO_FORWARDER
-        vf = port_vf.read(request.vf, request.id, host.journal)
+        vf = port_vf.read(request.vf, request.id, lambda: host.journal)
         found = devices(vf, host.drivers.representors, relayed=relayed)
     machine = Machine(uuid=request.machine, name=request.name, project=request.project)
     planned = plan(vif, machine=machine, devices=found)

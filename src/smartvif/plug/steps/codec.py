@@ -1,40 +1,50 @@
-"""All kinds of steps, by the names that the journal knows them by."""
+"""All kinds of steps, by the names that the journal knows them by.
+
+Those that plans of every switch can have are here; those of one switch are handed in by its row.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from typing import Any
 
-from smartvif.model.errors import CannotTell
+from smartvif.model.errors import CannotTell, Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.plug.steps.guest import AttachedInterface
-from smartvif.plug.steps.links import HybridBridge, LinkUp, Tap
-from smartvif.plug.steps.ovs import SwitchPort
+from smartvif.plug.steps.links import LinkUp, Tap
 from smartvif.plug.steps.relay import ForwarderRelay
 from smartvif.plug.steps.simulated_vf import SimulatedPassthrough, SimulatedVfSettings
 from smartvif.plug.steps.step import Step
 from smartvif.plug.steps.vf import VfAdminSettings, VfioBinding
-from smartvif.plug.steps.vrouter import AgentPort
 
 _KINDS: dict[str, Any] = {
     kind.KIND: kind
     for kind in (
-        AgentPort,
         AttachedInterface,
-        HybridBridge,
-        LinkUp,
         ForwarderRelay,
+        LinkUp,
         SimulatedPassthrough,
-        SwitchPort,
+        SimulatedVfSettings,
         Tap,
         VfAdminSettings,
-        SimulatedVfSettings,
         VfioBinding,
     )
 }
+
+
+def register(kinds: Iterable[type[Step]]) -> None:
+    """Make the kinds of steps of a switch known. Idempotent.
+
+    Raises: Invalid, where another kind has the name of one of them; then none is known.
+    """
+    named = {kind.KIND: kind for kind in kinds}
+    for name, kind in named.items():
+        if _KINDS.get(name, kind) is not kind:
+            raise Invalid(f"two kinds of steps are called '{name}': {kind!r}, {_KINDS[name]!r}")
+    _KINDS.update(named)
 
 
 def dump(step: Step) -> tuple[str, dict[str, Any]]:

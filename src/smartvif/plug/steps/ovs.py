@@ -9,7 +9,6 @@ from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.ovs.rows import OvsPortSpec, OvsPortState
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.known import Absent, Known, Unknown
-from smartvif.model.switch import Switch
 from smartvif.model.verdict import HOLDS, Difference, Verdict, first_of
 from smartvif.observe.observation import Observation, Scope
 from smartvif.plug.steps.links import compare_link
@@ -57,11 +56,11 @@ class SwitchPort:
     def scope(self) -> Scope:
         """The port, and its link where that is set."""
         links = frozenset() if self.mtu is None else frozenset({self.spec.name})
-        return Scope(switch_ports=frozenset({(Switch.OVS, self.spec.name)}), links=links)
+        return Scope(switch_ports=frozenset({(OpenVSwitch.NAME, self.spec.name)}), links=links)
 
     def compare(self, seen: Observation) -> Verdict:
         """Whether the port is on its bridge, ours, and working or awaited, and the link up."""
-        in_switch = self._compare_port(seen.switch_port(Switch.OVS, self.spec.name))
+        in_switch = self._compare_port(seen.switch_port(OpenVSwitch.NAME, self.spec.name))
         if self.mtu is None:
             return in_switch
         name = self.spec.name

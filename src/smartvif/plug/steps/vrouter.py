@@ -11,7 +11,6 @@ from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.vrouter.agent import AgentPortState, VRouterAgent, wait_for_socket
 from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.model.known import NOT_READ, Absent, Known, Present, Unknown
-from smartvif.model.switch import Switch
 from smartvif.model.verdict import HOLDS, Difference, Verdict, first_of
 from smartvif.observe.observation import Observation, Scope
 from smartvif.plug.steps.step import NetdevRole, Snapshot
@@ -57,7 +56,7 @@ class AgentPort:
 
     def scope(self) -> Scope:
         """The port, by its identifier."""
-        return Scope(switch_ports=frozenset({(Switch.VROUTER, self.port.id)}))
+        return Scope(switch_ports=frozenset({(VRouterAgent.NAME, self.port.id)}))
 
     def compare(self, seen: Observation) -> Verdict:
         """Whether the agent has it now and will have it when it starts again.
@@ -66,7 +65,7 @@ class AgentPort:
         more: so the file alone proves nothing. A tap's port may wait there for an agent that is
         down.
         """
-        found = seen.switch_port(Switch.VROUTER, self.port.id)
+        found = seen.switch_port(VRouterAgent.NAME, self.port.id)
         if not isinstance(found, Present):
             return found if isinstance(found, Unknown) else NOT_READ
         state = found.value

@@ -19,8 +19,14 @@ from smartvif.sim.nic.sysfs import BUS, CardNetdev
 from smartvif.sim.process import namespaces
 
 _VIRTUAL = "devices/virtual/net"
-# Those have another meaning where the kernel has them.
+# Where the kernel has those they lead elsewhere.
 _NOT_THE_KERNELS = {"device", "subsystem", "power"}
+# Each link takes a large card some hundredths of a second, and no program is known to read these.
+_UNREAD = {
+    *("carrier_changes", "carrier_down_count", "carrier_up_count", "dormant", "link_mode"),
+    *("gro_flush_timeout", "napi_defer_hard_irqs", "netdev_group", "proto_down", "testing"),
+    *("threaded", "broadcast"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,5 +144,5 @@ class NetdevTree:
         """
         if self._attributes is None:
             found = os.listdir(f"{self._root}/{_VIRTUAL}/{name}")
-            self._attributes = sorted(set(found) - _NOT_THE_KERNELS)
+            self._attributes = sorted(set(found) - _NOT_THE_KERNELS - _UNREAD)
         return [attribute for attribute in self._attributes if attribute not in own]

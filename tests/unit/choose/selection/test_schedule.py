@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smartvif.choose.selection.pool import Pool
-from smartvif.choose.selection.request import DeviceRequest, DeviceType, request
+from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.choose.selection.schedule import Decision, HostOffer, schedule
 from smartvif.choose.selection.select import Policy, select
 from smartvif.model import traits
 from smartvif.model.port import Network, Port, VifType, VnicType
+from smartvif.switches.device_request import device_request
 from tests.support.pools import FIT, need, pool, whole
 
 OVS, VROUTER = traits.datapath("ovs"), traits.datapath("vrouter")
@@ -169,7 +170,7 @@ def test_ports_as_they_are_asked_for(
         offer("full", pool(0, 0, 8, traits=fit)),
         offer("other", pool(0, 8, traits=fit), switch=VROUTER),
     ]
-    assert set(order(schedule(offers, [request(port, vif_type)]))) == hosts
+    assert set(order(schedule(offers, [device_request(port, vif_type)]))) == hosts
 
 
 @st.composite

@@ -29,7 +29,6 @@ from smartvif.model.errors import (
     TimedOut,
 )
 from smartvif.model.port_spec import Mode, PortSpec
-from smartvif.model.switch import Switch
 from smartvif.model.vif import Machine
 from smartvif.operations.migration import peer as module
 from smartvif.operations.migration.offer import MachineOffer
@@ -44,7 +43,7 @@ PORT = PortSpec(
     id="0e5eb1a2-7c3d-4a52-9f6e-5d0c8b3a1f42",
     mac="52:54:00:12:34:56",
     mode=Mode.VIRTIO_FORWARDER,
-    switch=Switch.OVS,
+    switch="ovs",
     bridge="br-int",
     vlan=100,
     mtu=1450,
@@ -84,9 +83,9 @@ def ports(vm: str) -> st.SearchStrategy[PortSpec]:
     }
     bridge = st.from_regex(r"[a-zA-Z0-9.-]{0,14}[a-z]", fullmatch=True)
     vlan = st.none() | st.integers(1, 4094)
-    ovs = st.builds(PortSpec, **common, switch=st.just(Switch.OVS), bridge=bridge, vlan=vlan)
+    ovs = st.builds(PortSpec, **common, switch=st.just("ovs"), bridge=bridge, vlan=vlan)
     network = st.uuids().map(str)
-    return ovs | st.builds(PortSpec, **common, switch=st.just(Switch.VROUTER), network=network)
+    return ovs | st.builds(PortSpec, **common, switch=st.just("vrouter"), network=network)
 
 
 offers = st.text().flatmap(

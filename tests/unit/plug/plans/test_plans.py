@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartvif.control.build_vif import build_vif
 from smartvif.drivers.forwarder.engine import RelaySpec
 from smartvif.drivers.ovs.rows import OvsPortSpec
 from smartvif.host.sriov import Vf
@@ -25,7 +24,6 @@ from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Network, Port, VifType, VnicType
 from smartvif.model.vif import Machine, PortProfile, ProfileKind, SocketMode, Vif
 from smartvif.plug import steps
-from smartvif.plug.plan import plan
 from smartvif.plug.plans.inputs import PortDevices
 from smartvif.plug.steps import codec
 from smartvif.plug.steps.links import HybridBridge, Tap
@@ -34,6 +32,8 @@ from smartvif.plug.steps.relay import ForwarderRelay
 from smartvif.plug.steps.simulated_vf import SimulatedPassthrough, SimulatedVfSettings
 from smartvif.plug.steps.step import Plan, Step
 from smartvif.plug.steps.vf import VfAdminSettings, VfioBinding
+from smartvif.switches.build_vif import build_vif
+from smartvif.switches.plan import plan
 from tests.support.values import ADDRESSES
 
 ID = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"

@@ -7,7 +7,6 @@ import dataclasses
 import pytest
 
 from smartvif.control.bind_vrouter import VRouterHost, bind_vrouter
-from smartvif.control.build_vif import build_vif
 from smartvif.drivers.forwarder.engine import RelaySpec
 from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.guest.xml import interface_xml
@@ -17,9 +16,7 @@ from smartvif.model.errors import Invalid
 from smartvif.model.needs import Needs
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Network, Port, VifType, VnicType
-from smartvif.model.switch import Switch
 from smartvif.model.vif import Machine, PortProfile, ProfileKind, Vif
-from smartvif.plug.plan import plan, switch
 from smartvif.plug.plans.inputs import DEFAULT_MTU, PortDevices
 from smartvif.plug.steps.links import LinkUp, Tap
 from smartvif.plug.steps.relay import ForwarderRelay
@@ -27,6 +24,10 @@ from smartvif.plug.steps.simulated_vf import SimulatedPassthrough, SimulatedVfSe
 from smartvif.plug.steps.step import Plan
 from smartvif.plug.steps.vf import VfAdminSettings
 from smartvif.plug.steps.vrouter import AgentPort
+from smartvif.switches.build_vif import build_vif
+from smartvif.switches.nic import NIC
+from smartvif.switches.plan import plan, switch_of
+from smartvif.switches.vrouter import VROUTER
 
 ID = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
 TAP = "tap0d9a1b2c-3e"
@@ -214,7 +215,7 @@ def test_a_vf_that_is_not_of_this_host() -> None:
 def test_both_names_are_one_switch(plugin: str) -> None:
     """The alias plugs by the same plans."""
     asked = dataclasses.replace(DIRECT, plugin=plugin)
-    assert switch(asked) is Switch.VROUTER
+    assert switch_of(asked) is VROUTER
     assert planned(asked, devices()) == planned(DIRECT, devices())
 
 
@@ -231,7 +232,7 @@ def test_a_vf_in_the_nics_own_switch(trusted: bool) -> None:
         needs=Needs(trusted=trusted),
     )
     asked = build_vif(port, bind_vrouter(port, VRouterHost(name="h")))
-    assert switch(asked) is Switch.VEB
+    assert switch_of(asked) is NIC
     found = dataclasses.replace(devices(simulated=False), representor=None, uplink="ens3f0")
     admin = VfAdmin(mac=MAC, vlan=7, trusted=True)
     wanted = (VfAdminSettings(pf="ens3f0", number=1, wanted=admin),) if trusted else ()
@@ -245,5 +246,5 @@ def test_a_vf_in_the_nics_own_switch(trusted: bool) -> None:
 def test_no_plan() -> None:
     """A shape that the vRouter does not know is refused with both names."""
     bridge = dataclasses.replace(NORMAL, profile=DIRECT.profile)
-    with pytest.raises(Invalid, match="the vRouter has no plan for a VIFGeneric with a VF"):
+    with pytest.raises(Invalid, match="vRouter has no plan for a VIFGeneric with a VF"):
         planned(bridge, devices())

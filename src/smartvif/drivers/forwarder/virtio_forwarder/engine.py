@@ -7,12 +7,14 @@ and queues are the daemon's own settings, the same for all its relays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from smartvif.drivers.forwarder.engine import (
     DirectionCounters,
     EngineCapacity,
+    EngineOptions,
+    NamespaceLinks,
     RelayCounters,
     RelaySpec,
     RelayState,
@@ -35,6 +37,22 @@ class VirtioForwarderEngine:
 
     def __init__(self, client: VirtioForwarder) -> None:
         self._client = client
+
+    @classmethod
+    def open(
+        cls, options: EngineOptions, inside: Callable[[], NamespaceLinks] | None = None
+    ) -> VirtioForwarderEngine:
+        """The daemon whose directory of sockets the options name; it is in our namespace.
+
+        Raises: Invalid, where they name none.
+        """
+        if not options.daemon:
+            raise Invalid(
+                "virtio-forwarder needs the directory of its sockets",
+                where="forwarder",
+                hint="set 'daemon'",
+            )
+        return cls(VirtioForwarder(Path(options.daemon), timeout=options.timeout))
 
     def check_alive(self) -> None:
         """See that the daemon answers.

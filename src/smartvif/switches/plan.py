@@ -7,39 +7,19 @@ they are taken, so that each finds what it needs, and what is undone last is the
 from __future__ import annotations
 
 from smartvif.model.errors import Invalid
-from smartvif.model.switch import Switch
 from smartvif.model.vif import Machine, Vif
-from smartvif.plug.plans import nic as veb
-from smartvif.plug.plans import ovs as openvswitch
-from smartvif.plug.plans import vrouter
 from smartvif.plug.plans.inputs import PlanInput, PortDevices
 from smartvif.plug.steps.step import Plan
-
-_SWITCHES = {
-    "ovs": Switch.OVS,
-    "agilio_ovs": Switch.OVS,
-    "vrouter": Switch.VROUTER,
-    "contrail_vrouter": Switch.VROUTER,
-    "hw_veb": Switch.VEB,
-}
-_PLANS = {
-    Switch.OVS: openvswitch.PLANS,
-    Switch.VROUTER: vrouter.PLANS,
-    Switch.VEB: veb.PLANS,
-}
-_NAMES = {
-    Switch.OVS: "Open vSwitch",
-    Switch.VROUTER: "the vRouter",
-    Switch.VEB: "the switch inside the NIC",
-}
+from smartvif.switches import registry
+from smartvif.switches.registry import Backend
 
 
-def switch(vif: Vif) -> Switch:
+def switch_of(vif: Vif) -> Backend:
     """The switch that ``vif`` is for, as the os-vif plugin that it names says.
 
-    Raises: Invalid, for a plugin that is none of ours.
+    Raises: Invalid, for a plugin that goes with no switch.
     """
-    found = _SWITCHES.get(vif.plugin)
+    found = registry.of_plugin(vif.plugin)
     if found is None:
         raise Invalid(f"no switch goes with the plugin '{vif.plugin}'", where=f"VIF {vif.id}")
     return found
@@ -50,12 +30,12 @@ def plan(vif: Vif, *, machine: Machine, devices: PortDevices | None = None) -> P
 
     Raises: Invalid, for a VIF that its switch has no plan for, or that needs a VF and has none.
     """
+    row = switch_of(vif)
     offloaded = vif.profile is not None and vif.profile.offload is not None
-    planner = _PLANS[switch(vif)].get((vif.kind, offloaded))
+    planner = row.plans.get((vif.kind, offloaded))
     if planner is None:
         raise Invalid(
-            f"{_NAMES[switch(vif)]} has no plan for a {vif.kind}"
-            f" {'with' if offloaded else 'without'} a VF",
+            f"{row.title} has no plan for a {vif.kind} {'with' if offloaded else 'without'} a VF",
             where=f"VIF {vif.id}",
         )
     if offloaded and devices is None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from smartvif.drivers.drivers import Drivers
-from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.model.needs import Needs
 from smartvif.model.port_facts import PortFacts, VfIdentity
 from smartvif.model.port_spec import Mode
-from smartvif.model.switch import Switch
 from smartvif.model.vif import Machine, Vif, VifKind
-from smartvif.plug.plan import switch
 from smartvif.plug.plans.inputs import PortDevices
-from smartvif.plug.steps.ovs import SwitchPort
-from smartvif.plug.steps.step import Plan
-from smartvif.plug.steps.vrouter import AgentPort
+from smartvif.plug.steps.step import OnVfNetdev, Plan
+from smartvif.switches.plan import switch_of
+from smartvif.switches.registry import Backend
 
 
 def port_facts(
@@ -31,22 +28,24 @@ def port_facts(
         simulated = ["vf", "eswitch"]
         if vif.kind is VifKind.HOST_DEVICE:
             simulated.append("passthrough")
-    on_vrouter = switch(vif) is Switch.VROUTER
-    if on_vrouter and drivers.need(VRouterAgent).simulated():
-        simulated.append("vrouter")
+    row = switch_of(vif)
+    driver = drivers.switches.get(row.name)
+    if driver is not None and driver.simulated():
+        simulated.append(row.name)
+    in_network = "network" in row.requires
     return PortFacts(
         vif_type=vif.plugin,
         vm=machine.name,
         vm_uuid=machine.uuid,
         vf=None if found is None else _identity(found),
         mode=_mode(vif, found),
-        switch=switch(vif),
-        bridge=None if on_vrouter else vif.network.bridge or vif.bridge_name,
-        network=vif.network.id if on_vrouter else None,
+        switch=row.name,
+        bridge=None if in_network else vif.network.bridge or vif.bridge_name,
+        network=vif.network.id if in_network else None,
         mac=vif.address,
         vlan=vif.network.vlan,
         mtu=vif.network.mtu,
-        switch_port=_switch_port(steps),
+        switch_port=_switch_port(steps, row),
         socket=vif.path,
         simulated=tuple(simulated),
         needs=needs,
@@ -57,13 +56,10 @@ def _identity(found: PortDevices) -> VfIdentity:
     return VfIdentity(pf=found.vf.pf, number=found.vf.number, address=found.vf.address)
 
 
-def _switch_port(steps: Plan) -> str | None:
-    for step in steps:
-        if isinstance(step, SwitchPort):
-            return step.spec.name
-        if isinstance(step, AgentPort):
-            return step.port.netdev
-    return None
+def _switch_port(steps: Plan, row: Backend) -> str | None:
+    """The netdev of the step that gives the switch its port."""
+    own = [step for step in steps if isinstance(step, row.steps) and isinstance(step, OnVfNetdev)]
+    return own[0].vf_netdev if own else None
 
 
 def _mode(vif: Vif, found: PortDevices | None) -> Mode:

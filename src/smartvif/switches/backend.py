@@ -1,0 +1,98 @@
+"""A switch is one row: all that the rest of smartvif has to know of it.
+
+A row gathers what is written elsewhere: tables of bindings and VIFs (``control``), of plans and
+kinds of steps (``plug``), and a driver (``drivers``). The rows of ours are in
+``switches.registry``, which finds those of other packages too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from smartvif.control.vif_parts import VifBuilder
+from smartvif.model import traits
+from smartvif.model.errors import Invalid
+from smartvif.model.port import Binding, Port, VnicType
+from smartvif.model.port_spec import PortSpec
+from smartvif.model.vif import VifKind
+from smartvif.plug.plans.inputs import PlanInput
+from smartvif.plug.steps.step import Plan, Step
+
+D = TypeVar("D")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access(Generic[D]):
+    """How this host's instance of a switch is reached, and how a port is given to it by a command.
+
+    ``settings`` is a dataclass with a default for each field, of type str, float or tuple, and
+    ``section`` the section of smartvif.toml that it is read from. ``open`` makes the driver of such
+    settings; it reads and changes nothing yet. Keyword arguments of it stand in for parts that take
+    privileges, where a service has few.
+
+    ``check`` sees whether the switch could take a port, before anything is changed: it raises
+    NotFound, CannotTell, Failed. ``bind`` is what a controller would answer for the port, given the
+    directory of the guests' sockets; it raises Invalid for what the switch cannot carry.
+    """
+
+    section: str
+    settings: type
+    open: Callable[..., D]
+    check: Callable[[PortSpec, D], None]
+    bind: Callable[[Port, D, str], Binding]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchBackend(Generic[D]):
+    """One kind of switch.
+
+    ``name`` is what ``--switch`` and the journal call it; ``title`` is for people. ``vif_types``
+    are the values of ``binding:vif_type`` that are its own, and ``plugins`` the names of os-vif
+    plugins whose VIFs are for it.
+
+    ``requires`` and ``refuses`` are the fields of a PortSpec that it must be told and cannot be.
+    ``in_nic``: it is the card's own, which switches by address and VLAN, without representors.
+
+    ``vifs`` has a builder for each of its VIF types and VNIC type. ``sockets`` is for the VIF type
+    ``vhostuser``, which several switches share: the builder by the key of ``binding:vif_details``
+    that names the switch. ``plans`` has the steps by the VIF's shape and whether a representor is
+    behind it, and ``steps`` the kinds of steps that only these plans have.
+
+    ``access`` is None where no command gives it ports, only a controller.
+    """
+
+    name: str
+    title: str
+    vif_types: frozenset[str]
+    plugins: frozenset[str]
+    plans: Mapping[tuple[VifKind, bool], Callable[[PlanInput], Plan]]
+    vifs: Mapping[tuple[str, VnicType], VifBuilder]
+    sockets: Mapping[str, VifBuilder] = field(default_factory=dict)
+    steps: tuple[type[Step], ...] = ()
+    requires: frozenset[str] = frozenset()
+    refuses: frozenset[str] = frozenset()
+    in_nic: bool = False
+    access: Access[D] | None = None
+
+    @property
+    def host_traits(self) -> frozenset[str]:
+        """The traits of a host that has it; a card has none beside its own."""
+        return frozenset() if self.in_nic else frozenset({traits.datapath(self.name)})
+
+    def check_fields(self, spec: PortSpec) -> None:
+        """See that the port says what this switch must be told, and nothing that it cannot be.
+
+        Raises: Invalid, naming the option.
+        """
+        needed = " and ".join(f"--{name}" for name in sorted(self.requires))
+        hint = f"say {needed}, or choose another --switch"
+        for name in sorted(self.requires):
+            if getattr(spec, name) is None:
+                raise Invalid(
+                    f"it is missing, and {self.name} needs it", where=f"--{name}", hint=hint
+                )
+        for name in sorted(self.refuses):
+            if getattr(spec, name) is not None:
+                raise Invalid(f"it means nothing to {self.name}", where=f"--{name}", hint=hint)

@@ -1,0 +1,66 @@
+"""The Tungsten Fabric / OpenSDN vRouter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from smartvif.control import vrouter_vif
+from smartvif.control.bind_vrouter import VRouterHost, bind_vrouter
+from smartvif.drivers.vrouter.agent import VRouterAgent
+from smartvif.drivers.vrouter.files import PortFiles
+from smartvif.model.port import Binding, Port, VifType
+from smartvif.model.port_spec import PortSpec
+from smartvif.plug.plans import vrouter as plans
+from smartvif.plug.steps.vrouter import AgentPort
+from smartvif.switches.backend import Access, SwitchBackend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VRouterSettings:
+    """``agent`` is its port API; ``ports`` the directory of its port files.
+
+    ``timeout`` is the seconds that one plug may take of it.
+    """
+
+    agent: str = "http://127.0.0.1:9091"
+    ports: str = "/var/lib/contrail/ports"
+    timeout: float = 5.0
+
+
+def _open(
+    settings: VRouterSettings, *, files: Callable[[Path], PortFiles] = PortFiles
+) -> VRouterAgent:
+    return VRouterAgent(settings.agent, files(Path(settings.ports)), timeout=settings.timeout)
+
+
+def _check(spec: PortSpec, agent: VRouterAgent) -> None:
+    # A tap's port can wait for an agent that is down.
+    if spec.mode.needs_vf:
+        agent.check_alive()
+
+
+def _bind(port: Port, agent: VRouterAgent, sockets: str) -> Binding:
+    return bind_vrouter(port, VRouterHost(name="", dpdk=False, vhost_user_dir=sockets))
+
+
+VROUTER = SwitchBackend(
+    name=VRouterAgent.NAME,
+    title=VRouterAgent.TITLE,
+    vif_types=frozenset({VifType.VROUTER}),
+    plugins=frozenset({"vrouter", "contrail_vrouter"}),
+    requires=frozenset({"network"}),
+    refuses=frozenset({"bridge", "vlan"}),
+    vifs=vrouter_vif.VIFS,
+    sockets=vrouter_vif.SOCKETS,
+    plans=plans.PLANS,
+    steps=(AgentPort,),
+    access=Access(
+        section="vrouter",
+        settings=VRouterSettings,
+        open=_open,
+        check=_check,
+        bind=_bind,
+    ),
+)
