@@ -21,6 +21,7 @@ from smartvif.drivers.kernel.links import Links
 from smartvif.guest.element import LIBVIRTS_QUEUES, Queues
 from smartvif.guest.xml import SHARED_MEMORY, interface_xml
 from smartvif.model.errors import Failed
+from smartvif.model.pci import PciAddress
 from smartvif.model.port import Network
 from smartvif.model.vif import PortProfile, ProfileKind, SocketMode, Vif, VifKind
 from smartvif.plug.steps.links import Tap
@@ -32,7 +33,7 @@ from smartvif.sim.testing import on_simulated_host
 
 PORT = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
 MAC = "52:54:00:12:34:56"
-VF = "0000:05:1f.7"
+VF = PciAddress.parse("0000:05:1f.7")
 QUEUES = Queues(pairs=4, rx=1024, tx=512)
 MTU = '<mtu size="1400" />'
 
@@ -63,7 +64,7 @@ SHAPES = (
     replace(SERVER, vif_name="vhu0"),
     CLIENT,
     PASSTHROUGH,
-    replace(PASSTHROUGH, dev_address="10001:e1:02.7"),
+    replace(PASSTHROUGH, dev_address=PciAddress.parse("10001:e1:02.7")),
     replace(PASSTHROUGH, plugin="hw_veb"),
     MACVTAP,
 )

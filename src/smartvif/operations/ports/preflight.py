@@ -126,9 +126,9 @@ def distance(found: Readiness, vf: Vf) -> str | None:
     )
 
 
-def warn_of_distance(found: Readiness, vf: str) -> None:
+def warn_of_distance(found: Readiness, vf: PciAddress) -> None:
     """Say on the log where the VF with that address is far from the machine's memory."""
-    words = distance(found, sriov.vf(PciAddress.parse(vf)))
+    words = distance(found, sriov.vf(vf))
     if words is not None:
         _log.warning("%s", words)
 
