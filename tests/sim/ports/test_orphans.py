@@ -20,6 +20,7 @@ from smartvif.control import names
 from smartvif.control.bind_ovs import HostSwitch, bind
 from smartvif.demo.demo import host_state
 from smartvif.drivers.drivers import Drivers, SwitchDriver
+from smartvif.drivers.forwarder.ovs_dpdk import OvsDpdkEngine
 from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.rows import OvsPortSpec
@@ -211,11 +212,10 @@ def test_switches_that_do_not_answer() -> None:
             f"http://127.0.0.1:{silent.getsockname()[1]}", PortFiles(Path("/run/p")), timeout=0.1
         )
         nowhere = OpenVSwitch(Ovsdb("unix:/nowhere"))
-        with mock.patch.object(HostContext, "_open_vswitch", return_value=nowhere):
-            forwarder = _host().drivers.forwarder
-        assert forwarder is not None
         drivers = Drivers(
-            links=Links(), switches={"ovs": nowhere, "vrouter": agent}, forwarder=forwarder
+            links=Links(),
+            switches={"ovs": nowhere, "vrouter": agent},
+            forwarder=OvsDpdkEngine(nowhere, netns="nowhere"),
         )
         said = _warnings(ONE, drivers)
     assert len(said) == 3
