@@ -79,7 +79,7 @@ class Smartvif:
 
     def look_up(self, address: str) -> str:
         """The representor of a VF."""
-        return str(self.devices(address).representor)
+        return str(self.devices(PciAddress.parse(address)).representor)
 
     def look_up_cold(self, address: str) -> str:
         """The same, by a process that has not looked for anything before."""
@@ -90,9 +90,9 @@ class Smartvif:
         """What sysfs says of the VF."""
         return sriov.vf(PciAddress.parse(address))
 
-    def devices(self, address: str) -> PortDevices:
+    def devices(self, address: PciAddress) -> PortDevices:
         """The VF and its representor."""
-        return devices(self.read_vf(address), self.representors, relayed=False)
+        return devices(sriov.vf(address), self.representors, relayed=False)
 
 
 class Watched(Smartvif):
@@ -108,7 +108,7 @@ class Watched(Smartvif):
         switch = self.drivers.need(OpenVSwitch)
         switch.db = self._watched(switch.db, "OVSDB")
 
-    def devices(self, address: str) -> PortDevices:
+    def devices(self, address: PciAddress) -> PortDevices:
         """As above."""
         with self._part("look-up"):
             return super().devices(address)

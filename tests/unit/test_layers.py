@@ -4,6 +4,7 @@ import ast
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,6 +115,24 @@ def test_no_other_rooms() -> None:
     homeless = [name for name in map(module_name, MODULES) if room(name) is None]
     assert homeless == ["smartvif", "smartvif.choose", "smartvif.drivers"]
     assert {room(module_name(path)) for path in MODULES} - {None} == set(ROOMS)
+
+
+def test_class_names() -> None:
+    """A class name means one thing in the whole package."""
+    found = [
+        node.name
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert [name for name, count in Counter(found).items() if count > 1] == []
+
+
+def test_module_names() -> None:
+    """No module is called by a preposition or an adverb: that does not say what is in it."""
+    assert {path.stem for path in MODULES}.isdisjoint(
+        {"again", "at", "by", "for", "from", "here", "in", "on", "there", "to", "together", "with"}
+    )
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)

@@ -13,7 +13,7 @@ from smartvif.cli import context
 from smartvif.cli.output import example, print_json, print_table, with_format
 
 if TYPE_CHECKING:
-    from smartvif.choose.allow_list.report import Report
+    from smartvif.choose.allow_list.report import AllowListReport
 
 _CONFIGURED = Path()
 
@@ -53,7 +53,7 @@ def device_spec(output: str, check: Path | None) -> None:
         sys.exit(1)
 
 
-def _tell(report: Report, output: str) -> None:
+def _tell(report: AllowListReport, output: str) -> None:
     document = report.as_json()
     if output == "json":
         print_json("device-spec-check", document)

@@ -32,7 +32,7 @@ def migrate(output: str, vm: str, to: str, check: bool) -> None:
     host = context.host()
     peer = RemotePeer(to, host.settings.migration)
     if check:
-        _tell_outlook(chain.outlook(vm, host, peer), output)
+        _tell_outlook(chain.check_migration(vm, host, peer), output)
         return
     failed = chain.migrate(vm, host, peer, lambda step: click.echo(f" ✓ {step}", err=True))
     if output == "json":

@@ -53,18 +53,19 @@ def print_errors(errors: Mapping[str, SmartvifError]) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
     """A table; None is a dash. ``empty`` is said on stderr where there are no rows."""
+    lines = [["-" if cell is None else str(cell) for cell in row] for row in rows]
+    if not lines:
+        click.echo(empty, err=True)
+        return
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*("-" if cell is None else str(cell) for cell in row))
-    if table.row_count:
-        console().print(table)
-    else:
-        click.echo(empty, err=True)
+    for line in lines:
+        table.add_row(*line)
+    console().print(table)
 
 
 def console() -> Any:

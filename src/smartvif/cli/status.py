@@ -131,9 +131,9 @@ def nic_list(output: str) -> None:
 @with_format
 def nic_capabilities(output: str) -> None:
     """List the capabilities of the VFs, and how many VFs are free."""
-    from smartvif.operations.ports.inventory import look
+    from smartvif.operations.ports.inventory import read_pools
 
-    pools = look(context.host())
+    pools = read_pools(context.host())
     if output == "json":
         print_json("nic-capabilities", {"pools": [pool_json(pool) for pool in pools]})
         return

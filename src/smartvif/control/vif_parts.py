@@ -83,18 +83,18 @@ def offload(port: Port) -> Offload:
     return Offload(representor_name=names.tap(port.id), representor_address=vf(port))
 
 
-def vf(port: Port) -> str:
-    """The PCI address of the port's VF.
+def vf(port: Port) -> PciAddress:
+    """The address of the port's VF.
 
     Raises: Invalid, where none is claimed.
     """
-    if port.pci_slot is None:
+    if port.vf is None:
         raise Invalid(
             f"no VF is claimed for a port of VNIC type '{port.vnic_type}'",
             where=f"port {port.id}",
             hint="claim one first: its address goes into pci_slot of the binding profile",
         )
-    return str(PciAddress.parse(port.pci_slot))
+    return port.vf
 
 
 def flag(binding: Binding, key: str) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import reduce
 
+from smartvif.model.errors import CannotTell
 from smartvif.model.known import Absent, Known, Present, Unknown
 from smartvif.model.port_facts import VfIdentity
 from smartvif.model.verdict import Difference, Holds, Verdict
@@ -99,7 +100,6 @@ class RepairAct(StrEnum):
 
     UNDO = "undo"
     AGAIN = "do again"
-    UNKNOWN = "cannot tell"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,6 @@ class Repair:
     act: RepairAct
     reason: str
     steps: tuple[StepVerdict, ...] = ()
-    unknown: Unknown | None = None
 
     def __str__(self) -> str:
         return f"{self.act}: {self.reason}"
@@ -118,7 +117,8 @@ class Repair:
 def repair(record: PortRecord, verdict: PortVerdict) -> Repair | None:
     """What a port needs; None where all of it holds.
 
-    A step whose state is unknown is taken again only where its kind says that this helps.
+    Raises: CannotTell, where nothing is known to differ and something is unknown that taking a step
+    again would not tell.
     """
     if record.status is not PortStatus.PLUGGED:
         return Repair(act=RepairAct.UNDO, reason=f"it was {record.status}")
@@ -128,11 +128,11 @@ def repair(record: PortRecord, verdict: PortVerdict) -> Repair | None:
         return Repair(act=RepairAct.AGAIN, reason=reason, steps=wrong)
     problem = verdict.first_problem
     if isinstance(problem, Unknown):
-        return Repair(act=RepairAct.UNKNOWN, reason=problem.what, unknown=problem)
+        raise CannotTell(problem.what, where=problem.where, hint=problem.hint)
     return None
 
 
 def _is_to_repeat(each: StepVerdict) -> bool:
     if isinstance(each.verdict, Unknown):
-        return bool(getattr(each.step, "RETRY_UNKNOWN", False))
+        return each.verdict.retry
     return not isinstance(each.verdict, Holds)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 from smartvif.model.errors import Invalid
-from smartvif.model.pci import PciAddress
 from smartvif.model.port import VifType
 from smartvif.model.vif import SocketMode, Vif, VifKind
 
@@ -113,7 +112,9 @@ def _hostdev(vif: Vif, _: Queues) -> ET.Element:
     """The VF itself; libvirt gives it to vfio and takes it back."""
     interface = _interface("hostdev", vif)
     interface.set("managed", "yes")
-    address = PciAddress.parse(_needed(vif, "dev_address"))
+    address = vif.dev_address
+    if address is None:
+        raise _missing(vif, "dev_address")
     source = ET.SubElement(interface, "source")
     ET.SubElement(
         source,
@@ -185,8 +186,12 @@ def _refuse_other_tap(vif: Vif, *, multiqueue: bool, queues: Queues) -> None:
 def _needed(vif: Vif, name: str) -> str:
     value: str | None = getattr(vif, name)
     if value is None:
-        raise Invalid(f"a {vif.kind} needs {name}", where=f"port {vif.id}")
+        raise _missing(vif, name)
     return value
+
+
+def _missing(vif: Vif, name: str) -> Invalid:
+    return Invalid(f"a {vif.kind} needs {name}", where=f"port {vif.id}")
 
 
 _Builder = Callable[[Vif, Queues], ET.Element]

@@ -32,11 +32,12 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """It could not be read: the three values of an error."""
+    """It could not be read: the three values of an error. ``retry``: doing it again may help."""
 
     what: str
     where: str = ""
     hint: str = ""
+    retry: bool = False
 
     @classmethod
     def of(cls, error: SmartvifError) -> Unknown:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from smartvif.model.needs import NOTHING_SPECIAL, Needs
+from smartvif.model.pci import PciAddress
 
 
 class VnicType(StrEnum):
@@ -55,7 +56,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """One port as a user or Neutron asks for it. ``pci_slot`` is the VF, once one is claimed.
+    """One port as a user or Neutron asks for it. ``vf`` is its VF, once one is claimed.
 
     ``fixed_ips`` are its addresses, of both IP versions.
     """
@@ -64,7 +65,7 @@ class Port:
     mac: str
     network: Network
     vnic_type: VnicType = VnicType.NORMAL
-    pci_slot: str | None = None
+    vf: PciAddress | None = None
     fixed_ips: tuple[str, ...] = ()
     needs: Needs = NOTHING_SPECIAL
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from smartvif.model.pci import PciAddress
 from smartvif.model.port import Network
 
 
@@ -43,7 +44,7 @@ class Offload:
     """
 
     representor_name: str | None = None
-    representor_address: str | None = None
+    representor_address: PciAddress | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,7 @@ class Vif:
     bridge_name: str | None = None
     path: str | None = None
     mode: SocketMode | None = None
-    dev_address: str | None = None
+    dev_address: PciAddress | None = None
     profile: PortProfile | None = None
     has_traffic_filtering: bool = False
     fixed_ips: tuple[str, ...] = ()

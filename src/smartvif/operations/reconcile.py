@@ -79,11 +79,15 @@ class _Repairs:
         for record, entries in known:
             scope |= scope_of(record, entries)
         seen = read(scope, self.drivers)
-        found = {
-            record.id: repair(record, compare_port(record, entries, seen))
-            for record, entries in known
-        }
-        return {port: each for port, each in found.items() if each is not None}, failed
+        found: dict[str, Repair] = {}
+        for record, entries in known:
+            try:
+                needed = repair(record, compare_port(record, entries, seen))
+            except CannotTell as error:
+                failed[record.id] = error
+            else:
+                found |= {} if needed is None else {record.id: needed}
+        return found, failed
 
     def each(self, ports: list[str], to_do: Callable[[str], Action | None]) -> Report:
         """Do it for each of the ports; ``to_do`` says nothing is to be done by an empty act."""
@@ -119,9 +123,6 @@ class _Repairs:
     def _act(self, port: str, found: Repair) -> None:
         if found.act is RepairAct.UNDO:
             undo(port, self.journal, self.drivers)
-        if found.unknown is not None:
-            unknown = found.unknown
-            raise CannotTell(unknown.what, where=unknown.where, hint=unknown.hint)
         for each in found.steps:
             if each.now is not None:
                 # It is the same device by another name, and so what was found of it holds.

@@ -20,7 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from smartvif.model.errors import Ambiguous, CannotTell, Damaged, Failed, NotFound, Refused
+from smartvif.model.errors import Ambiguous, CannotTell, Damaged, Failed, Invalid, NotFound, Refused
 from smartvif.model.pci import PciAddress
 from smartvif.model.port_facts import PortFacts
 from smartvif.plug.steps import codec
@@ -267,7 +267,7 @@ class Journal:
         port, number, kind, fields, found, done = row
         try:
             step, snapshot = codec.load(kind, _object(fields)), _object(found)
-        except ValueError as error:
+        except (ValueError, Invalid) as error:
             raise self._damaged("steps", f"{port}, {number}", str(error)) from error
         return JournalEntry(number=number, step=step, found=snapshot, done=bool(done))
 

@@ -68,7 +68,7 @@ class PortDetail:
 
     def as_json(self) -> dict[str, Any]:
         """Stable keys; documented in docs/reference/cli.md."""
-        says = None if self.switch is None else dict(self.switch)
+        says = dict(self.switch) if self.switch else None
         return {
             **self.view.as_json(),
             "ovs": None,

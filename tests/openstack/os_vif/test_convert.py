@@ -13,6 +13,7 @@ from os_vif.objects import subnet as osv_subnet
 from os_vif.objects import vif as osv
 
 from smartvif.model.errors import Invalid
+from smartvif.model.pci import PciAddress
 from smartvif.model.port import Network
 from smartvif.model.vif import Offload, PortProfile, ProfileKind, SocketMode, Vif, VifKind
 from smartvif.openstack.os_vif.convert import from_osvif
@@ -65,7 +66,7 @@ def offload(name: str | None = "rep0", address: str | None = VF) -> Any:
         ),
         (
             lambda: made(osv.VIFHostDevice, dev_address=VF.upper(), dev_type="ethernet"),
-            value(VifKind.HOST_DEVICE, dev_address=VF),
+            value(VifKind.HOST_DEVICE, dev_address=PciAddress.parse(VF)),
         ),
     ],
 )
@@ -164,7 +165,7 @@ def test_the_open_vswitch_profile() -> None:
 def test_an_offload_in_each_profile(cls: Any, kind: ProfileKind) -> None:
     """Each profile may carry an offload, or say that it has none, or be silent."""
     obj = made(osv.VIFHostDevice, port_profile=cls(datapath_offload=offload()))
-    both = Offload(representor_name="rep0", representor_address=VF)
+    both = Offload(representor_name="rep0", representor_address=PciAddress.parse(VF))
     assert from_osvif(obj).profile == PortProfile(kind=kind, offload=both)
     for silent in (cls(), cls(datapath_offload=None)):
         obj = made(osv.VIFHostDevice, port_profile=silent)
@@ -184,7 +185,9 @@ def test_the_old_fields_alone() -> None:
     profile = osv.VIFPortProfileOVSRepresentor(representor_name="rep0", representor_address=VF)
     converted = from_osvif(made(osv.VIFHostDevice, port_profile=profile)).profile
     assert converted is not None
-    assert converted.offload == Offload(representor_name="rep0", representor_address=VF)
+    assert converted.offload == Offload(
+        representor_name="rep0", representor_address=PciAddress.parse(VF)
+    )
 
 
 def test_the_old_fields_beside_equal_new_ones() -> None:
@@ -196,7 +199,9 @@ def test_the_old_fields_beside_equal_new_ones() -> None:
     )
     converted = from_osvif(made(osv.VIFHostDevice, port_profile=profile)).profile
     assert converted is not None
-    assert converted.offload == Offload(representor_name="rep0", representor_address=VF)
+    assert converted.offload == Offload(
+        representor_name="rep0", representor_address=PciAddress.parse(VF)
+    )
 
 
 @pytest.mark.parametrize(

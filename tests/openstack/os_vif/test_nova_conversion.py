@@ -24,6 +24,7 @@ from os_vif.objects import vif as osv
 
 from smartvif.guest.xml import interface_xml
 from smartvif.model.errors import Invalid
+from smartvif.model.pci import PciAddress
 from smartvif.model.port import VifType, VnicType
 from smartvif.model.vif import Vif, VifKind
 from smartvif.openstack.os_vif.convert import from_osvif
@@ -84,8 +85,16 @@ def nova_gives(case: Case) -> Vif:
     read = from_osvif(made)
     assert read.profile is not None
     assert read.profile.offload is not None
-    said = replace(read.profile.offload, representor_address=slot.lower())
+    said = replace(read.profile.offload, representor_address=address(slot))
     return replace(read, profile=replace(read.profile, offload=said))
+
+
+def address(slot: str) -> Any:
+    """The PCI address; a text that is none as it is, which equals nothing of ours."""
+    try:
+        return PciAddress.parse(slot)
+    except Invalid:
+        return slot
 
 
 def read_xml(xml: ET.Element, vif: Any) -> Vif:
@@ -99,7 +108,7 @@ def read_xml(xml: ET.Element, vif: Any) -> Vif:
     return replace(
         read,
         kind=kinds[xml.attrib["type"]],
-        dev_address=vif["profile"]["pci_slot"].lower(),
+        dev_address=address(vif["profile"]["pci_slot"]),
         network=replace(read.network, vlan=vlan),
     )
 

@@ -14,6 +14,7 @@ from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.errors import CannotTell, Failed
+from smartvif.model.pci import PciAddress
 from smartvif.sim.host import BRIDGE, FORWARDER, FORWARDER_NETNS, SOCKETS, forwarder_switch
 from smartvif.sim.testing import on_simulated_host
 from tests.support.commands import host, refused, smartvif
@@ -22,7 +23,13 @@ ONE = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
 # Its name begins as the other one's.
 TWO = "0d9a1b2c-3e5f-4a5b-8c6d-7e8f90a1b2c4"
 SIMULATED = RelaySpec(port_id=ONE, socket=f"{SOCKETS}/one.sock", mtu=1450, netdev="p0v0")
-REAL = RelaySpec(port_id=TWO, socket=f"{SOCKETS}/two.sock", mtu=9000, pci="0000:05:00.7", queues=2)
+REAL = RelaySpec(
+    port_id=TWO,
+    socket=f"{SOCKETS}/two.sock",
+    mtu=9000,
+    pci=PciAddress.parse("0000:05:00.7"),
+    queues=2,
+)
 
 
 def started() -> tuple[OvsDpdkEngine, Links]:

@@ -15,6 +15,7 @@ import pytest
 from smartvif.guest.domains import Domains, GuestInterface
 from smartvif.guest.xml import interface_xml
 from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound, Refused, TimedOut
+from smartvif.model.pci import PciAddress
 from smartvif.model.port import Network
 from smartvif.model.vif import PortProfile, ProfileKind, SocketMode, Vif, VifKind
 from smartvif.sim.guest import image, libvirtd
@@ -241,7 +242,7 @@ def test_every_kind(in_host: InHost) -> None:
         {"kind": VifKind.BRIDGE, "vif_name": "tap1", "bridge_name": "qbr1"},
         {"kind": VifKind.VHOSTUSER, "path": "/run/s2", "mode": SocketMode.SERVER},
         {"kind": VifKind.VHOSTUSER, "path": "/run/s3", "mode": SocketMode.CLIENT},
-        {"kind": VifKind.HOST_DEVICE, "dev_address": "0000:05:00.4"},
+        {"kind": VifKind.HOST_DEVICE, "dev_address": PciAddress.parse("0000:05:00.4")},
     ]
     vifs = [
         Vif(id="p", plugin="p", address=f"52:54:00:12:34:a{number}", network=network, **values)

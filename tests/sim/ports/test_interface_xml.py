@@ -21,6 +21,7 @@ from smartvif.drivers.kernel.links import Links
 from smartvif.guest.element import LIBVIRTS_QUEUES, Queues
 from smartvif.guest.xml import SHARED_MEMORY, interface_xml
 from smartvif.model.errors import Failed
+from smartvif.model.pci import PciAddress
 from smartvif.model.port import Network
 from smartvif.model.vif import PortProfile, ProfileKind, SocketMode, Vif, VifKind
 from smartvif.plug.steps.links import Tap
@@ -28,11 +29,11 @@ from smartvif.sim.guest.console import Console
 from smartvif.sim.guest.guests import domain_xml
 from smartvif.sim.guest.image import GuestImage
 from smartvif.sim.host import GUESTS
-from smartvif.sim.testing import on_simulated_host
+from tests.support.shared_host import on_shared_host
 
 PORT = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
 MAC = "52:54:00:12:34:56"
-VF = "0000:05:1f.7"
+VF = PciAddress.parse("0000:05:1f.7")
 QUEUES = Queues(pairs=4, rx=1024, tx=512)
 MTU = '<mtu size="1400" />'
 
@@ -63,7 +64,7 @@ SHAPES = (
     replace(SERVER, vif_name="vhu0"),
     CLIENT,
     PASSTHROUGH,
-    replace(PASSTHROUGH, dev_address="10001:e1:02.7"),
+    replace(PASSTHROUGH, dev_address=PciAddress.parse("10001:e1:02.7")),
     replace(PASSTHROUGH, plugin="hw_veb"),
     MACVTAP,
 )
@@ -113,7 +114,7 @@ def defined(interface: str) -> ET.Element:
         connection.close()
 
 
-@on_simulated_host(guests=1)
+@on_shared_host(guests=1)
 def test_every_variant_is_defined() -> None:
     """libvirt's schema and its driver take every variant, and drop nothing of it."""
     texts = dict.fromkeys(variants())
@@ -126,7 +127,7 @@ def test_every_variant_is_defined() -> None:
         )
 
 
-@on_simulated_host(guests=1)
+@on_shared_host(guests=1)
 def test_what_is_left_out_is_refused() -> None:
     """Where no MTU and no reconnecting is said, libvirt would not take it."""
     import libvirt
@@ -146,7 +147,7 @@ def test_what_is_left_out_is_refused() -> None:
     assert host.domains.interfaces("vm1") == ()
 
 
-@on_simulated_host(guests=1)
+@on_shared_host(guests=1)
 def test_a_guest_has_the_queues_of_its_tap() -> None:
     """A tap for many queues is plugged into a running guest, and all of them are opened."""
     host = HostContext(settings.load())
@@ -175,7 +176,7 @@ def test_a_guest_has_the_queues_of_its_tap() -> None:
     assert opened["numqueues"] + opened["numdisabled"] == 3
 
 
-@on_simulated_host(guests=1)
+@on_shared_host(guests=1)
 def test_shared_memory() -> None:
     """A machine that is given what the advice says has memory that is shared."""
     import libvirt

@@ -30,7 +30,6 @@ from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.host import sriov
 from smartvif.host.representors import Representors
 from smartvif.model.errors import Failed
-from smartvif.model.pci import PciAddress
 from smartvif.model.port import Network, Port, VnicType
 from smartvif.model.vif import Machine
 from smartvif.plug.executor import plug, unplug
@@ -58,13 +57,13 @@ def _plug(kind: VnicType, port: str, vf: int, host: HostContext, *, hybrid: bool
         mac=f"52:54:00:00:00:{vf:02x}",
         network=Network(id="net", bridge=BRIDGE, mtu=1400),
         vnic_type=kind,
-        pci_slot=None if kind is VnicType.NORMAL else str(nic.vf_address(0, vf)),
+        vf=None if kind is VnicType.NORMAL else nic.vf_address(0, vf),
     )
     switch = HostSwitch(datapath_type="netdev", vhost_user_dir=str(SOCKETS), hybrid=hybrid)
     vif = build_vif(asked, bind(asked, switch))
     found = None
-    if asked.pci_slot is not None:
-        found = devices(sriov.vf(PciAddress.parse(asked.pci_slot)), Representors(), relayed=True)
+    if asked.vf is not None:
+        found = devices(sriov.vf(asked.vf), Representors(), relayed=True)
     steps = plan(vif, machine=MACHINE, devices=found)
     facts = port_facts(vif, MACHINE, found, steps, host.drivers)
     plug(port, steps, host.journal, host.drivers, facts=facts)

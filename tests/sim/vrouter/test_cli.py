@@ -11,7 +11,6 @@ from smartvif.demo.demo import NETWORK
 from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.sim.guest import image
 from smartvif.sim.host import BRIDGE, CONFIG, host_vrouter
-from smartvif.sim.testing import on_simulated_host
 from smartvif.sim.vrouter import api
 from tests.support.commands import MODES, document, guests, host, join, refused, smartvif
 from tests.support.documents import (
@@ -27,6 +26,7 @@ from tests.support.documents import (
     check_tables,
 )
 from tests.support.leftovers import everything
+from tests.support.shared_host import on_shared_host
 from tests.support.vrouter import request, set_faults
 
 
@@ -57,7 +57,7 @@ BAD_INPUT: list[tuple[list[str], int, str]] = [
 """What is asked, the exit code, and what the error says. VF 0000:04:00.0 is a port's."""
 
 
-@on_simulated_host(guests=1)
+@on_shared_host(guests=1)
 def test_bad_input_is_one_error_and_changes_nothing() -> None:
     """Every line of the table gives its one error and its exit code, and leaves all as it was."""
     join("vm1", "direct", NETWORK)
@@ -72,7 +72,7 @@ def test_bad_input_is_one_error_and_changes_nothing() -> None:
     assert everything(host()) == before
 
 
-@on_simulated_host(guests=1)
+@on_shared_host(guests=1)
 def test_every_command_on_a_running_and_on_a_stopped_machine() -> None:
     """Each mode: JSON has exactly the documented keys and the truth; tables show it too."""
     guests().define("vm2", image.ensure())
@@ -113,9 +113,9 @@ def check_show(port: dict[str, Any], *, live: bool) -> None:
     assert all(step["done"] for step in shown["steps"])
 
 
-@on_simulated_host(guests=1)
+@on_shared_host(guests=1)
 def test_a_port_may_wait_for_a_vrouter_that_is_down_where_it_can() -> None:
-    """Without an agent a VF is not given; a tap's port waits in its file, and nobody can tell."""
+    """Without an agent a VF is not given; a tap's port waits in its file, and is unknown."""
     before = everything(host())
     host_vrouter().kill()
     for mode in ("direct", "virtio-forwarder"):
@@ -129,7 +129,8 @@ def test_a_port_may_wait_for_a_vrouter_that_is_down_where_it_can() -> None:
     assert port["simulated"] == []
     assert state(3) == (None, "cannot tell: no vRouter agent runs")
     assert document("show", port["id"], code=3)["vrouter"] is None
-    assert document("reconcile")["ports"] == {}
+    reconciled = document("reconcile", code=3)
+    assert (reconciled["ports"], list(reconciled["failed"])) == ({}, [port["id"]])
     host_vrouter().start()
     assert state(0) == (True, "ok")
     assert document("show", port["id"])["simulated"] == ["vrouter"]
@@ -146,7 +147,7 @@ def state(code: int) -> tuple[bool | None, str]:
     return port["working"], ": ".join(port["health"].split(": ")[:2])
 
 
-@on_simulated_host(guests=1)
+@on_shared_host(guests=1)
 def test_a_refusal_of_the_agent_is_quoted_and_what_it_keeps_is_undone_later() -> None:
     """An agent that says no is quoted; what it would not undo either, reconcile undoes after."""
     before = everything(host())
@@ -158,7 +159,9 @@ def test_a_refusal_of_the_agent_is_quoted_and_what_it_keeps_is_undone_later() ->
         assert "cannot undo 'add " in answer.err
     left = document("ports", code=1)["ports"]
     assert [port["health"].partition(":")[0] for port in left] == ["plugging"] * 3
-    refused(smartvif("reconcile"), 1, "did not delete port .*: 500 out of order")
+    reconciled = document("reconcile", code=1)["failed"]
+    assert reconciled.keys() == {port["id"] for port in left}
+    assert all("500 out of order" in each["what"] for each in reconciled.values())
     set_faults(answer=None)
     document("reconcile")
     assert everything(host()) == before
@@ -168,7 +171,7 @@ def test_a_refusal_of_the_agent_is_quoted_and_what_it_keeps_is_undone_later() ->
 def test_what_was_taken_away_behind_our_back_is_made_again(mode: str) -> None:
     """Without its file, or in the agent, or both, a port is wrong until reconcile has been."""
 
-    @on_simulated_host(guests=1)
+    @on_shared_host(guests=1)
     def inside() -> None:
         port = join("vm1", mode, NETWORK)
         before = everything(host())
@@ -183,7 +186,7 @@ def test_what_was_taken_away_behind_our_back_is_made_again(mode: str) -> None:
             assert state(0) == (True, "ok")
         for take in (drop_file, drop_port):
             take(port["id"])
-        assert state(1) == (False, "the vRouter agent was told to forget it")
+        assert state(1) == (False, f"file of port {port['id']}: not there")
         document("detach", port["id"])
         assert document("ports")["ports"] == []
 

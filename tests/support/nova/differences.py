@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from smartvif.model.needs import Needs
+from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Network, Port, VifType, VnicType
 from smartvif.model.vif import Vif, VifKind
 
@@ -51,10 +52,19 @@ class Case:
             mac=self.mac,
             network=network,
             vnic_type=self.vnic_type,
-            pci_slot=self.pci_slot if self.profile else None,
+            vf=self.vf(),
             fixed_ips=self.fixed_ips,
             needs=Needs(trusted=self.trusted),
         )
+
+    def vf(self) -> PciAddress | None:
+        """The VF that the profile names, where the port's VIF is for one.
+
+        Raises: Invalid.
+        """
+        if not (self.profile and self.pci_slot is not None and needs_vf(self)):
+            return None
+        return PciAddress.parse(self.pci_slot)
 
     def binding(self) -> Binding:
         return Binding(vif_type=self.vif_type, details=self.details)
@@ -178,20 +188,20 @@ def by_agilio(vif: Vif, case: Case) -> Vif:
 
 
 def of_wide_domain(vif: Vif, case: Case) -> Vif:
-    assert vif.dev_address is None or vif.dev_address == "0000:03:00.1"
+    assert vif.dev_address in (None, PciAddress.parse("0000:03:00.1"))
     if vif.profile is not None:
         assert vif.profile.offload is not None
-        offload = replace(vif.profile.offload, representor_address=case.pci_slot)
+        offload = replace(vif.profile.offload, representor_address=case.vf())
         vif = replace(vif, profile=replace(vif.profile, offload=offload))
-    return replace(vif, dev_address=vif.dev_address and case.pci_slot)
+    return replace(vif, dev_address=vif.dev_address and case.vf())
 
 
 def uses_slot(vif: Vif, case: Case) -> bool:
     if vif.kind is VifKind.VHOSTUSER:
         assert vif.profile is not None
         assert vif.profile.offload is not None
-        return vif.profile.offload.representor_address == case.pci_slot
-    return vif.dev_address == case.pci_slot
+        return str(vif.profile.offload.representor_address) == case.pci_slot
+    return str(vif.dev_address) == case.pci_slot
 
 
 def on_long_bridge(vif: Vif, case: Case) -> Vif:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from smartvif.control.bind_ovs import Details
 from smartvif.control.bind_vrouter import VRouterHost, bind_vrouter, find_host
 from smartvif.model.errors import Ambiguous, Invalid, NotFound, Refused
+from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Network, Port, VifType, VnicType
 from smartvif.switches.build_vif import build_vif
 
@@ -52,7 +53,7 @@ def port(vnic_type: VnicType = NORMAL, vlan: int | None = OVERLAY) -> Port:
         mac="52:54:00:12:34:56",
         network=network,
         vnic_type=vnic_type,
-        pci_slot="0000:03:00.1",
+        vf=PciAddress.parse("0000:03:00.1"),
     )
 
 

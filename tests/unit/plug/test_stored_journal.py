@@ -151,6 +151,16 @@ def test_a_damaged_step(version_0: Path, damage: str) -> None:
         assert journal.entries(OTHER) == ()
 
 
+def test_a_damaged_address(version_0: Path) -> None:
+    """A step with an address that cannot be read is damaged as well."""
+    step = "UPDATE steps SET kind = 'VfioBinding', fields = ?"
+    write(version_0, step, '{"vf": "04:00.1"}')
+    with contextlib.closing(Journal(version_0)) as journal:
+        with pytest.raises(Damaged, match=r"'04:00\.1' is not a PCI address"):
+            journal.entries(PLUGGED)
+        assert list(journal.damaged()) == [PLUGGED]
+
+
 def test_a_step_of_another_version(version_0: Path) -> None:
     """It is not damaged: the version that wrote it can finish it, and no other port is hindered."""
     write(version_0, "UPDATE steps SET kind = 'Teleport'")

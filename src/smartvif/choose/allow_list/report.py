@@ -22,7 +22,7 @@ _LATER = "it matches too, and an earlier one decides"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class AllowListReport:
     """What a list does on this host. ``source`` is its nova.conf; None: our own configuration."""
 
     source: str | None
@@ -101,7 +101,7 @@ def generate(pfs: Sequence[Pf]) -> tuple[dict[str, str | None], ...]:
     return found
 
 
-def check(file: Path | None, configured: tuple[DeviceSpec, ...]) -> Report:
+def check(file: Path | None, configured: tuple[DeviceSpec, ...]) -> AllowListReport:
     """Judge all PCI devices by the list of a nova.conf; without one by our own, if there is one.
 
     Raises: Invalid, naming the line; NotFound, where there is no list.
@@ -116,8 +116,8 @@ def check(file: Path | None, configured: tuple[DeviceSpec, ...]) -> Report:
         raise Invalid(error.what, where=where, hint=error.hint) from error
 
 
-def _report(source: str | None, specs: tuple[DeviceSpec, ...]) -> Report:
-    return Report(source=source, specs=specs, verdicts=match_all(specs, _devices(specs)))
+def _report(source: str | None, specs: tuple[DeviceSpec, ...]) -> AllowListReport:
+    return AllowListReport(source=source, specs=specs, verdicts=match_all(specs, _devices(specs)))
 
 
 def _of_nova(path: Path) -> tuple[DeviceSpec, ...]:

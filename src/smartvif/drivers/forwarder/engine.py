@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from smartvif.drivers.kernel.api import LinkDriver
 from smartvif.drivers.kernel.netdevice import Link
+from smartvif.model.pci import PciAddress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ class RelaySpec:
     socket: str
     mtu: int
     netdev: str | None = None
-    pci: str | None = None
+    pci: PciAddress | None = None
     queues: int = 1
 
     @property

@@ -15,6 +15,8 @@ from smartvif.drivers.ovs.rows import (
     optional,
     ovsdb_map,
 )
+from smartvif.model.errors import Invalid
+from smartvif.model.pci import PciAddress
 
 VHOST = "dpdkvhostuserclient"
 DPDK = "dpdk"
@@ -44,9 +46,17 @@ def read(port_id: str, vf: Row, socket: Row) -> RelaySpec:
         socket=mapping(socket["options"]).get("vhost-server-path", ""),
         mtu=optional(socket["mtu_request"]) or 0,
         netdev=vf["name"] if vf["type"] == "" else None,
-        pci=options.get("dpdk-devargs"),
+        pci=_address(options.get("dpdk-devargs", "")),
         queues=int(options.get("n_rxq", 1)),
     )
+
+
+def _address(devargs: str) -> PciAddress | None:
+    """None for a device of DPDK's that is no PCI device: it is another's, as none of ours is."""
+    try:
+        return PciAddress.parse(devargs)
+    except Invalid:
+        return None
 
 
 def _vf(spec: RelaySpec) -> OvsPortSpec:
@@ -57,7 +67,7 @@ def _vf(spec: RelaySpec) -> OvsPortSpec:
         name=vf_name(spec),
         owner=spec.port_id,
         type=DPDK,
-        options={"dpdk-devargs": spec.pci, "n_rxq": str(spec.queues)},
+        options={"dpdk-devargs": str(spec.pci), "n_rxq": str(spec.queues)},
         mtu_request=spec.mtu,
     )
 

@@ -7,7 +7,6 @@ whatever is not known to be the same is deleted and posted anew, and the files a
 
 from __future__ import annotations
 
-import http.client
 import json
 import socket
 import time
@@ -269,6 +268,8 @@ class VRouterAgent:
         self, method: str, path: str, end: float, body: str | None = None
     ) -> tuple[int, str]:
         """One request; the answer's status and body."""
+        import http.client  # it takes longer to import than most commands that need none of it
+
         connection = http.client.HTTPConnection(*self._address)
         try:
             with closing(connection):

@@ -130,9 +130,9 @@ def _representor(obj: Any) -> Offload:
     )
 
 
-def _pci(text: str | None) -> str | None:
-    """One spelling for each address: os-vif keeps ``representor_address`` as it was written."""
-    return None if text is None else str(PciAddress.parse(text))
+def _pci(text: str | None) -> PciAddress | None:
+    """In any spelling: os-vif keeps ``representor_address`` as it was written."""
+    return None if text is None else PciAddress.parse(text)
 
 
 def _known(kinds: type[_Kind], obj: Any, where: str) -> _Kind:

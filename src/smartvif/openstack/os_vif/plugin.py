@@ -21,7 +21,6 @@ from smartvif.drivers.forwarder.engine import EngineOptions, ForwarderEngine, Na
 from smartvif.drivers.forwarder.registry import open_engine
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.errors import CannotTell, Invalid
-from smartvif.model.pci import PciAddress
 from smartvif.model.vif import Machine, Offload, PortProfile, ProfileKind, Vif, VifKind
 from smartvif.openstack.os_vif.convert import from_osvif
 from smartvif.plug import executor, port_vf
@@ -126,7 +125,7 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
                 hint=f"set forwarder_database and forwarder_netns in [{self.GROUP}]",
             )
         relayed = vif.kind is VifKind.VHOSTUSER
-        found = port_vf.read(PciAddress.parse(address), vif.id, lambda: self._journal)
+        found = port_vf.read(address, vif.id, lambda: self._journal)
         return devices(found, self._world.representors, relayed=relayed)
 
     @cached_property
@@ -146,13 +145,13 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
 
     def _open(self) -> Drivers:
         """The drivers that the plugin's options describe."""
-        from smartvif.openstack.privileged import PrivilegedLinks, PrivilegedVfio
+        from smartvif.openstack.privileged import PrivilegedVfio, PrivsepLinks
 
         access = registry.switch(self.SWITCH).access
         assert access is not None  # or its VIFs would have no plugin
         switches = {self.SWITCH: access.open(self._settings(), **self._parts())}
         return Drivers(
-            links=PrivilegedLinks(),
+            links=PrivsepLinks(),
             vfio=PrivilegedVfio(),
             switches=switches,
             forwarder=self._forwarder(),

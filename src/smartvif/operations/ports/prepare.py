@@ -9,6 +9,7 @@ from smartvif.choose.selection.request import DeviceRequest
 from smartvif.context.host import HostContext
 from smartvif.control import names
 from smartvif.guest.xml import interface_xml
+from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Port
 from smartvif.model.port_facts import PortFacts
 from smartvif.model.port_spec import Mode, PortSpec
@@ -29,7 +30,7 @@ class Placement:
     """A port with its VF claimed. ``steps`` are the host's; ``guest_xml`` is the guest's side."""
 
     vif: Vif
-    vf: str | None
+    vf: PciAddress | None
     steps: Plan
     guest_xml: str
     facts: PortFacts
@@ -56,7 +57,7 @@ def place(
         address = claim(
             wanted(port, binding, request), host, guest=guest, on_candidates=on_candidates
         )
-        port = replace(port, pci_slot=str(address))
+        port = replace(port, vf=address)
         relayed = request.mode is Mode.VIRTIO_FORWARDER
         vf = port_vf.read(address, port.id, lambda: host.journal)
         found = devices(vf, host.drivers.representors, relayed=relayed)
@@ -64,7 +65,7 @@ def place(
     steps = plan(vif, machine=machine, devices=found)
     placed = Placement(
         vif=vif,
-        vf=port.pci_slot,
+        vf=port.vf,
         steps=steps,
         guest_xml=_guest_xml(vif, found),
         facts=port_facts(vif, machine, found, steps, host.drivers, needs=request.needs),

@@ -177,7 +177,7 @@ def _vif(request: AgentPortRequest) -> Vif:
         mac=request.mac,
         network=Network(id=request.network),
         vnic_type=request.mode.vnic_type,
-        pci_slot=str(request.vf) if request.vf is not None else None,
+        vf=request.vf,
         fixed_ips=request.fixed_ips,
     )
     vif_type = VifType.VHOSTUSER if dpdk else VifType.VROUTER

@@ -28,7 +28,7 @@ def vf_steps(case: PlanInput) -> Plan:
         )
     wanted = VfAdmin(mac=case.vif.address, trusted=True if case.vif.trusted else None)
     return (
-        VfioBinding(vf=str(vf.address)),
+        VfioBinding(vf=vf.address),
         VfAdminSettings(pf=case.with_vf.uplink, number=vf.number, wanted=wanted),
     )
 
@@ -52,6 +52,6 @@ def relay(case: PlanInput) -> ForwarderRelay:
             socket=vif.path,
             mtu=case.mtu,
             netdev=case.with_vf.netdev if vf.simulated else None,
-            pci=None if vf.simulated else str(vf.address),
+            pci=None if vf.simulated else vf.address,
         )
     )

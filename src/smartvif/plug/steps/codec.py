@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Iterable, Mapping
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
 from typing import Any
 
 from smartvif.model.errors import CannotTell, Invalid
+from smartvif.model.pci import PciAddress
 from smartvif.plug.steps.guest import AttachedInterface
 from smartvif.plug.steps.links import LinkUp, Tap
 from smartvif.plug.steps.relay import ForwarderRelay
@@ -48,17 +49,17 @@ def register(kinds: Iterable[type[Step]]) -> None:
 
 def dump(step: Step) -> tuple[str, dict[str, Any]]:
     """A step as its kind's name and values that JSON can hold."""
-    return step.KIND, dataclasses.asdict(step)  # type: ignore[call-overload]
+    return step.KIND, _plain(step)
 
 
 def load(kind: str, values: dict[str, Any]) -> Step:
     """The step that ``dump`` gave.
 
-    Raises: CannotTell, for one that another version has written.
+    Raises: CannotTell, for one that another version has written; Invalid, for what is no address.
     """
     try:
         step: Step = _made(_KINDS[kind], values)
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise CannotTell(
             f"the journal has a step that is not known here: {kind}",
             where="journal",
@@ -67,17 +68,34 @@ def load(kind: str, values: dict[str, Any]) -> Step:
     return step
 
 
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it: an address as text, a dataclass by its fields."""
+    if isinstance(value, PciAddress):
+        return str(value)
+    if dataclasses.is_dataclass(value):
+        return {each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+    return value
+
+
 def _made(kind: Any, values: Mapping[str, Any]) -> Any:
-    """The value of a dataclass, in which fields may be values themselves."""
-    inner = _inner(kind)
-    return kind(
-        **{name: _made(inner[name], v) if name in inner else v for name, v in values.items()}
-    )
+    """The value of a dataclass, whose fields may be addresses or values themselves."""
+    read = _readers(kind)
+    return kind(**{name: read[name](v) if name in read else v for name, v in values.items()})
 
 
 @cache
-def _inner(kind: Any) -> Mapping[str, Any]:
-    """The fields of a dataclass that are dataclasses, with these."""
+def _readers(kind: Any) -> Mapping[str, Callable[[Any], Any]]:
+    """How each field of a dataclass is read that is not in JSON as it is."""
     hints = typing.get_type_hints(kind)
-    fields = {field.name: hints[field.name] for field in dataclasses.fields(kind)}
-    return {name: hint for name, hint in fields.items() if dataclasses.is_dataclass(hint)}
+    found: dict[str, Callable[[Any], Any]] = {}
+    for field in dataclasses.fields(kind):
+        hint = hints[field.name]
+        if hint in {PciAddress, PciAddress | None}:
+            found[field.name] = _address
+        elif dataclasses.is_dataclass(hint):
+            found[field.name] = partial(_made, hint)
+    return found
+
+
+def _address(text: str | None) -> PciAddress | None:
+    return None if text is None else PciAddress.parse(text)

@@ -16,8 +16,6 @@ Snapshot = dict[str, Any]
 class Step(Protocol):
     """One act and its inverse, as a frozen value whose fields JSON can hold.
 
-    A kind for which taking it again helps where its state is unknown has ``RETRY_UNKNOWN = True``.
-
     ``find`` is written to the journal before ``do``, so that ``undo`` can put things back even
     when the process died in between. ``undo`` follows a ``do`` that may have happened wholly, in
     part or not at all, and takes absence as done.

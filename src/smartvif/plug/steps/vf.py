@@ -27,7 +27,7 @@ class VfioBinding:
 
     KIND: ClassVar[str] = "VfioBinding"
 
-    vf: str
+    vf: PciAddress
 
     def describe(self) -> str:
         """Name the VF."""
@@ -35,13 +35,13 @@ class VfioBinding:
 
     def snapshot(self, drivers: Drivers) -> Snapshot:
         """Its present driver, and the MTU that its netdev has by it."""
-        found = drivers.vfio.read(self._address)
+        found = drivers.vfio.read(self.vf)
         link = drivers.links.get(found.netdev) if found.netdev is not None else None
         return {"driver": found.driver, "mtu": link.mtu if link else None}
 
     def do(self, drivers: Drivers) -> None:
         """Bind it."""
-        drivers.vfio.bind(self._address)
+        drivers.vfio.bind(self.vf)
 
     def undo(self, drivers: Drivers, found: Snapshot) -> None:
         """Give it back to the driver it had, if it is still there.
@@ -49,20 +49,20 @@ class VfioBinding:
         Its netdev is a new one, whose MTU is set where the driver makes it at once; where it comes
         later, it is as the driver makes it. A rule of udev's may be renaming it just now.
         """
-        drivers.vfio.restore(self._address, found["driver"])
+        drivers.vfio.restore(self.vf, found["driver"])
         with suppress(NotFound):
-            netdev = drivers.vfio.read(self._address).netdev
+            netdev = drivers.vfio.read(self.vf).netdev
             link = drivers.links.get(netdev) if netdev is not None else None
             if link is not None and found["mtu"] not in {None, link.mtu}:
                 drivers.links.set_mtu(link.name, found["mtu"])
 
     def scope(self) -> Scope:
         """The VF."""
-        return Scope(functions=frozenset({self._address}))
+        return Scope(functions=frozenset({self.vf}))
 
     def compare(self, seen: Observation) -> Verdict:
         """Whether it is bound."""
-        found = seen.function(self._address)
+        found = seen.function(self.vf)
         if isinstance(found, Unknown):
             return found
         if isinstance(found, Absent):
@@ -70,10 +70,6 @@ class VfioBinding:
         if found.value.driver == vfio.DRIVER:
             return HOLDS
         return Difference(f"driver of VF {self.vf}", vfio.DRIVER, found.value.driver or "none")
-
-    @property
-    def _address(self) -> PciAddress:
-        return PciAddress.parse(self.vf)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

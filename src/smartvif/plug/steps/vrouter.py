@@ -27,7 +27,6 @@ class AgentPort:
 
     KIND: ClassVar[str] = "AgentPort"
     ROLE: ClassVar[NetdevRole] = NetdevRole.REPRESENTOR
-    RETRY_UNKNOWN: ClassVar[bool] = True
 
     port: VRouterPort
     deferrable: bool = False
@@ -61,9 +60,8 @@ class AgentPort:
     def compare(self, seen: Observation) -> Verdict:
         """Whether the agent has it now and will have it when it starts again.
 
-        An agent that started before the netdev was there has passed over the file, and reads it no
-        more: so the file alone proves nothing. A tap's port may wait there for an agent that is
-        down.
+        An agent that started before the netdev was there has passed over the file, and does not
+        read it again: so the file alone proves nothing.
         """
         found = seen.switch_port(VRouterAgent.NAME, self.port.id)
         if not isinstance(found, Present):
@@ -97,10 +95,12 @@ class AgentPort:
 
     def _compare_shown(self, shown: Known[Mapping[str, Any]]) -> Verdict:
         if isinstance(shown, Unknown):
-            return HOLDS if self.deferrable else shown
+            return shown
         if isinstance(shown, Absent):
             return Unknown(
-                "the vRouter agent does not show it: has its controller told it the network?"
+                "the vRouter agent does not show it: has its controller told it the network?",
+                where="vRouter",
+                retry=True,
             )
         if self.port.is_meant_by(shown.value):
             return HOLDS

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from smartvif.sim.nic import rtnetlink
-from smartvif.sim.nic.rtnetlink import DELLINK, DONE, DUMP_INTERRUPTED, ERROR, NEWLINK, Link
+from smartvif.sim.nic.rtnetlink import DELLINK, DONE, DUMP_INTERRUPTED, ERROR, NEWLINK, LinkState
 
 _GROUP_LINK = 1  # RTMGRP_LINK, rtnetlink.h
 _BUFFER = 1 << 20  # bytes; the kernel takes what net.core.rmem_max allows
@@ -28,14 +28,14 @@ class LinkEvents:
         """For poll(2)."""
         return self._socket.fileno()
 
-    def read(self) -> list[tuple[bool, Link]] | None:
+    def read(self) -> list[tuple[bool, LinkState]] | None:
         """The events that are queued: whether the link is there, and what it is, or was.
 
         None where the kernel has dropped some. Those still queued are then older than what is
         there now, and are dropped too: all ``links`` are to be read.
         Raises: OSError.
         """
-        found: list[tuple[bool, Link]] = []
+        found: list[tuple[bool, LinkState]] = []
         overrun = False
         while True:
             try:
@@ -51,7 +51,7 @@ class LinkEvents:
         return None if overrun else found
 
 
-def links() -> list[Link]:
+def links() -> list[LinkState]:
     """All links of the present network namespace.
 
     Raises: OSError.
@@ -64,9 +64,9 @@ def links() -> list[Link]:
             return found
 
 
-def _dump(kernel: socket.socket) -> list[Link] | None:
+def _dump(kernel: socket.socket) -> list[LinkState] | None:
     """The answers to a request for all links; None where the links changed meanwhile."""
-    found: list[Link] = []
+    found: list[LinkState] = []
     while True:
         for kind, flags, body in rtnetlink.messages(kernel.recv(_DATAGRAM)):
             if flags & DUMP_INTERRUPTED:
@@ -78,7 +78,7 @@ def _dump(kernel: socket.socket) -> list[Link] | None:
                 found.append(link)
 
 
-def _events(data: bytes) -> Iterator[tuple[bool, Link]]:
+def _events(data: bytes) -> Iterator[tuple[bool, LinkState]]:
     for kind, _, body in rtnetlink.messages(data):
         link = rtnetlink.link(body) if kind in {NEWLINK, DELLINK} else None
         if link is not None:

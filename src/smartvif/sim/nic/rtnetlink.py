@@ -78,7 +78,7 @@ class Rtnetlink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
+class LinkState:
     """A link as a message of the kernel has it.
 
     ``peer`` is the link that it is made on, for a veth its other end: the number of that one's
@@ -105,13 +105,13 @@ def get_links() -> bytes:
     return _request(_GETLINK, _LINK.pack(0, 0, 0, 0, 0) + mask, _DUMP)
 
 
-def link(body: bytes) -> Link | None:
+def link(body: bytes) -> LinkState | None:
     """The link of a message about one; None where it is about a bridge's port (AF_BRIDGE)."""
     family, _, index, *_ = _LINK.unpack_from(body)
     if family != socket.AF_UNSPEC:
         return None
     found = _attributes(body[_LINK.size :])
-    return Link(
+    return LinkState(
         index=index,
         name=found[3].rstrip(b"\0").decode(),
         peer=(_int(found.get(37)), _int(found[5]) or 0) if 5 in found else None,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smartvif.sim.nic import nic, sysfs
-from smartvif.sim.nic.rtnetlink import Link
+from smartvif.sim.nic.rtnetlink import LinkState
 from smartvif.sim.nic.sysfs import BUS, CardNetdev
 from smartvif.sim.process import namespaces
 
@@ -51,7 +51,7 @@ class NetdevTree:
         self._by_peer: dict[tuple[int | None, int], CardNetdev] = {}
         self._attributes: list[str] | None = None
 
-    def start(self, layout: nic.NicLayout, links: Iterable[Link]) -> None:
+    def start(self, layout: nic.NicLayout, links: Iterable[LinkState]) -> None:
         """Show all links; those of the card still have the names that it was made with.
 
         Raises: OSError; Failed, where the kernel's sysfs cannot be mounted.
@@ -65,7 +65,7 @@ class NetdevTree:
                 self._by_peer[link.peer] = netdevs[link.name]
             self.update(link)
 
-    def replace(self, links: Iterable[Link]) -> None:
+    def replace(self, links: Iterable[LinkState]) -> None:
         """Show these links and no others.
 
         Raises: OSError.
@@ -76,7 +76,7 @@ class NetdevTree:
         for link in links:
             self.update(link)
 
-    def update(self, link: Link) -> None:
+    def update(self, link: LinkState) -> None:
         """Show a link by its name, and no longer by the one that it had.
 
         Raises: OSError.
@@ -92,7 +92,7 @@ class NetdevTree:
         self._shown[link.index] = _Shown(name=link.name, card=card)
         self._indexes[link.name] = link.index
 
-    def remove(self, link: Link) -> None:
+    def remove(self, link: LinkState) -> None:
         """Show a link no longer; fine where it is not shown.
 
         Raises: OSError.
@@ -100,7 +100,7 @@ class NetdevTree:
         self._learn(link)
         self._hide(link.index)
 
-    def _learn(self, link: Link) -> CardNetdev | None:
+    def _learn(self, link: LinkState) -> CardNetdev | None:
         """Which interface of the card a link is; it is known by its present peer from now on."""
         shown = self._shown.get(link.index)
         if shown is None:

@@ -45,7 +45,7 @@ def host(kernel: Kernel) -> Vfio:
     return Vfio(kernel.root, patience=0)
 
 
-STEP = VfioBinding(vf=str(VF))
+STEP = VfioBinding(vf=VF)
 
 
 def drivers(kernel: Kernel) -> Drivers:

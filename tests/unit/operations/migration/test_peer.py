@@ -145,6 +145,7 @@ def test_transparent(mode: str, transparent: bool) -> None:
         {"vm": "vm1", "ports": []},
         {"vm": "vm1", "uuid": UUID, "ports": 1},
         {"vm": "vm1", "uuid": UUID, "ports": [{"id": "p"}]},
+        {"vm": "vm1", "uuid": UUID, "ports": [{**DOCUMENT["ports"][0], "mode": "other"}]},
         {"vm": "vm1", "uuid": UUID, "ports": [{**DOCUMENT["ports"][0], "vlan": 4095}]},
         {"vm": "vm1", "uuid": UUID, "ports": [{**DOCUMENT["ports"][0], "newer": 1}]},
     ],

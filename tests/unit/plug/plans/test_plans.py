@@ -34,13 +34,14 @@ from smartvif.plug.steps.step import Plan, Step
 from smartvif.plug.steps.vf import VfAdminSettings, VfioBinding
 from smartvif.switches.build_vif import build_vif
 from smartvif.switches.plan import plan
+from tests.support.values import ADDRESSES
 
 ID = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
 TAP = "tap0d9a1b2c-3e"
 MAC = "52:54:00:12:34:56"
 VM = "5f1b6a3e-0000-4000-8000-000000000001"
 MACHINE = Machine(uuid=VM, name="web")
-VF = "0000:04:00.1"
+VF = PciAddress.parse("0000:04:00.1")
 SOCKET = "/run/vhu/guest.sock"
 IDS = {"iface-id": ID, "iface-status": "active", "attached-mac": MAC, "vm-uuid": VM}
 
@@ -49,7 +50,7 @@ Details = dict[str, str | bool]
 
 def devices(*, simulated: bool, netdev: str | None = "p0v1") -> PortDevices:
     found = Vf(
-        address=PciAddress.parse(VF),
+        address=VF,
         pf=PciAddress.parse("0000:03:00.0"),
         number=1,
         vendor="15b3",
@@ -72,7 +73,7 @@ def vif(
     **details: str | bool,
 ) -> Vif:
     network = Network(id="n", bridge="br-int", vlan=vlan, mtu=mtu)
-    port = Port(id=ID, mac=MAC, network=network, vnic_type=vnic_type, pci_slot=VF)
+    port = Port(id=ID, mac=MAC, network=network, vnic_type=vnic_type, vf=VF)
     socket: Details = {"vhostuser_socket": SOCKET, "vhostuser_ovs_plug": True}
     return build_vif(port, Binding(vif_type=vif_type, details=socket | details))
 
@@ -205,7 +206,7 @@ def test_a_passed_through_vf() -> None:
                 bridge="br-int",
                 name="p0r1",
                 owner=ID,
-                external_ids=IDS | {"smartvif-vf": VF},
+                external_ids=IDS | {"smartvif-vf": str(VF)},
                 tag=5,
             ),
             mtu=1450,
@@ -276,7 +277,7 @@ def test_the_identifiers_of_a_port_without_a_vf(asked: Vif) -> None:
 )
 def test_the_identifiers_of_a_port_with_a_vf(asked: Vif, found: PortDevices) -> None:
     """Such a port also names its VF, so that it can be found when its representor has gone."""
-    assert switch_port(planned(asked, found)).external_ids == IDS | {"smartvif-vf": VF}
+    assert switch_port(planned(asked, found)).external_ids == IDS | {"smartvif-vf": str(VF)}
     assert switch_port(planned(asked, found)).owner == ID
 
 
@@ -356,6 +357,8 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
     """Every value of a type; of a dataclass, also in those fields that have a default."""
     if hint is float:
         return st.floats(allow_nan=False)  # which equals not even itself
+    if hint in {PciAddress, PciAddress | None}:
+        return ADDRESSES if hint is PciAddress else st.none() | ADDRESSES
     if typing.get_origin(hint) is Mapping:
         return st.dictionaries(st.text(), st.text())
     if not dataclasses.is_dataclass(hint):

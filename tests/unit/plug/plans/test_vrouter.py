@@ -35,7 +35,7 @@ MAC = "52:54:00:12:34:56"
 NETWORK = "7c1d2e3f-4a5b-4c6d-8e7f-90a1b2c3d4e5"
 PROJECT = "1111111122224333844455555555aaaa"
 MACHINE = Machine(uuid="9a5b1c52-2f0e-4a5e-9d5f-6c1a5b2f7e01", name="web", project=PROJECT)
-VF = "0000:04:00.1"
+VF = PciAddress.parse("0000:04:00.1")
 SOCKET = f"/var/run/vrouter/uvh_vif_{TAP}"
 
 
@@ -48,7 +48,7 @@ def vif(
     **details: str | bool,
 ) -> Vif:
     network = Network(id=NETWORK, mtu=mtu)
-    port = Port(id=ID, mac=MAC, network=network, vnic_type=vnic_type, pci_slot=VF, fixed_ips=ips)
+    port = Port(id=ID, mac=MAC, network=network, vnic_type=vnic_type, vf=VF, fixed_ips=ips)
     return build_vif(port, Binding(vif_type=vif_type, details=details))
 
 
@@ -78,7 +78,7 @@ TOLD = VRouterPort(
 
 def devices(*, simulated: bool = True) -> PortDevices:
     found = Vf(
-        address=PciAddress.parse(VF),
+        address=VF,
         pf=PciAddress.parse("0000:03:00.0"),
         number=1,
         vendor="15b3",
@@ -228,7 +228,7 @@ def test_a_vf_in_the_nics_own_switch(trusted: bool) -> None:
         mac=MAC,
         network=network,
         vnic_type=VnicType.DIRECT,
-        pci_slot=VF,
+        vf=VF,
         needs=Needs(trusted=trusted),
     )
     asked = build_vif(port, bind_vrouter(port, VRouterHost(name="h")))

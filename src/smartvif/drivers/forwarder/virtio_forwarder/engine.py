@@ -93,7 +93,7 @@ class VirtioForwarderEngine:
         relay = self._find(port_id)
         if relay is None or relay.socket is None or not isinstance(relay.device, PciAddress):
             return None
-        return RelaySpec(port_id=port_id, socket=relay.socket, mtu=_MTU, pci=str(relay.device))
+        return RelaySpec(port_id=port_id, socket=relay.socket, mtu=_MTU, pci=relay.device)
 
     def state(self, port_id: str) -> RelayState | None:
         """How a port's relay is, or None."""
@@ -136,7 +136,7 @@ def _address(spec: RelaySpec) -> PciAddress:
             where=f"port {spec.port_id}",
             hint="use the forwarder that is OVS-DPDK for simulated VFs",
         )
-    return PciAddress.parse(spec.pci)
+    return spec.pci
 
 
 def _port(relay: DaemonRelay) -> str:

@@ -19,6 +19,7 @@ from smartvif.drivers.forwarder.virtio_forwarder.client import VirtioForwarder
 from smartvif.drivers.forwarder.virtio_forwarder.engine import VirtioForwarderEngine
 from smartvif.drivers.kernel.links import Links
 from smartvif.model.errors import CannotTell, Failed, Invalid
+from smartvif.model.pci import PciAddress
 from smartvif.sim.virtio_forwarder.relays import Relays
 from smartvif.sim.virtio_forwarder.server import ZmqServer
 
@@ -48,7 +49,8 @@ def engine(tmp_path: Path, relays: Relays) -> Iterator[ForwarderEngine]:
 
 
 def spec(directory: Path, port: str = ONE, pci: str = "0000:0a:1f.3") -> RelaySpec:
-    return RelaySpec(port_id=port, socket=f"{directory}/{port}.sock", mtu=1500, pci=pci)
+    address = PciAddress.parse(pci)
+    return RelaySpec(port_id=port, socket=f"{directory}/{port}.sock", mtu=1500, pci=address)
 
 
 def test_a_relay_comes_and_goes(tmp_path: Path, engine: ForwarderEngine, relays: Relays) -> None:
@@ -60,7 +62,7 @@ def test_a_relay_comes_and_goes(tmp_path: Path, engine: ForwarderEngine, relays:
         engine.add(asked, LINKS)
         assert engine.matches(asked)
         assert engine.capacity().relays == 1
-    assert not engine.matches(replace(asked, pci="0000:0a:1f.4"))
+    assert not engine.matches(replace(asked, pci=PciAddress.parse("0000:0a:1f.4")))
     assert not engine.matches(spec(tmp_path, TWO))
     assert engine.relay_spec(ONE) == replace(asked, mtu=0)
     state = engine.state(ONE)
@@ -71,7 +73,7 @@ def test_a_relay_comes_and_goes(tmp_path: Path, engine: ForwarderEngine, relays:
     connected = engine.state(ONE)
     assert connected is not None
     assert connected.link_up
-    assert connected.says["device"] == asked.pci
+    assert connected.says["device"] == str(asked.pci)
     assert (engine.relay_spec(TWO), engine.state(TWO), engine.statistics(TWO)) == (None, None, None)
     relays.disconnect_vm(asked.socket)
     Path(asked.socket).touch()
