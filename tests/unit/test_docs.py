@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import inspect
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,13 +13,22 @@ import pytest
 
 import smartvif
 from smartvif.cli.main import cli
+from smartvif.cli.port_control import port_control
 from smartvif.context.settings import SECTIONS
 from smartvif.model import errors
 from smartvif.switches.registry import OURS
 from tests.support.checkout import CHECKOUT
 
 REFERENCE = CHECKOUT / "docs/reference/cli.md"
+ARCHITECTURE = CHECKOUT / "docs/architecture.md"
+ROOT = Path(smartvif.__file__).parent
 PAGES = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md")])
+# Vague subjects and riddles, where the field has a term: idempotent, unknown, roll back, orphan.
+AVOIDED = re.compile(
+    r"\b(nobodys?|somebodys?|whoever|anew|twice is once|holds? no more(?! than)"
+    r"|sees? to it)\b".replace(" ", r"\s+"),
+    re.IGNORECASE,
+)
 
 
 def commands(group: click.Group, name: str) -> Iterator[tuple[str, click.Command]]:
@@ -40,6 +50,25 @@ def sections(page: Path) -> dict[str, str]:
 
 
 COMMANDS = dict(commands(cli, "smartvif"))
+HELPED: dict[str, click.Command] = {**COMMANDS, "vrouter-port-control": port_control}
+LEAVES = [name for name, command in HELPED.items() if not isinstance(command, click.Group)]
+
+
+def avoided(text: str) -> list[str]:
+    """The words of a text that are not to be used."""
+    return [match[0] for match in AVOIDED.finditer(text)]
+
+
+def help_text(name: str) -> str:
+    """All help of a command, as it is printed."""
+    command = HELPED[name]
+    return command.get_help(click.Context(command, info_name=name))
+
+
+def examples(name: str) -> list[str]:
+    """The command lines that a command's help has as examples."""
+    _, _, lines = help_text(name).partition("\n  Example")
+    return [line.strip() for line in lines.splitlines()[1:] if line]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -59,6 +88,52 @@ def test_every_command(name: str) -> None:
             assert set(parameter.opts) & set(found), f"{name} {parameter.opts}"
 
 
+@pytest.mark.parametrize("name", LEAVES)
+def test_every_help_has_an_example(name: str) -> None:
+    """Each command's help shows the command itself, as it is accepted: each option exists."""
+    assert examples(name)
+    for line in examples(name):
+        assert line.startswith(name)
+        words = shlex.split(line.partition(" < ")[0].removeprefix(name))
+        HELPED[name].make_context(name, words)
+
+
+@pytest.mark.parametrize("name", HELPED)
+def test_every_option_has_help(name: str) -> None:
+    """Each option says what it is for."""
+    options = [each for each in HELPED[name].params if isinstance(each, click.Option)]
+    assert [each.name for each in options if not each.help] == []
+
+
+@pytest.mark.parametrize("name", HELPED)
+def test_words_of_the_help(name: str) -> None:
+    """Help speaks in the field's terms: of a command and of each of its options."""
+    assert avoided(help_text(name)) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
+def test_words_of_the_pages(page: Path) -> None:
+    """The pages speak in the field's terms, also where they show what commands print."""
+    assert avoided(page.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Nobody can tell.", ["Nobody"]),
+        ("```\nin use by somebody's port\n```", ["somebody"]),
+        ("whoever waits makes it anew", ["whoever", "anew"]),
+        ("an act: twice\nis once", ["twice\nis once"]),
+        ("what holds no more, what hold no more", ["holds no more", "hold no more"]),
+        ("reconcile sees to it; see\tto it", ["sees to it", "see\tto it"]),
+        ("a new port, once, twice; it holds no more than 64 ports", []),
+    ],
+)
+def test_avoided_words_are_found(text: str, found: list[str]) -> None:
+    """A word that is not to be used is found in any case, in code blocks and over line ends."""
+    assert avoided(text) == found
+
+
 def test_no_command_too_many() -> None:
     """No section is about a command that there is not."""
     described = {title for title in sections(REFERENCE) if title.split()[0] == "smartvif"}
@@ -67,9 +142,9 @@ def test_no_command_too_many() -> None:
 
 def test_every_json_key() -> None:
     """Each key that a view writes is in the reference."""
-    keys, root = set(), Path(smartvif.__file__).parent
+    keys = set()
     rooms = ("status", "operations", "demo", "choose/allow_list")
-    for path in (path for room in rooms for path in (root / room).rglob("*.py")):
+    for path in (path for room in rooms for path in (ROOT / room).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef) and node.name in {"as_json", "_facts"}:
                 dicts = [each for each in ast.walk(node) if isinstance(each, ast.Dict)]
@@ -102,6 +177,29 @@ def test_links(page: Path) -> None:
     """A link to a file of ours leads somewhere."""
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def exists(name: str) -> bool:
+    """Whether a dotted name is a module of ours, or one defined in a module of ours."""
+    *parts, last = name.split(".")
+    module = ROOT.joinpath(*parts).with_suffix(".py")
+    inside = module.read_text() if module.is_file() else ""
+    return (
+        ROOT.joinpath(*parts, last).is_dir()
+        or ROOT.joinpath(*parts, f"{last}.py").is_file()
+        or re.search(rf"^(class|def) {last}\b|^{last}\b.* = ", inside, re.MULTILINE) is not None
+    )
+
+
+def test_the_architecture_names_what_is_there() -> None:
+    """Each room is in the table of rooms, and each module that the page names exists."""
+    rooms = [path.name for path in ROOT.iterdir() if (path / "__init__.py").is_file()]
+    text = ARCHITECTURE.read_text()
+    listed = re.findall(r"^\| `(\w+)` \|", sections(ARCHITECTURE)["Rooms"], re.MULTILINE)
+    assert sorted(listed) == sorted(rooms)
+    named = re.findall(rf"`((?:{'|'.join(rooms)})(?:\.\w+)+)`", text)
+    assert len(named) > 40
+    assert [name for name in named if not exists(name)] == []
 
 
 def test_error_tree() -> None:

@@ -117,6 +117,17 @@ def test_no_other_rooms() -> None:
     assert {room(module_name(path)) for path in MODULES} - {None} == set(ROOMS)
 
 
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*/__init__.py")), ids=module_name)
+def test_rooms_say_what_they_are(path: Path) -> None:
+    """A room has a docstring, and its ``__all__`` names every module in it."""
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree)
+    (names,) = (node.value for node in tree.body if isinstance(node, ast.Assign))
+    inside = {each.stem for each in path.parent.glob("*.py")} - {"__init__", "__main__"}
+    inside |= {each.parent.name for each in path.parent.glob("*/__init__.py")}
+    assert ast.literal_eval(names) == sorted(inside)
+
+
 def test_class_names() -> None:
     """A class name means one thing in the whole package."""
     found = [

@@ -1,0 +1,17 @@
+"""The commands: options in, tables and JSON out. No logic."""
+
+__all__ = [
+    "attach",
+    "candidates",
+    "context",
+    "demo",
+    "device_spec",
+    "main",
+    "map_tree",
+    "migrate",
+    "output",
+    "placement",
+    "port_control",
+    "sim",
+    "status",
+]

@@ -9,7 +9,7 @@ import click
 
 from smartvif.cli import context
 from smartvif.cli.candidates import candidates_json, print_candidates
-from smartvif.cli.output import errors_json, print_errors, print_json, with_format
+from smartvif.cli.output import errors_json, example, print_errors, print_json, with_format
 from smartvif.model import checks
 from smartvif.model.needs import Needs, NumaPolicy
 from smartvif.model.pci import PciAddress
@@ -23,42 +23,72 @@ _MODES = [str(mode) for mode in Mode]
 _NUMA = [str(policy) for policy in NumaPolicy]
 
 
-@click.command()
-@click.option("--vm", required=True, help="The machine, as libvirt calls it.")
-@click.option("--mode", required=True, type=click.Choice(_MODES), help="How it gets its port.")
+@click.command(
+    epilog=example(
+        "smartvif attach --vm vm1 --mode direct --bridge br-int --vlan 100",
+        "smartvif attach --vm vm2 --mode normal --switch vrouter"
+        " --network 0e5eb1a2-7c3d-4a52-9f6e-5d0c8b3a1f42",
+    )
+)
+@click.option("--vm", required=True, help="The machine's name in libvirt.")
+@click.option(
+    "--mode",
+    required=True,
+    type=click.Choice(_MODES),
+    help="A tap, a VF passed through to the guest, or a VF behind the virtio forwarder.",
+)
 @click.option(
     "--switch",
     metavar="NAME",
     default=DEFAULT_SWITCH,
     show_default=True,
-    help="The switch, one of those that are installed.",
+    help="The switch that the port is added to, by its name.",
 )
-@click.option("--bridge", help="The bridge, of a switch that has bridges.")
-@click.option("--network", help="The virtual network, a UUID, of a switch that has those.")
-@click.option("--vlan", type=int, help="The VLAN that the port is in on its bridge.")
-@click.option("--mtu", type=int, help="In bytes; 1500 if not given.")
-@click.option("--mac", help="The guest's MAC address; a new one if not given.")
-@click.option("--pf", help="Take a VF of this PF: an address or a netdev.")
-@click.option("--vf", help="Take this VF: an address.")
+@click.option("--bridge", help="The bridge, on a switch with bridges, such as ovs.")
+@click.option("--network", help="The virtual network's UUID, on a switch with those: vrouter.")
+@click.option("--vlan", type=int, help="The port's VLAN on its bridge, 1 to 4094.")
+@click.option("--mtu", type=int, help="The port's MTU in bytes; 1500 if not given.")
+@click.option("--mac", help="The guest's MAC address; a random one if not given.")
+@click.option("--pf", help="Take a VF of this PF, given by its PCI address or its netdev.")
+@click.option("--vf", help="Take this VF, given by its PCI address.")
 @click.option(
-    "--capability", multiple=True, metavar="TRAIT", help="The VF must have it; can be repeated."
+    "--capability",
+    multiple=True,
+    metavar="TRAIT",
+    help="Require this capability of the VF, by its name in os-traits; can be repeated.",
 )
-@click.option("--physical-network", help="The VF must be on this one; without it, for tunnels.")
-@click.option("--trusted", is_flag=True, help="The guest may change its VF's MAC address.")
-@click.option("--min-rate", type=int, default=0, help="Promised to it of its PF, in kbit/s.")
+@click.option(
+    "--physical-network",
+    help="Require a VF on this physical network; if not given, the network is tunnelled.",
+)
+@click.option(
+    "--trusted",
+    is_flag=True,
+    help="Require a trusted VF, whose guest may change its MAC address.",
+)
+@click.option(
+    "--min-rate",
+    type=int,
+    default=0,
+    help="Guaranteed bandwidth in kbit/s, counted against the PF's speed.",
+)
 @click.option(
     "--numa",
     type=click.Choice(_NUMA),
     default=str(NumaPolicy.PREFERRED),
     show_default=True,
-    help="How near the VF must be to the machine.",
+    help="The VF's NUMA distance from the machine.",
 )
-@click.option("--explain", is_flag=True, help="Say of every VF why it was not taken.")
+@click.option("--explain", is_flag=True, help="Print why each VF was or was not taken.")
 @with_format
 def attach(
     output: str, mode: str, switch: str, vf: str | None, explain: bool, **asked: Any
 ) -> None:
-    """Attach a machine to a switch; prints the new port's identifier."""
+    """Attach a machine to a switch.
+
+    The new port's identifier is printed. Attaching is atomic: if a step fails, the steps before it
+    are rolled back.
+    """
     from smartvif.operations.ports.attach import attach as chain_attach
 
     with checks.about("--vf"):
@@ -87,11 +117,14 @@ def attach(
             click.echo(f"note: the {part} of this port is simulated", err=True)
 
 
-@click.command()
+@click.command(epilog=example("smartvif detach 175d80b6"))
 @click.argument("port")
 @with_format
 def detach(output: str, port: str) -> None:
-    """Detach PORT, given by its identifier or the beginning of it."""
+    """Detach PORT from its switch and its machine.
+
+    PORT is the port's identifier or the beginning of it.
+    """
     from smartvif.operations.ports.detach import detach as chain_detach
 
     name, record = chain_detach(port, context.host())
@@ -105,11 +138,17 @@ def port_json(record: PortRecord) -> dict[str, object]:
     return {"id": record.id, "vf": vf, **record.facts.as_json()}
 
 
-@click.command()
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.command(
+    short_help="Roll back interrupted operations and repair ports.",
+    epilog=example("smartvif reconcile --dry-run"),
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
 @with_format
 def reconcile(output: str, dry_run: bool) -> None:
-    """Undo what a crash left half done, and mend what holds no more."""
+    """Roll back interrupted operations and repair ports that differ from their recorded state.
+
+    Every port is reported; the exit code is that of the first failure.
+    """
     from smartvif.operations.reconcile import reconcile as chain_reconcile
 
     report = chain_reconcile(context.host(), dry_run=dry_run)

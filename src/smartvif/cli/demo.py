@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING
 import click
 
 from smartvif.cli import context
-from smartvif.cli.output import console, print_json, print_table, with_format
+from smartvif.cli.output import console, example, print_json, print_table, with_format
 
 if TYPE_CHECKING:
     from smartvif.demo.demo import Result, SwitchRound
 
 
-@click.command()
+@click.command(epilog=example("smartvif demo"))
 @with_format
 def demo(output: str) -> None:
-    """Show the main job: three machines, three modes, both switches, on a simulated host."""
+    """Attach, ping and detach three machines on a simulated host.
+
+    The machines use all three modes, on Open vSwitch and then on the vRouter.
+    """
     from smartvif.demo import demo as chain_demo
     from smartvif.sim import host as sim
 

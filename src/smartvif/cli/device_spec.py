@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from smartvif.cli import context
-from smartvif.cli.output import print_json, print_table, with_format
+from smartvif.cli.output import example, print_json, print_table, with_format
 
 if TYPE_CHECKING:
     from smartvif.choose.allow_list.report import AllowListReport
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 _CONFIGURED = Path()
 
 
-@click.command("device-spec")
+@click.command(
+    "device-spec",
+    epilog=example("smartvif device-spec", "smartvif device-spec --check /etc/nova/nova.conf"),
+)
 @click.option(
     "--check",
     "check",
@@ -26,11 +29,11 @@ _CONFIGURED = Path()
     flag_value=_CONFIGURED,
     type=click.Path(path_type=Path),
     metavar="[FILE]",
-    help="Explain the list of a nova.conf, or the one in force.",
+    help="Explain the list in FILE, a nova.conf; if not given, the list that smartvif uses.",
 )
 @with_format
 def device_spec(output: str, check: Path | None) -> None:
-    """Write Nova's [pci] device_spec for this host, or explain one that is there."""
+    """Print or explain Nova's [pci] device_spec for this host."""
     from smartvif.choose.allow_list import report as allow_list
     from smartvif.host import sriov
 

@@ -1,6 +1,6 @@
 """The ``smartvif`` command.
 
-Exit codes: 0 yes or done, 1 no or failed, 2 usage, 3 cannot tell, 4 refused for safety.
+Exit codes: 0 yes or done, 1 no or failed, 2 usage, 3 unknown, 4 refused for safety.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from smartvif.model.errors import Invalid, SmartvifError
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(smartvif.__version__, prog_name="smartvif")
-@click.option("-v", "--verbose", is_flag=True, help="Say on stderr what is being done.")
+@click.option("-v", "--verbose", is_flag=True, help="Log what is being done, on stderr.")
 def cli(verbose: bool) -> None:
-    """Attach virtual machines to a switch through a SmartNIC, and prove it."""
+    """Attach virtual machines to a switch through a SmartNIC, and check that the ports work."""
     log_to_stderr(verbose=verbose)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from smartvif.cli import context
-from smartvif.cli.output import print_json, print_table, with_format
+from smartvif.cli.output import example, print_json, print_table, with_format
 from smartvif.model.error_codec import encode
 from smartvif.model.errors import Invalid, SmartvifError
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 _VERBS = ["examine", "prepare", "finish", "abandon"]
 
 
-@click.command()
-@click.option("--vm", required=True, help="The machine, as libvirt calls it.")
-@click.option("--to", "to", required=True, help="The other host.")
-@click.option("--check", is_flag=True, help="Only say what would be in the way.")
+@click.command(epilog=example("smartvif migrate --vm vm1 --to host2 --check"))
+@click.option("--vm", required=True, help="The machine's name in libvirt.")
+@click.option("--to", "to", required=True, help="The destination host.")
+@click.option("--check", is_flag=True, help="Print what would prevent it, and change nothing.")
 @with_format
 def migrate(output: str, vm: str, to: str, check: bool) -> None:
-    """Move a running machine with its ports to another host."""
+    """Migrate a running machine with its ports to another host."""
     from smartvif.operations.migration import source as chain
     from smartvif.operations.migration.peer import RemotePeer
 
     host = context.host()
     peer = RemotePeer(to, host.settings.migration)
     if check:
-        _tell_outlook(chain.outlook(vm, host, peer), output)
+        _tell_outlook(chain.check_migration(vm, host, peer), output)
         return
     failed = chain.migrate(vm, host, peer, lambda step: click.echo(f" ✓ {step}", err=True))
     if output == "json":
@@ -68,10 +68,13 @@ def _tell_outlook(found: MigrationCheck, output: str) -> None:
         sys.exit(1)
 
 
-@click.command()
+@click.command(epilog=example("smartvif receive examine < offer.json"))
 @click.argument("act", type=click.Choice(_VERBS))
 def receive(act: str) -> None:
-    """The other host's part of migrate, which calls it: JSON in, JSON out."""
+    """Do the destination's part of a migration: JSON in, JSON out.
+
+    smartvif migrate runs this command on the destination host.
+    """
     try:
         print_json("receive", _receive(act))
     except SmartvifError as error:

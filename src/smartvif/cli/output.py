@@ -21,8 +21,14 @@ with_format: Callable[[F], F] = click.option(
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
-    help="How to print it.",
+    help="Output format.",
 )
+
+
+def example(*commands: str) -> str:
+    """The epilog of a command's help: commands as they are typed, on lines that are not wrapped."""
+    title = "Example" if len(commands) == 1 else "Examples"
+    return "\n".join(["\b", f"{title}:", *(f"  {command}" for command in commands)])
 
 
 def print_json(schema: str, data: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import click
 
 from smartvif.cli import context
 from smartvif.cli.candidates import pool_json
-from smartvif.cli.output import print_json, print_table, with_format
+from smartvif.cli.output import example, print_json, print_table, with_format
 from smartvif.model.errors import Invalid, NotFound
 
 if TYPE_CHECKING:
@@ -18,38 +18,43 @@ if TYPE_CHECKING:
 
 @click.group()
 def placement() -> None:
-    """Hosts that OpenStack's Placement knows of."""
+    """Publish hosts to OpenStack's Placement, and choose one."""
 
 
-@placement.command("check")
+@placement.command("check", epilog=example("smartvif placement check"))
 def placement_check() -> None:
-    """See that Placement gives no device to two ports."""
+    """Check that Placement cannot allocate one device to two ports."""
     context.host().need_placement().examine()
     click.echo("it gives each device to one port")
 
 
-@placement.command("publish")
+@placement.command("publish", epilog=example("smartvif placement publish"))
 def placement_publish() -> None:
-    """Have Placement know this host, its switches and its SmartNICs."""
+    """Write this host, its switches and its SmartNICs to Placement."""
     from smartvif.operations.placement import publish_host
 
     for words in publish_host(context.host()):
         click.echo(f"note: {words}", err=True)
 
 
-@placement.command("schedule")
+@placement.command(
+    "schedule",
+    epilog=example(
+        "smartvif placement schedule --port normal --port direct,capability=HW_NIC_OFFLOAD_RDMA"
+    ),
+)
 @click.option(
     "--port",
     "ports",
     multiple=True,
     required=True,
     metavar="MODE[,KEY=VALUE]...",
-    help="One of the machine's ports; repeat it for each.",
+    help="One port of the machine, its mode and needs; repeat the option for each port.",
 )
-@click.option("--explain", is_flag=True, help="Say of every host why it would not do.")
+@click.option("--explain", is_flag=True, help="Print why each host matches or not.")
 @with_format
 def placement_schedule(output: str, ports: tuple[str, ...], explain: bool) -> None:
-    """Name the host on which a machine with these ports is best."""
+    """Choose the best host for a machine with these ports, and print its name."""
     from smartvif.operations.placement import schedule_host
 
     decision = schedule_host([_wish(text) for text in ports], context.host())

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from smartvif.cli.output import example
 from smartvif.drivers.vrouter.port import NIL
 from smartvif.model import checks
 from smartvif.model.errors import Invalid, SmartvifError, StepFailed
@@ -36,34 +37,65 @@ _SOCKET_MODES = {"0": SocketMode.CLIENT, "1": SocketMode.SERVER}
 _VLAN = click.IntRange(-1, 65535)  # the agent keeps it in 16 bits, and writes 65535 for -1
 
 
-@click.command(_NAME, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--oper", required=True, type=click.Choice(_ACTS), help="What to do.")
-@click.option("--uuid", required=True, help="The port.")
-@click.option("--instance_uuid", help="Its machine.")
-@click.option("--vn_uuid", help="Its virtual network.")
-@click.option("--vm_project_uuid", help="The machine's project.")
+@click.command(
+    _NAME,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=example(
+        f"{_NAME} --oper=delete --uuid=175d80b6-88f6-4848-a816-1f8776efc035",
+    ),
+)
+@click.option(
+    "--oper",
+    required=True,
+    type=click.Choice(_ACTS),
+    help="Add or delete the port, or set the link of an ESXi port.",
+)
+@click.option("--uuid", required=True, help="The port's UUID.")
+@click.option("--instance_uuid", help="The machine's UUID.")
+@click.option("--vn_uuid", help="The virtual network's UUID.")
+@click.option("--vm_project_uuid", help="The UUID of the machine's project.")
 @click.option("--ip_address", help="The machine's IPv4 address; 0.0.0.0 is none.")
-@click.option("--ipv6_address", help="Its IPv6 address; None is none.")
+@click.option("--ipv6_address", help="The machine's IPv6 address; None is none.")
 @click.option("--vm_name", default="", help="The machine's name, for the vRouter's DNS.")
 @click.option("--mac", help="The machine's MAC address.")
-@click.option("--tap_name", help="The tap; no matter where the port has a VF.")
-@click.option("--port_type", type=click.Choice(_TYPES), default=_TYPES[0], show_default=True)
-@click.option("--tx_vlan_id", type=_VLAN, default=-1, help="The VLAN sent; -1 is none.")
-@click.option("--rx_vlan_id", type=_VLAN, default=-1, help="The VLAN received; -1 is none.")
-@click.option("--no_persist", default="", help="Write no file; any text but the empty one is yes.")
-@click.option("--vif_type", type=click.Choice(_VIF_TYPES), default=_VIF_TYPES[0], show_default=True)
-@click.option("--vhostuser_socket", help="The socket's path.")
+@click.option("--tap_name", help="The tap's name; not used if the port has a VF.")
+@click.option(
+    "--port_type",
+    type=click.Choice(_TYPES),
+    default=_TYPES[0],
+    show_default=True,
+    help="What is behind the port.",
+)
+@click.option("--tx_vlan_id", type=_VLAN, default=-1, help="VLAN of sent frames; -1 is none.")
+@click.option("--rx_vlan_id", type=_VLAN, default=-1, help="VLAN of received frames; -1 is none.")
+@click.option("--no_persist", default="", help="Write no port file, if the value is not empty.")
+@click.option(
+    "--vif_type",
+    type=click.Choice(_VIF_TYPES),
+    default=_VIF_TYPES[0],
+    show_default=True,
+    help="A netdev, or a vhost-user socket.",
+)
+@click.option("--vhostuser_socket", help="The vhost-user socket's path.")
 @click.option(
     "--vhostuser_mode",
     type=click.Choice(list(_SOCKET_MODES)),
     default="0",
     show_default=True,
-    help="What QEMU is to the socket: 0 its client, 1 its server.",
+    help="QEMU's side of the socket: 0 client, 1 server.",
 )
-@click.option("--agent_port", type=click.IntRange(1, 65535), help="Of the agent on this host.")
+@click.option(
+    "--agent_port", type=click.IntRange(1, 65535), help="TCP port of the agent on this host."
+)
 @click.option("--port_json_path", help="The directory of the port files.")
-@click.option("--vnic_type", type=click.Choice(_MODES), default=_MODES[0], show_default=True)
-@click.option("--pci_dev", help="The VF of a direct or virtio-forwarder port.")
+@click.option(
+    "--vnic_type",
+    type=click.Choice(_MODES),
+    default=_MODES[0],
+    show_default=True,
+    help="A tap, a VF passed through to the guest, or a VF behind the virtio forwarder.",
+)
+@click.option("--pci_dev", help="PCI address of the VF of a direct or virtio-forwarder port.")
 @click.pass_obj
 def port_control(
     waits: Timeouts | None,
@@ -74,7 +106,7 @@ def port_control(
     port_json_path: str | None,
     **asked: Any,
 ) -> int:
-    """Tell the vRouter's agent of a port."""
+    """Add a port to the vRouter's agent, or delete it."""
     from smartvif.operations.ports import vrouter_port as chain
 
     try:

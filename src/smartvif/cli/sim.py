@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from smartvif.cli.output import example
 from smartvif.model import checks
 from smartvif.model.errors import Failed
 
@@ -20,48 +21,68 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
         default="1x8",
         show_default=True,
         metavar="PFSxVFS",
-        help="The SmartNIC's size; with ',legacy=N' its last N PFs are in legacy mode.",
+        help="Size of the SmartNIC; with ',legacy=N' its last N PFs are in legacy mode.",
     )
     guests = click.option(
-        "--guests", default=0, show_default=True, type=click.IntRange(0, 16), help="Machines."
+        "--guests",
+        default=0,
+        show_default=True,
+        type=click.IntRange(0, 16),
+        help="Number of machines to boot.",
     )
     hosts = click.option(
         "--hosts",
         default=1,
         show_default=True,
         type=click.IntRange(1, 8),
-        help="Hosts: host1, on which the machines and the command are, and others beside it.",
+        help="Number of hosts; the machines and the command are on host1.",
     )
     return nic(guests(hosts(command)))
 
 
 @click.group()
 def sim() -> None:
-    """A simulated host: SmartNIC, Open vSwitch and machines; the real host is not touched."""
+    """Run commands on a simulated host.
+
+    The real host is not changed.
+    """
 
 
-@sim.command("run", context_settings={"ignore_unknown_options": True})
+@sim.command(
+    "run",
+    context_settings={"ignore_unknown_options": True},
+    epilog=example("smartvif sim run --nic 2x4 --guests 2 -- smartvif nic list"),
+)
 @_options
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(nic: str, guests: int, hosts: int, command: tuple[str, ...]) -> None:
-    """Run COMMAND on a simulated host; everything is gone when it ends."""
+    """Run COMMAND on a simulated host, which ends with it."""
     _run(nic, guests, hosts, list(command))
 
 
-@sim.command("shell")
+@sim.command("shell", epilog=example("smartvif sim shell --guests 2"))
 @_options
 def shell(nic: str, guests: int, hosts: int) -> None:
-    """Start a shell on a simulated host; everything is gone when it ends."""
+    """Start a shell on a simulated host, which ends with it."""
     os.environ["PS1"] = "(simulated host) \\$ "
     _run(nic, guests, hosts, [os.environ.get("SHELL", "/bin/sh")])
 
 
-@sim.command("exec", context_settings={"ignore_unknown_options": True})
+@sim.command(
+    "exec",
+    context_settings={"ignore_unknown_options": True},
+    epilog=example("smartvif sim exec vm1 ip addr show"),
+)
 @click.argument("vm")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.option("--timeout", default=30.0, show_default=True, help="Seconds it may take.")
+@click.option(
+    "--timeout", default=30.0, show_default=True, help="Seconds after which COMMAND is killed."
+)
 def exec_(vm: str, command: tuple[str, ...], timeout: float) -> None:
-    """Run COMMAND in the machine VM, from within the simulated host; exits as it does."""
+    """Run COMMAND in the guest VM of this simulated host.
+
+    The exit code is that of COMMAND.
+    """
     from smartvif.sim.guest.console import Console
     from smartvif.sim.host import GUESTS
 

@@ -12,6 +12,7 @@ from smartvif.cli.candidates import pool_json
 from smartvif.cli.output import (
     console,
     errors_json,
+    example,
     print_errors,
     print_json,
     print_table,
@@ -25,10 +26,13 @@ if TYPE_CHECKING:
     from smartvif.status.ports import PortList, PortView
 
 
-@click.command()
+@click.command(epilog=example("smartvif ports -f json"))
 @with_format
 def ports(output: str) -> None:
-    """List the attached ports and how they are."""
+    """List the ports and compare each with its recorded state.
+
+    Exit code 0 if all hold, 1 if one differs, 3 if the state of one is unknown.
+    """
     from smartvif.status import ports
 
     host = context.host()
@@ -42,12 +46,15 @@ def ports(output: str) -> None:
     _exit_by(found)
 
 
-@click.command()
+@click.command(epilog=example("smartvif show 175d80b6 --rates"))
 @click.argument("port")
-@click.option("--rates", is_flag=True, help="The relay's traffic per second: watch it for one.")
+@click.option("--rates", is_flag=True, help="Measure the relay's traffic per second.")
 @with_format
 def show(output: str, port: str, rates: bool) -> None:
-    """Show all that is known of PORT."""
+    """Show PORT in full and compare it with its recorded state.
+
+    PORT is the port's identifier or the beginning of it. Exit codes are those of smartvif ports.
+    """
     from smartvif.status import ports
     from smartvif.status.ports import PortList
 
@@ -67,10 +74,13 @@ def show(output: str, port: str, rates: bool) -> None:
     _exit_by(PortList(ports=(found.view,), damaged={}))
 
 
-@click.command("map")
+@click.command("map", epilog=example("smartvif map"))
 @with_format
 def map_(output: str) -> None:
-    """Draw PF, VF, representor, switch and machine of every port."""
+    """Draw the path of every port from PF to machine.
+
+    A path has the PF, the VF, the representor or tap, the switch and the machine.
+    """
     from smartvif.cli.map_tree import tree
     from smartvif.status import map as prove_map
     from smartvif.status import ports
@@ -87,13 +97,13 @@ def map_(output: str) -> None:
 
 @click.group()
 def nic() -> None:
-    """SmartNICs."""
+    """List SmartNICs and what they can do."""
 
 
-@nic.command("list")
+@nic.command("list", epilog=example("smartvif nic list"))
 @with_format
 def nic_list(output: str) -> None:
-    """List PFs, VFs, representors, drivers and owners."""
+    """List PFs and VFs, with the representor, driver and port of each VF."""
     found = _nics(context.host())
     if output == "json":
         print_json("nic-list", {"pfs": [view.as_json() for view in found]})
@@ -117,13 +127,13 @@ def nic_list(output: str) -> None:
     print_table(columns, rows, empty="no VFs")
 
 
-@nic.command("capabilities")
+@nic.command("capabilities", epilog=example("smartvif nic capabilities"))
 @with_format
 def nic_capabilities(output: str) -> None:
-    """List what ports can ask of the VFs, and how many are free."""
-    from smartvif.operations.ports.inventory import look
+    """List the capabilities of the VFs, and how many VFs are free."""
+    from smartvif.operations.ports.inventory import read_pools
 
-    pools = look(context.host())
+    pools = read_pools(context.host())
     if output == "json":
         print_json("nic-capabilities", {"pools": [pool_json(pool) for pool in pools]})
         return
@@ -139,7 +149,7 @@ def nic_capabilities(output: str) -> None:
         )
         for pool in pools
     ]
-    columns = ["pf", "free", "physical network", "kbit/s", "has", "cannot tell", "drawback"]
+    columns = ["pf", "free", "physical network", "kbit/s", "has", "unknown", "drawback"]
     print_table(columns, rows, empty="no VFs")
 
 

@@ -1,0 +1,6 @@
+"""The settings, and the host that they describe: every driver, opened when first used."""
+
+__all__ = [
+    "host",
+    "settings",
+]

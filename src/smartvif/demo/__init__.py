@@ -1,0 +1,5 @@
+"""The demonstration on a simulated host."""
+
+__all__ = [
+    "demo",
+]

@@ -1,1 +1,5 @@
 """Wanted beside observed state: pure, and the only judge of a port."""
+
+__all__ = [
+    "ports",
+]

@@ -1,0 +1,17 @@
+"""Values and errors, without input or output."""
+
+__all__ = [
+    "checks",
+    "deadline",
+    "error_codec",
+    "errors",
+    "known",
+    "needs",
+    "pci",
+    "port",
+    "port_facts",
+    "port_spec",
+    "traits",
+    "verdict",
+    "vif",
+]

@@ -40,7 +40,7 @@ context = priv_context.PrivContext(
     timeout=_TIMEOUT,
 )
 _entrypoint = carried.entrypoint(context)
-_asked = partial(carried.asked, context)
+_asked = partial(carried.raising_ours, context)
 _links = Links()  # the daemon's: it opens nothing before it is used
 _vfio = Vfio()
 
@@ -200,7 +200,7 @@ class PrivilegedVfio(Vfio):
             _give_back_vf(str(address), driver)
 
 
-class PrivilegedLinks:
+class PrivsepLinks:
     """The links of this network namespace: read here, as the kernel allows, changed by the daemon.
 
     Raises, in every call that changes something, also: Invalid, for what the daemon does not take;

@@ -35,7 +35,7 @@ context = priv_context.PrivContext(
     capabilities=[capabilities.CAP_NET_ADMIN, capabilities.CAP_SYS_ADMIN],
     timeout=_TIMEOUT,
 )
-_asked = partial(carried.asked, context)
+_asked = partial(carried.raising_ours, context)
 
 
 @carried.entrypoint(context)

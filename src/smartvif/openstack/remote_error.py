@@ -16,7 +16,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Carried(Exception):
+class RemoteError(Exception):
     """An error on its way out of the daemon, which sends the class and the arguments only."""
 
 
@@ -31,7 +31,7 @@ def entrypoint(
             try:
                 return act(*args, **kwargs)
             except SmartvifError as error:
-                raise Carried(error_codec.encode(error)) from error
+                raise RemoteError(error_codec.encode(error)) from error
 
         entry: Callable[P, R] = context.entrypoint(carrying)
         return entry
@@ -40,14 +40,14 @@ def entrypoint(
 
 
 @contextmanager
-def asked(context: priv_context.PrivContext) -> Iterator[None]:
+def raising_ours(context: priv_context.PrivContext) -> Iterator[None]:
     """The daemon's errors as ours, and what keeps it from starting as well.
 
     Raises: what the daemon does; CannotTell, where it does not start or does not answer.
     """
     try:
         yield
-    except Carried as error:
+    except RemoteError as error:
         (document,) = error.args
         raise error_codec.decode(document) from None
     except (daemon.FailedToDropPrivileges, comm.PrivsepTimeout, OSError) as error:

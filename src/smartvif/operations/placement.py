@@ -20,7 +20,7 @@ from smartvif.model.needs import NOTHING_SPECIAL, Needs
 from smartvif.model.port import Network, Port
 from smartvif.model.port_spec import DEFAULT_SWITCH, Mode
 from smartvif.operations.migration.source import migrating_ports
-from smartvif.operations.ports.holders import port_holders
+from smartvif.operations.ports.device_users import port_devices
 from smartvif.operations.ports.inventory import publish
 from smartvif.plug.journal import PortStatus
 from smartvif.switches import registry
@@ -48,7 +48,7 @@ def publish_host(host: HostContext) -> tuple[str, ...]:
     """
     placement = host.need_placement()
     placement.examine()
-    ours = port_holders(host)
+    ours = port_devices(host)
     pools = [as_unclaimed(pool, ours) for pool in publish(host)]
     found = {trait for row in _alive(host) for trait in row.host_traits}
     if any(pool.total for pool in pools):

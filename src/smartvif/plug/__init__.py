@@ -1,0 +1,11 @@
+"""Taking a plan's steps and taking them back: journal, executor, orphans."""
+
+__all__ = [
+    "each_port",
+    "executor",
+    "journal",
+    "orphans",
+    "plans",
+    "port_vf",
+    "steps",
+]

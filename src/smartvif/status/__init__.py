@@ -1,0 +1,8 @@
+"""What people are shown of ports, devices and relays."""
+
+__all__ = [
+    "map",
+    "nics",
+    "ports",
+    "relays",
+]

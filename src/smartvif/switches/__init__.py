@@ -1,1 +1,13 @@
-"""Switches: one row for each, and the VIF, plan, facts and device of a port by its row."""
+"""One row for each switch, and the registry that finds them."""
+
+__all__ = [
+    "backend",
+    "build_vif",
+    "device_request",
+    "nic",
+    "ovs",
+    "plan",
+    "prepare",
+    "registry",
+    "vrouter",
+]

@@ -144,7 +144,7 @@ def test_errors_of_the_daemon() -> None:
     """What the kernel or a check says in the daemon comes out of it whole, as the same class."""
     from smartvif.openstack import privileged
 
-    host = privileged.PrivilegedLinks()
+    host = privileged.PrivsepLinks()
     with pytest.raises(NotFound) as absent:
         host.set_up("absent")
     assert (absent.value.what, absent.value.where) == (
@@ -168,7 +168,7 @@ def test_vfs_by_the_daemon() -> None:
     """
     from smartvif.openstack import privileged
 
-    vfs, host = privileged.PrivilegedVfio(), privileged.PrivilegedLinks()
+    vfs, host = privileged.PrivilegedVfio(), privileged.PrivsepLinks()
     with pytest.raises(Refused, match="it is a PF") as refused:
         vfs.bind(nic.pf_address(0))
     assert refused.value.hint

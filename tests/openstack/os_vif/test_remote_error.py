@@ -48,7 +48,7 @@ def daemon() -> Iterator[None]:
 
 def fails(kind: str) -> SmartvifError:
     """The error that the service gets."""
-    with pytest.raises(SmartvifError) as caught, remote_error.asked(context):
+    with pytest.raises(SmartvifError) as caught, remote_error.raising_ours(context):
         _fail(kind, "it is 'full'", "kernel: é \udcff", "empty it")
     assert (caught.value.where, caught.value.hint) == ("kernel: é \udcff", "empty it")
     return caught.value

@@ -1,0 +1,8 @@
+"""Links and PCI drivers, by netlink, ioctl and sysfs."""
+
+__all__ = [
+    "api",
+    "links",
+    "netdevice",
+    "vfio",
+]

@@ -145,13 +145,13 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
 
     def _open(self) -> Drivers:
         """The drivers that the plugin's options describe."""
-        from smartvif.openstack.privileged import PrivilegedLinks, PrivilegedVfio
+        from smartvif.openstack.privileged import PrivilegedVfio, PrivsepLinks
 
         access = registry.switch(self.SWITCH).access
         assert access is not None  # or its VIFs would have no plugin
         switches = {self.SWITCH: access.open(self._settings(), **self._parts())}
         return Drivers(
-            links=PrivilegedLinks(),
+            links=PrivsepLinks(),
             vfio=PrivilegedVfio(),
             switches=switches,
             forwarder=self._forwarder(),

@@ -51,7 +51,7 @@ class MigrationCheck:
         return self.problem is None and all(port.problem is None for port in self.ports)
 
 
-def outlook(vm: str, host: HostContext, peer: Peer) -> MigrationCheck:
+def check_migration(vm: str, host: HostContext, peer: Peer) -> MigrationCheck:
     """Look at everything that can be in the way; nothing is changed.
 
     Raises: NotFound, for a machine that is not here; Failed and CannotTell, where the other host,
@@ -134,7 +134,7 @@ def migrating_ports(host: HostContext) -> frozenset[str]:
 
 
 def _migrate(vm: str, host: HostContext, peer: Peer, tell: Callable[[str], None]) -> dict[str, str]:
-    found = outlook(vm, host, peer)
+    found = check_migration(vm, host, peer)
     if not found.ready:
         reasons = [found.problem, *(port.problem for port in found.ports)]
         raise Refused(

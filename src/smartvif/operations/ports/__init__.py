@@ -1,0 +1,12 @@
+"""Attaching and detaching ports, and what is looked at before."""
+
+__all__ = [
+    "attach",
+    "claims",
+    "detach",
+    "device_users",
+    "inventory",
+    "preflight",
+    "prepare",
+    "vrouter_port",
+]

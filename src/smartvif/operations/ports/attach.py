@@ -16,7 +16,7 @@ from smartvif.model.port_spec import Mode, PortSpec
 from smartvif.model.vif import Machine
 from smartvif.operations.ports import preflight
 from smartvif.operations.ports.claims import OnCandidates, claim_synced_with_journal
-from smartvif.operations.ports.inventory import guest
+from smartvif.operations.ports.inventory import guest_location
 from smartvif.operations.ports.prepare import check_switch, place
 from smartvif.plug.executor import plug
 from smartvif.plug.journal import PortRecord
@@ -40,11 +40,11 @@ def attach(
     """
     port = port_from(request)
     _examine(request, host)
-    ready = preflight.look(request.vm, host) if request.mode is Mode.VIRTIO_FORWARDER else None
+    ready = preflight.read(request.vm, host) if request.mode is Mode.VIRTIO_FORWARDER else None
     if ready is not None:
-        preflight.examine(ready)
+        preflight.check(ready)
     machine = Machine(uuid=host.domains.uuid(request.vm), name=request.vm)
-    near = guest(request.vm, host) if request.mode.needs_vf else ANYWHERE
+    near = guest_location(request.vm, host) if request.mode.needs_vf else ANYWHERE
     with claim_synced_with_journal(port.id, host):
         placed = place(port, request, machine, host, guest=near, on_candidates=on_candidates)
         if ready is not None and placed.vf is not None:

@@ -20,7 +20,7 @@ from smartvif.context.host import HostContext
 from smartvif.host import sriov
 from smartvif.model.errors import Conflict, SmartvifError
 from smartvif.model.pci import PciAddress
-from smartvif.operations.ports.holders import holders, port_holders
+from smartvif.operations.ports.device_users import device_users, port_devices
 from smartvif.operations.ports.inventory import publish
 from smartvif.plug import executor
 from smartvif.plug.each_port import Action, Report, for_each_port
@@ -114,7 +114,7 @@ def reconcile_claims(
     """
     try:
         found = host.engine.claims(host.name)
-        ports = {each.owner for each in found} | set(port_holders(host).values())
+        ports = {each.owner for each in found} | set(port_devices(host).values())
     except SmartvifError as error:
         return Report(failed={"claims": error})
     booked = {each.owner: each for each in found if each.address is None}
@@ -159,7 +159,7 @@ def _adopt(port: PortRecord, vf: PciAddress, host: HostContext) -> None:
 
 def _release_orphan(port: str, mine: Sequence[Claim], host: HostContext) -> Action | None:
     """Give back what a port claimed that the journal does not know."""
-    taken = holders(sriov.pfs(), host)
+    taken = device_users(sriov.pfs(), host)
     for each in mine:
         if each.address in taken:
             _log.warning(

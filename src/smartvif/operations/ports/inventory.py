@@ -15,7 +15,7 @@ from smartvif.host.passthrough import passed_through_siblings, shares_group
 from smartvif.host.sriov import Pf
 from smartvif.model.errors import CannotTell
 from smartvif.model.pci import PciAddress
-from smartvif.operations.ports.holders import holders, port_holders, switch_holders
+from smartvif.operations.ports.device_users import device_users, port_devices, switch_users
 
 _log = logging.getLogger(__name__)
 
@@ -26,12 +26,12 @@ def publish(host: HostContext) -> tuple[Pool, ...]:
     Raises: CannotTell, where libvirt does not answer; Invalid, for the allow-list.
     """
     pfs = sriov.pfs()
-    found = _pools(pfs, holders(pfs, host), host)
+    found = _pools(pfs, device_users(pfs, host), host)
     host.claims.publish(host.name, found)
     return found
 
 
-def look(host: HostContext) -> tuple[Pool, ...]:
+def read_pools(host: HostContext) -> tuple[Pool, ...]:
     """What ports can have of this host now; nothing is written.
 
     Where libvirt does not answer, which VFs its machines have is not known, and that is told.
@@ -39,16 +39,16 @@ def look(host: HostContext) -> tuple[Pool, ...]:
     """
     pfs = sriov.pfs()
     try:
-        taken = holders(pfs, host)
+        taken = device_users(pfs, host)
     except CannotTell as error:
         _log.warning("VFs of virtual machines may be among the free ones: %s", error)
-        taken = switch_holders(pfs, host)
+        taken = switch_users(pfs, host)
     claims = host.claims.claims(host.name)
     claimed = {each.address: f"port {each.owner}" for each in claims if each.address is not None}
     return tuple(excluding(pool, claimed) for pool in _pools(pfs, taken, host))
 
 
-def guest(vm: str, host: HostContext) -> Guest:
+def guest_location(vm: str, host: HostContext) -> Guest:
     """Where a machine of this host runs.
 
     Raises: NotFound; CannotTell, where libvirt does not answer.
@@ -59,7 +59,7 @@ def guest(vm: str, host: HostContext) -> Guest:
 def _pools(
     pfs: Sequence[Pf], taken: Mapping[PciAddress, str], host: HostContext
 ) -> tuple[Pool, ...]:
-    ports = {address: f"port {port}" for address, port in port_holders(host).items()}
+    ports = {address: f"port {port}" for address, port in port_devices(host).items()}
     return build_pools(
         host.name,
         _cards(pfs),

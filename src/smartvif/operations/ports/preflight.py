@@ -68,7 +68,7 @@ class Readiness:
     huge_pages: HugePages
 
 
-def look(vm: str, host: HostContext) -> Readiness:
+def read(vm: str, host: HostContext) -> Readiness:
     """Read what ``examine`` and ``distance`` decide by.
 
     Raises: NotFound (machine); CannotTell, where the forwarder or libvirt does not answer.
@@ -82,7 +82,7 @@ def look(vm: str, host: HostContext) -> Readiness:
     )
 
 
-def examine(found: Readiness) -> None:
+def check(found: Readiness) -> None:
     """See that a relay could be made, and the machine served by it.
 
     Raises: Refused, where the machine or the forwarder cannot take it; Failed, where the host is

@@ -64,7 +64,7 @@ NO_PAGES = HugePages(total=0, free=0)
 )
 def test_ready(found: Readiness) -> None:
     """Nothing is in the way, or nobody can tell."""
-    preflight.examine(found)
+    preflight.check(found)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_ready(found: Readiness) -> None:
 def test_not_ready(found: Readiness, kind: type[SmartvifError], what: str, hint: str) -> None:
     """The error says what is in the way and how to mend it."""
     with pytest.raises(kind, match=what) as caught:
-        preflight.examine(found)
+        preflight.check(found)
     assert hint in caught.value.hint
     assert caught.value.where
 
@@ -96,7 +96,7 @@ def test_not_ready(found: Readiness, kind: type[SmartvifError], what: str, hint:
 def test_the_hint_is_what_the_machine_needs() -> None:
     """A machine with the XML of the hint shares its memory."""
     with pytest.raises(Refused) as caught:
-        preflight.examine(machine(shares_memory=False))
+        preflight.check(machine(shares_memory=False))
     start, end = caught.value.hint.index("<"), caught.value.hint.rindex(">") + 1
     assert shares_memory(f"<domain>{caught.value.hint[start:end]}</domain>")
 

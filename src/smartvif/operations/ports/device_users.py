@@ -11,18 +11,18 @@ from smartvif.model.errors import CannotTell, NotFound
 from smartvif.model.pci import PciAddress
 
 
-def holders(pfs: Sequence[Pf], host: HostContext) -> dict[PciAddress, str]:
+def device_users(pfs: Sequence[Pf], host: HostContext) -> dict[PciAddress, str]:
     """The functions that a switch or a machine has, and which.
 
     Raises: CannotTell, where libvirt does not answer.
     """
     machines = host.domains.passed_through()
-    return switch_holders(pfs, host) | {
+    return switch_users(pfs, host) | {
         address: f"virtual machine {name}" for address, name in machines.items()
     }
 
 
-def switch_holders(pfs: Sequence[Pf], host: HostContext) -> dict[PciAddress, str]:
+def switch_users(pfs: Sequence[Pf], host: HostContext) -> dict[PciAddress, str]:
     """The functions that a switch has, and where."""
     taken, switches = {}, _switches(host)
     for pf in pfs:
@@ -36,7 +36,7 @@ def switch_holders(pfs: Sequence[Pf], host: HostContext) -> dict[PciAddress, str
     return taken
 
 
-def port_holders(host: HostContext) -> dict[PciAddress, str]:
+def port_devices(host: HostContext) -> dict[PciAddress, str]:
     """The functions that the journal's ports have, and the ports."""
     ports = host.journal.ports()
     return {port.vf: port.id for port in ports if port.vf is not None}
