@@ -81,6 +81,7 @@ class Nowhere:
     agent_timeout = 1.0
     ports_directory = state_path = "/proc/nowhere"
     forwarder_engine = forwarder_database = forwarder_netns = forwarder_daemon = ""
+    forwarder_timeout = 1.0
 
 
 @pytest.mark.parametrize("plugin", [VRouterPlugin, ContrailVRouterPlugin])
