@@ -89,7 +89,8 @@ class Nowhere:
     ovsdb_connection = "unix:/nowhere"
     ovs_timeout = 1.0
     state_path = "/proc/nowhere"
-    forwarder_database = forwarder_netns = forwarder_daemon = ""
+    forwarder_engine = forwarder_database = forwarder_netns = forwarder_daemon = ""
+    forwarder_timeout = 1.0
 
 
 def test_the_constructor_looks_at_nothing() -> None:

@@ -80,7 +80,8 @@ class Nowhere:
     agent = "http://127.0.0.1:1"
     agent_timeout = 1.0
     ports_directory = state_path = "/proc/nowhere"
-    forwarder_database = forwarder_netns = forwarder_daemon = ""
+    forwarder_engine = forwarder_database = forwarder_netns = forwarder_daemon = ""
+    forwarder_timeout = 1.0
 
 
 @pytest.mark.parametrize("plugin", [VRouterPlugin, ContrailVRouterPlugin])
