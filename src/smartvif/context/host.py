@@ -1,4 +1,4 @@
-"""The host that the chain works on: every driver, opened when first used."""
+"""The host that operations work on: every driver, opened when first used."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class HostContext:
 
     @property
     def name(self) -> str:
-        """What this host is called where several are."""
+        """The name of this host among several."""
         return self.settings.placement.host or socket.gethostname()
 
     @cached_property
@@ -44,12 +44,12 @@ class HostContext:
 
     @cached_property
     def journal(self) -> Journal:
-        """The record of ports."""
+        """The journal of ports."""
         return Journal(Path(self.settings.state.directory))
 
     @cached_property
     def claims(self) -> SqliteClaims:
-        """Whose the VFs of this host are."""
+        """The claims on devices of this host."""
         return SqliteClaims(Path(self.settings.state.directory) / "claims.db")
 
     @cached_property

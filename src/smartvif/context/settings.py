@@ -1,4 +1,4 @@
-"""Where things are on this host.
+"""The settings of this host.
 
 Read from the TOML file that ``SMARTVIF_CONFIG`` names, else /etc/smartvif/smartvif.toml if it is
 there. Every key has a default that fits a host set up by its distribution.
@@ -24,13 +24,13 @@ from smartvif.switches.registry import Backend
 
 DEFAULT_FILE = Path("/etc/smartvif/smartvif.toml")
 
-# By the type of a key's default: what is taken for it, and that in words.
+# By the type of a key's default: the types that are accepted, and their name for people.
 _TYPES: dict[type, tuple[tuple[type, ...], str]] = {
     str: ((str,), "string"),
     float: ((int, float), "number"),
     tuple: ((list,), "list"),
 }
-_LONGEST = 3600  # seconds; the system's own limit is above, and nobody waits so long
+_LONGEST = 3600  # seconds; the system's own limit is above it
 
 
 def _state_directory() -> str:
@@ -91,7 +91,7 @@ class MigrationSettings:
 class PciSettings:
     """The PCI devices that guests may get, as in Nova; empty: every VF.
 
-    ``policy`` is how VFs are taken from several PFs: choose.select.Policy.
+    ``policy`` is the order of PFs: ``selection.select.Policy``.
     """
 
     device_spec: tuple[DeviceSpec, ...] = ()
@@ -102,8 +102,8 @@ class PciSettings:
 class PlacementSettings:
     """OpenStack's Placement, where VFs are claimed as well; empty ``endpoint``: only here.
 
-    ``host`` is what this host is called there; empty: its host name. ``config`` is Placement's own
-    file, where it can be read from here. Without ``auth_url`` nobody is asked for leave.
+    ``host`` is this host's name there; empty: its host name. ``config`` is Placement's own file,
+    where it can be read from here. Without ``auth_url`` requests are not authenticated.
     """
 
     endpoint: str = ""
@@ -119,7 +119,7 @@ class PlacementSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateSettings:
-    """Where the journal is."""
+    """The directory of the journal."""
 
     directory: str = ""
 

@@ -17,7 +17,7 @@ PLUGIN = VifType.HW_VEB.value  # no plugin is called that, and Nova makes no obj
 def in_nic(port: Port, binding: Binding) -> Vif:
     """The guest has the VF, whose frames the NIC tags and switches.
 
-    Nobody plugs it, and os-vif has no object for it: libvirt programs the NIC by its XML.
+    It is not plugged, and os-vif has no object for it: libvirt programs the NIC by its XML.
     """
     started = start(port, binding, VifKind.HOST_DEVICE, PLUGIN)
     return replace(_tagged(started, binding), dev_address=vf(port))

@@ -20,8 +20,8 @@ VifBuilder = Callable[[Port, Binding], Vif]
 def start(port: Port, binding: Binding, kind: VifKind, plugin: str) -> Vif:
     """What every VIF has; it is on no bridge.
 
-    The physical network has done its work when the VF was chosen, and os-vif has no field for
-    it: it is left out, so that a VIF is the same whoever made it.
+    The physical network is only needed to choose the VF, and os-vif has no field for it: it is
+    left out, so that VIFs of Nova and of smartvif are equal.
 
     Raises: Invalid, for a malformed MAC or IP address.
     """

@@ -1,4 +1,4 @@
-"""The main job on a simulated host: one machine in each mode, all talking, nothing left behind.
+"""The demonstration on a simulated host: one machine in each mode, pings, nothing left behind.
 
 Once on Open vSwitch, and once more, with the same machines, on the vRouter.
 """
@@ -34,7 +34,7 @@ from smartvif.switches.ovs import OVS
 from smartvif.switches.vrouter import VROUTER
 
 HOST = sim.SimulatedHost(nic=NicLayout(pfs=1, vfs=8), guests=3)
-"""What the demonstration runs on."""
+"""The simulated host of the demonstration."""
 
 NETWORK = "0e5eb1a2-7c3d-4a52-9f6e-5d0c8b3a1f42"
 """The virtual network on the vRouter."""
@@ -109,7 +109,7 @@ class Result:
 
 
 def demonstrate(host: HostContext, tell: Callable[[str], None]) -> Result:
-    """Attach the guests of ``HOST``, one in each mode, ping, detach; ``tell`` hears each step.
+    """Attach the guests of ``HOST``, one in each mode, ping, detach; ``tell`` gets each step.
 
     Raises: as attach and detach do.
     """

@@ -1,6 +1,6 @@
-"""A port's steps beside what was observed, and what would bring it back. Pure.
+"""Compare a port's steps with an observation, and derive its repair. Pure.
 
-What ``ports`` shows and what ``reconcile`` repairs is decided here, and so cannot differ.
+``ports`` and ``reconcile`` both use this comparison, and so cannot contradict each other.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _ROLES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepVerdict:
-    """One step. ``now`` is the same step by the name that its VF's netdev has now, if another.
+    """One step. ``now`` is the same step with the present name of its VF's netdev, if it changed.
 
-    ``misplaced``: the name that it has is another device's now. ``missing``: its VF has no such
-    netdev, so that taking it again cannot help.
+    ``misplaced``: the recorded name is now another device's. ``missing``: the VF has no such
+    netdev, so that taking the step again cannot help.
     """
 
     entry: JournalEntry
@@ -71,7 +71,7 @@ def scope_of(record: PortRecord, entries: Iterable[JournalEntry]) -> Scope:
 def compare_port(
     record: PortRecord, entries: Sequence[JournalEntry], seen: Observation
 ) -> PortVerdict:
-    """How each step of a port is."""
+    """The verdict on each step of a port."""
     return PortVerdict(steps=tuple(_compare(entry, record.facts.vf, seen) for entry in entries))
 
 
@@ -96,7 +96,7 @@ def _compare(entry: JournalEntry, vf: VfIdentity | None, seen: Observation) -> S
 
 
 class RepairAct(StrEnum):
-    """What is done for a port; the values are how it is told."""
+    """The kinds of repair; the values are their names for people."""
 
     UNDO = "undo"
     AGAIN = "do again"
@@ -104,7 +104,7 @@ class RepairAct(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
-    """What would bring a port back, and why. ``steps`` are those to take again."""
+    """The repair of a port, and its reason. ``steps`` are those to take again."""
 
     act: RepairAct
     reason: str
@@ -115,7 +115,7 @@ class Repair:
 
 
 def repair(record: PortRecord, verdict: PortVerdict) -> Repair | None:
-    """What a port needs; None where all of it holds.
+    """The repair that a port needs; None where nothing differs.
 
     Raises: CannotTell, where nothing is known to differ and something is unknown that taking a step
     again would not tell.

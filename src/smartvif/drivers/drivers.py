@@ -49,13 +49,13 @@ class MachineState(Protocol):
 
 
 class Hypervisor(Protocol):
-    """What a plan asks of the hypervisor."""
+    """The hypervisor, as plans use it."""
 
     def attach(self, domain: str, xml: str, /) -> None:
-        """Give the domain the interface, now if it runs and whenever it starts."""
+        """Attach the interface, to the running domain and to its definition."""
 
     def detach(self, domain: str, mac: str, /) -> None:
-        """Take the interface away; absent is fine."""
+        """Detach the interface. Idempotent."""
 
     def read(self, domain: str, /) -> MachineState:
         """The domain as it is.
@@ -65,33 +65,33 @@ class Hypervisor(Protocol):
 
 
 class SwitchDriver(Protocol):
-    """What any switch's driver can be asked.
+    """The interface of every switch's driver.
 
     Each call has a deadline, and raises CannotTell where the switch does not answer.
     """
 
     NAME: ClassVar[str]
-    """What the configuration, the journal and steps call it."""
+    """Its name in the configuration, the journal and steps."""
     TITLE: ClassVar[str]
-    """What people call it."""
+    """Its name for people."""
 
     def check_alive(self) -> None:
-        """Raises: CannotTell, where the switch is not at work."""
+        """Check that the switch is at work. Raises: CannotTell."""
 
     def simulated(self) -> bool:
-        """Whether it says that it is a simulation; without an answer it is none."""
+        """Whether it reports that it is a simulation; False without an answer."""
 
     def read_ports(self, keys: Collection[str], /) -> Mapping[str, Known[object]]:
         """Its ports by the keys that its steps know them by; one that is missing is absent.
 
-        A port says how it is by ``SwitchPortState``.
+        The state of a port is a ``SwitchPortState``.
         """
 
     def netdevs(self) -> Mapping[str, str]:
-        """Where each netdev is that it has, in words for people: "bridge br-int"."""
+        """The place of each of its netdevs, in words for people: "bridge br-int"."""
 
     def owned_by(self, port: str, /) -> tuple[str, ...] | None:
-        """The netdevs that it has for the port of that identifier; None: it does not know."""
+        """The netdevs that it has for the port of that identifier; None where it is unknown."""
 
     def remove_owned(self, port: str, /) -> None:
         """Remove what it has of the port of that identifier. Idempotent.
@@ -101,7 +101,7 @@ class SwitchDriver(Protocol):
 
 
 class SwitchPortState(Protocol):
-    """What a switch says of one of its ports.
+    """The state of a switch port, as the switch reports it.
 
     ``link_up`` is the guest's side, None where the switch does not know. ``simulated``: the switch
     itself says that it is.
@@ -116,7 +116,7 @@ class SwitchPortState(Protocol):
         """Whether the switch is a simulation."""
 
     def as_json(self) -> dict[str, object]:
-        """All that it says, with stable keys."""
+        """All that it reports, with stable keys."""
 
 
 @dataclass(kw_only=True)

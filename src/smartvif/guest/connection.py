@@ -1,4 +1,4 @@
-"""A connection to libvirt that survives the daemon's restart and speaks in our errors."""
+"""A connection to libvirt that survives the daemon's restart and raises our errors."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Connection:
             return {domain.name(): domain for domain in self.open().listAllDomains()}
 
     def open(self) -> libvirt.virConnect:
-        """A connection that worked a moment ago.
+        """The connection, tested and renewed if need be.
 
-        A daemon that was restarted shows only when it is spoken to (virConnectIsAlive knows no
-        better without an event loop), so each use begins with a question that costs nothing.
+        A restart of the daemon is noticed only by a call (virConnectIsAlive does not notice it
+        without an event loop), so each use begins with a cheap one.
 
         Raises: CannotTell, where libvirt does not answer; Failed, where it is not installed.
         """
@@ -61,7 +61,7 @@ class Connection:
 
 @contextmanager
 def translated(where: str) -> Iterator[None]:
-    """Give libvirt's errors in the body as ours, with libvirt's words.
+    """Raise libvirt's errors in the body as ours, with libvirt's words.
 
     Raises: CannotTell, where the daemon is not reached; NotFound, where the domain has just gone;
     Failed, where libvirt refuses.
@@ -77,7 +77,7 @@ def _ours(error: libvirt.libvirtError, where: str) -> SmartvifError:
     import libvirt
 
     words = error.get_error_message() or str(error)
-    # The client's own side of the line: whatever code it gives, no daemon has answered.
+    # An error of the client's RPC code: whatever its number, no daemon has answered.
     transport = {libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE}
     unanswered = {
         libvirt.VIR_ERR_NO_CONNECT,
@@ -99,7 +99,7 @@ def _libvirt() -> ModuleType:
     except ImportError as error:
         hint = "pip install 'smartvif[libvirt]', or apt-get install python3-libvirt"
         raise Failed("libvirt's Python module is not installed", hint=hint) from error
-    # By default it prints every error on stderr, also those that are an answer to us.
+    # By default it prints every error on stderr, also those that we handle.
     libvirt.registerErrorHandler(lambda _context, _error: None, None)
     module: ModuleType = libvirt
     return module

@@ -102,7 +102,7 @@ class Domains:
             return affinity.nodes(domain.XMLDesc(), numa.nodes())
 
     def passed_through(self) -> dict[PciAddress, str]:
-        """The host's PCI devices that machines have, and whose they are."""
+        """The host's PCI devices that machines have, with the machine's name."""
         owners = {}
         for name, domain in self._connection.domains().items():
             with translated(_where(name)):
@@ -139,7 +139,7 @@ class Domains:
 
         An interface that is there already, by its MAC address and source, is left as it is.
         A vhost-user interface in server mode holds up libvirt's calls for this machine until the
-        forwarder connects: have the forwarder trying before.
+        forwarder connects: start the forwarder's attempts before.
 
         Raises: Refused, where the MAC address is taken by an interface with another source.
         """
@@ -157,9 +157,9 @@ class Domains:
                 domain.attachDeviceFlags(interface_xml, missing)
 
     def detach(self, name: str, mac: str, *, timeout: float = 30.0) -> None:
-        """Unplug what has this MAC address and wait until the running machine has let go of it.
+        """Unplug the interface with this MAC address and wait until the guest has released it.
 
-        ``timeout`` is in seconds. No such interface and no such machine are as good as done.
+        ``timeout`` is in seconds. Idempotent: also without such an interface or machine.
 
         Raises: TimedOut, where the guest keeps the device, as one does that is still booting.
         """
@@ -172,8 +172,8 @@ class Domains:
                 what = f"the guest did not release {mac} within {timeout:g} s"
                 raise TimedOut(f"{what}; {refusal}" if refusal else what, where=_where(name))
             if now >= ask_at:
-                # Again every few seconds: a busy guest may miss it once (as Nova found out,
-                # bug 1882521), and libvirt refuses to ask twice too soon.
+                # Repeated every few seconds: a busy guest may miss a request (Nova bug 1882521),
+                # and libvirt refuses a second one too soon.
                 try:
                     self._ask(name, _Side.LIVE, mac)
                 except Failed as error:

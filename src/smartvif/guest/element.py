@@ -27,8 +27,8 @@ class Queues:
     """The queues of a guest's virtio device; None leaves it to libvirt.
 
     ``pairs`` is how many receive and how many transmit queues there are; ``rx`` and ``tx`` are
-    how many packets one of them holds. Only a vhost-user device has a ``tx`` to be chosen. They
-    say nothing of a VF that the guest has itself: it has its own.
+    how many packets one of them holds. ``tx`` applies to vhost-user devices only. None of them
+    applies to a VF that is passed to the guest.
 
     Raises: Invalid, for what QEMU does not take.
     """
@@ -46,7 +46,7 @@ class Queues:
 
 
 LIBVIRTS_QUEUES = Queues()
-"""As many and as long as libvirt and QEMU choose."""
+"""The defaults of libvirt and QEMU."""
 
 
 def interface_element(vif: Vif, queues: Queues) -> ET.Element:
@@ -69,7 +69,7 @@ def _tap(vif: Vif, queues: Queues) -> ET.Element:
 
 
 def _on_switch(vif: Vif, queues: Queues) -> ET.Element:
-    """A tap in Open vSwitch; where nobody else makes the switch's port, libvirt does."""
+    """A tap in Open vSwitch; libvirt makes the switch's port unless the port profile says not."""
     if vif.profile is None:
         raise Invalid(
             f"a {vif.kind} without a port profile cannot be given to a guest",
@@ -109,7 +109,7 @@ def _vhostuser(vif: Vif, queues: Queues) -> ET.Element:
 
 
 def _hostdev(vif: Vif, _: Queues) -> ET.Element:
-    """The VF itself; libvirt gives it to vfio and takes it back."""
+    """The VF itself; libvirt binds it to vfio and restores it."""
     interface = _interface("hostdev", vif)
     interface.set("managed", "yes")
     address = vif.dev_address
@@ -204,7 +204,7 @@ _ELEMENTS: dict[VifKind, _Builder] = {
     VifKind.HOST_DEVICE: _hostdev,
 }
 
-# Where the NIC's own switch has the port, libvirt is who tells it of the port.
+# Where the port is on the NIC's own switch, libvirt programs it.
 _IN_NIC: dict[VifKind, _Builder] = {
     VifKind.GENERIC: _macvtap_in_nic,
     VifKind.HOST_DEVICE: _hostdev_in_nic,

@@ -1,4 +1,4 @@
-"""libvirt's XML as text: what gives a guest a VIF, and what a domain's XML says of itself."""
+"""libvirt's XML as text: the interface of a VIF, and readers of a domain's XML."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from smartvif.model.pci import PciAddress
 from smartvif.model.vif import Vif
 
 SHARED_MEMORY = "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"
-"""What lets a forwarder or a switch read the packets of a domain that has it: vhost-user needs it.
+"""The element by which a forwarder or switch can map a domain's memory, as vhost-user needs.
 
-It goes into ``<domain>``, and holds from the next start (libvirt.org/formatdomain.html, "Memory
-Backing").
+It belongs into ``<domain>``, and takes effect at the next start (libvirt.org/formatdomain.html,
+"Memory Backing").
 """
 
 
@@ -35,13 +35,13 @@ class Interface:
 def interface_xml(vif: Vif, queues: Queues = LIBVIRTS_QUEUES) -> str:
     """The ``<interface>`` that gives a guest ``vif``.
 
-    The MTU is said only for taps. A PCI device has its own, and so has the netdev below a macvtap:
+    The MTU is set only for taps. A PCI device has its own, and so has the netdev below a macvtap:
     libvirt refuses it there. For vhost-user libvirt 9 would set it on a netdev of the host as
     well, and fail to start or to plug the guest where there is none: such a guest sets its own
     (docs.openvswitch.org, "Jumbo Frames", vHost ports).
 
-    The VLAN is said only where nobody else tags the frames: to the NIC that itself switches
-    (hw_veb), and to libvirt where it makes Open vSwitch's port.
+    The VLAN is set only where no switch port of ours tags the frames: for a NIC that switches by
+    itself (hw_veb), and where libvirt makes Open vSwitch's port.
 
     Raises: Invalid, for a VIF that lacks a value, or that has another tap than ``queues`` need.
     """
@@ -57,7 +57,7 @@ def interfaces(domain_xml: str) -> tuple[tuple[Interface, ET.Element], ...]:
 
 
 def read_interface(interface_xml: str) -> Interface:
-    """What an ``<interface>`` says."""
+    """The values of an ``<interface>``."""
     return _read(_parsed(interface_xml))
 
 

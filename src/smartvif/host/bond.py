@@ -1,7 +1,7 @@
 """Bonds of the kernel, and whether a card shares its VFs over one ("VF-LAG").
 
 Documentation/networking/bonding.rst. Which bonds a card can take over follows from what the kernel
-tells its driver of them: drivers/net/bonding/bond_main.c, bond_lag_tx_type.
+tells its driver about them: drivers/net/bonding/bond_main.c, bond_lag_tx_type.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from smartvif.host import sysfs
 from smartvif.host.sriov import SYSFS, EswitchMode, Pf
 
-# Modes in which one port sends a flow: the active one, or the one that a hash says.
+# Modes in which one port sends a flow: the active one, or the one chosen by a hash.
 _SHARED = ("active-backup", "balance-xor", "802.3ad")
 
 

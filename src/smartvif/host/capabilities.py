@@ -1,8 +1,8 @@
-"""What the VFs of a PF can do, asked of the host and never looked up by vendor.
+"""The capabilities of a PF's VFs, read from the host and never looked up by vendor.
 
-The names are those of os-traits, and CUSTOM_ ones where it has none. Whoever knows is asked: sysfs,
+The names are those of os-traits, and CUSTOM_ ones where it has none. The sources are sysfs,
 ethtool's features (net/ethtool/common.c, netdev_features_strings), rtnetlink and devlink. Traits
-that nobody can tell of without changing something, such as HW_NIC_SRIOV_QOS_RX, are not looked for.
+that cannot be read without changing something, such as HW_NIC_SRIOV_QOS_RX, are not determined.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _TC_FEATURE = "hw-tc-offload"
 # For TCP and UDP alike, over either IP or one (Documentation/networking/checksum-offloads.rst).
 _CHECKSUMS = ("tx-checksum-ip-generic", "tx-checksum-ipv4", "tx-checksum-ipv6")
 _UDP_TUNNEL = ("tx-udp_tnl-segmentation", "tx-udp_tnl-csum-segmentation")
-# Which trait is there if one of which features is active. Of LSO, FDF, L2CRC and UFO no feature, or
-# none of today's kernels, says it and nothing else.
+# The features of which one active proves the trait. LSO, FDF, L2CRC and UFO are missing: no feature
+# of today's kernels stands for exactly one of them.
 OFFLOADS: Mapping[str, tuple[str, ...]] = {
     "HW_NIC_OFFLOAD_RX": ("rx-checksum",),
     "HW_NIC_OFFLOAD_TX": _CHECKSUMS,
@@ -42,7 +42,7 @@ OFFLOADS: Mapping[str, tuple[str, ...]] = {
     "HW_NIC_ACCEL_IPSEC": ("esp-hw-offload",),
     "HW_NIC_ACCEL_TLS": ("tls-hw-tx-offload", "tls-hw-rx-offload"),
 }
-# One feature is for all tunnels in UDP, so with it nobody can tell of one; without it, none is.
+# One feature is for all tunnels in UDP: with it a single one is unknown, without it all are absent.
 TUNNELS = ("HW_NIC_OFFLOAD_VXLAN", "HW_NIC_OFFLOAD_GENEVE")
 
 _SWITCHDEV: Mapping[EswitchMode, bool | None] = {
@@ -54,7 +54,7 @@ _SWITCHDEV: Mapping[EswitchMode, bool | None] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """The ``traits`` that are there, and those ``unknown``: who knows did not answer."""
+    """The ``traits`` that are present, and those ``unknown`` as their source did not answer."""
 
     traits: frozenset[str]
     unknown: frozenset[str]
@@ -62,7 +62,7 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetlinkReplies:
-    """What the kernel says by netlink of a PF.
+    """What the kernel reports of a PF by netlink.
 
     ``features`` has the active ones of each interface that answered; ``limits_rates`` is False
     where devlink does not say that the PF's driver does.
@@ -79,12 +79,12 @@ Ask = Callable[[Pf, Sequence[str]], NetlinkReplies]
 def capabilities(
     pf: Pf, root: Path = SYSFS, *, pfs: Sequence[Pf] = (), ask: Ask | None = None
 ) -> Capabilities:
-    """What the VFs of ``pf`` can do now.
+    """The present capabilities of the VFs of ``pf``.
 
-    An offload is there if it is active: one that a driver has and somebody has switched off is not.
-    One VF that has an interface here is asked for all of the PF's, and the PF where none has.
-    ``pfs`` are all of the host's; without them nobody can tell of a bond. ``ask`` is the running
-    kernel, which knows nothing of a tree that stands elsewhere.
+    An offload counts only while it is active, not if it is supported but switched off. One VF with
+    an interface here is read for all of the PF's, or the PF where none has one. ``pfs`` are all of
+    the host's; without them the bond is unknown. ``ask`` queries the running kernel, which knows
+    nothing of a test's tree.
     """
     ask = ask or (by_netlink if root == SYSFS else _no_replies)
     vf = next((vf.netdev for vf in pf.vfs if vf.netdev is not None), None)
@@ -110,7 +110,7 @@ def capabilities(
 
 
 def by_netlink(pf: Pf, netdevs: Sequence[str]) -> NetlinkReplies:
-    """The running kernel's answers: one question for each interface, and one or two for the PF."""
+    """The running kernel's answers: one query for each interface, and one or two for the PF."""
     switchdev = pf.eswitch is EswitchMode.SWITCHDEV
     return NetlinkReplies(
         features=ethtool.features(netdevs),
@@ -135,14 +135,14 @@ def _is_active(features: frozenset[str] | None, names: Sequence[str]) -> bool | 
 
 
 def _trusted(pf: Pf, answers: NetlinkReplies) -> bool | None:
-    """A driver says it of VFs that it has, so without any nobody can tell."""
+    """Whether VFs can be trusted; drivers report it per VF, so without VFs it is unknown."""
     if answers.settings is None or not pf.num_vfs:
         return None
     return answers.settings.trust
 
 
 def _limits_rates(answers: NetlinkReplies) -> bool | None:
-    """That a driver does not is never said: only trying to set a rate would tell."""
+    """Whether rates can be limited; never False, since no driver reports that it cannot."""
     said = answers.settings is not None and answers.settings.rate
     return True if said or answers.limits_rates else None
 
@@ -153,7 +153,7 @@ def _has_queues(netdev: str | None, root: Path) -> bool | None:
 
 
 def _has_rdma(netdev: str | None, root: Path) -> bool | None:
-    """An traits.RDMA device is below the same PCI function (Documentation/infiniband/sysfs.rst)."""
+    """Whether an RDMA device is below the PCI function (Documentation/infiniband/sysfs.rst)."""
     below = [] if netdev is None else sysfs.names(f"{root}/class/net/{netdev}/device")
     return "infiniband" in below if below else None
 

@@ -1,7 +1,7 @@
-"""What devlink says of switch ports and of a PF's switch (Documentation/networking/devlink).
+"""Switch ports and a PF's switch as devlink reports them (Documentation/networking/devlink).
 
-Everything is asked of the kernel at the moment of the call. A kernel without devlink, a device
-that does not register with it, and a missing privilege are all "cannot tell", never an error.
+Everything is read from the kernel at the moment of the call. A kernel without devlink, a device
+that does not register with it, and a missing privilege are all "unknown", never an error.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ def ports() -> tuple[DevlinkPort, ...]:
 
 
 def eswitch_mode(pf: PciAddress) -> EswitchMode:
-    """How the switch of ``pf`` is run; ``unknown`` where devlink does not tell.
+    """The mode of the switch of ``pf``; ``unknown`` where devlink does not report it.
 
-    The kernel tells it to CAP_NET_ADMIN only (net/devlink/dev.c, GENL_UNS_ADMIN_PERM).
+    The kernel reports it to CAP_NET_ADMIN only (net/devlink/dev.c, GENL_UNS_ADMIN_PERM).
     """
     answers = _ask(_ESWITCH_GET, BUS_NAME="pci", DEV_NAME=str(pf))
     modes = [_MODES.get(attributes.get("ESWITCH_MODE", -1)) for attributes in answers]
@@ -72,9 +72,9 @@ def eswitch_mode(pf: PciAddress) -> EswitchMode:
 
 
 def limits_rates(pf: PciAddress) -> bool:
-    """Whether the driver of ``pf`` says that it limits what single functions send.
+    """Whether the driver of ``pf`` reports that it can limit the rate of single functions.
 
-    It does by a "leaf" for each of them (Documentation/networking/devlink/devlink-port.rst, "Rate
+    It reports a "leaf" for each of them (Documentation/networking/devlink/devlink-port.rst, "Rate
     object management"). Drivers make them in switchdev mode only, so False is not a no. From Linux
     6.6 on nothing is read of other PFs, and reading ends with the first leaf.
     """
@@ -87,7 +87,7 @@ def limits_rates(pf: PciAddress) -> bool:
 
 
 def is_rate_leaf(attributes: Mapping[str, Any], pf: PciAddress) -> bool:
-    """Whether a message is of one function of ``pf`` whose rate can be limited."""
+    """Whether a message reports a function of ``pf`` whose rate can be limited."""
     device = attributes.get("BUS_NAME"), attributes.get("DEV_NAME")
     return device == ("pci", str(pf)) and attributes.get("RATE_TYPE") == _RATE_LEAF
 
@@ -101,7 +101,7 @@ def to_port(attributes: Mapping[str, Any]) -> DevlinkPort | None:
     controller = attributes.get("PORT_CONTROLLER_NUMBER", 0)
     if not attributes.get("PORT_EXTERNAL"):
         controller = 0
-    elif not controller:  # another host's, which one unsaid: never taken for a local one
+    elif not controller:  # a function of another host, which is not named: never a local one
         kind, counter = PortKind.OTHER, None
     name = PortName(
         kind=kind,

@@ -13,8 +13,8 @@ def features(netdevs: Iterable[str]) -> dict[str, frozenset[str]]:
     """The features that are active now, by interface, by the kernel's names.
 
     Those are in net/ethtool/common.c, netdev_features_strings; ethtool(8) has its own for some.
-    What a driver could do and somebody has switched off is not among them. An interface that did
-    not answer is left out.
+    Features that are supported but switched off are not among them. An interface that did not
+    answer is left out.
     """
     from pyroute2.ethtool.ioctl import EthtoolError, IoctlEthtool
 

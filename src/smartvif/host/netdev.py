@@ -1,4 +1,4 @@
-"""How fast an interface is, and how many queues it has, read from sysfs.
+"""The speed and the queues of an interface, read from sysfs.
 
 Documentation/ABI/testing/sysfs-class-net and sysfs-class-net-queues.
 """
@@ -22,7 +22,7 @@ def speed(netdev: str, root: Path = SYSFS) -> int | None:
 
 
 def queues(netdev: str, root: Path = SYSFS) -> tuple[int, int] | None:
-    """How many queues an interface receives by and sends by; None where it is not there."""
+    """The numbers of receive and transmit queues; None where there is no such interface."""
     names = sysfs.names(f"{root}/class/net/{netdev}/queues")
     receive = sum(name.startswith("rx-") for name in names)
     send = sum(name.startswith("tx-") for name in names)

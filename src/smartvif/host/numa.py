@@ -1,4 +1,4 @@
-"""Which processors are near which memory, and the huge pages there are, read from sysfs.
+"""NUMA nodes, their processors and sockets, and the huge pages, read from sysfs.
 
 Documentation/ABI/stable/sysfs-devices-node and Documentation/admin-guide/mm/hugetlbpage.rst.
 """
@@ -36,7 +36,7 @@ def sockets(root: Path = SYSFS) -> dict[int, int]:
     """The socket of each NUMA node, by the number of either; nodes without processors have none.
 
     Documentation/ABI/stable/sysfs-devices-system-cpu, physical_package_id. A node is never in two
-    sockets, so its first processor tells.
+    sockets, so its first processor decides.
     """
     found = {}
     for node, cpus in nodes(root).items():

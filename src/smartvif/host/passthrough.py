@@ -1,4 +1,4 @@
-"""Who else is concerned when a guest gets a PCI function, read from sysfs."""
+"""The other PCI functions affected when a guest gets one, read from sysfs."""
 
 from __future__ import annotations
 

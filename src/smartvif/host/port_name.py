@@ -1,4 +1,4 @@
-"""What a switch port says it is: the grammar of ``phys_port_name``.
+"""The grammar of ``phys_port_name``, by which a switch port names itself.
 
 The forms are the kernel's own (net/devlink/port.c, __devlink_port_phys_port_name_get) and those of
 drivers older than devlink (nfp_port.c, and mlx5 and bnxt before Linux 5.3).

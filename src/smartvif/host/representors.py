@@ -1,4 +1,4 @@
-"""Which network interface is the switch's port to a VF."""
+"""Representors: the network interface that is the switch port of a VF."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Representor:
 class _SwitchNetdev:
     """A network interface that is a port of a switch.
 
-    ``device`` is the PCI function it hangs below, ``said`` its ``phys_port_name`` as it stands.
+    ``device`` is the PCI function above it, ``said`` its ``phys_port_name`` as read.
     """
 
     netdev: str
@@ -46,9 +46,9 @@ class _SwitchNetdev:
 class Representors:
     """The index of all switch ports, read in one pass at the first look-up.
 
-    A hit is read again before it is believed (two files); what does not fit any more, and what is
-    not there, has the index read anew. A second claim to a VF that has been found once is noticed
-    only then: use one object for one change of the host. Many threads may use it.
+    A hit is verified by reading it again (two files); the index is read again where it no longer
+    matches, and at a miss. A second claim to a VF that has been found once is noticed only then:
+    use one object for one change of the host. Thread-safe.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Representors:
         ports: Callable[[], Iterable[devlink.DevlinkPort]] | None = None,
     ) -> None:
         self._folder = f"{root}/class/net"
-        # devlink speaks for the running kernel, not for a tree that stands elsewhere.
+        # devlink answers for the running kernel, not for a test's tree.
         self._ports = ports or (devlink.ports if root == SYSFS else tuple)
         self._index: _Index | None = None
         self._lock = threading.Lock()
@@ -102,9 +102,9 @@ class Representors:
 def _switch_netdevs(
     folder: str, ports: Callable[[], Iterable[devlink.DevlinkPort]]
 ) -> list[_SwitchNetdev]:
-    """Read every switch port below ``folder``, a ``class/net``; devlink's word goes first.
+    """Read every switch port below ``folder``, a ``class/net``; devlink takes precedence.
 
-    devlink is asked only where there is a switch port at all.
+    devlink is queried only where there is a switch port at all.
     """
     switches = {
         name: sysfs.read(f"{folder}/{name}/phys_switch_id") for name in sorted(sysfs.names(folder))
@@ -130,7 +130,7 @@ def _switch_netdevs(
 
 
 class _Index:
-    """Switch ports by what they face; never changed once made."""
+    """Switch ports by what they face. Immutable."""
 
     def __init__(self, netdevs: Iterable[_SwitchNetdev]) -> None:
         below: defaultdict[PciAddress, list[_SwitchNetdev]] = defaultdict(list)
@@ -184,7 +184,7 @@ class _Index:
         )
 
     def _owner_number(self, netdev: _SwitchNetdev, owners: list[PciAddress]) -> int | None:
-        """The PF of a port that only says its VF: the one it hangs below, or the only one."""
+        """The PF's number for a port that only names its VF: the PF above it, or the only one."""
         if netdev.device is not None:
             return self._numbers.get(netdev.device)
         return self._numbers.get(owners[0]) if len(owners) == 1 else None
@@ -196,9 +196,9 @@ def _pf_numbers(
     """The number each PF has in the port names of its switch.
 
     It is not always the PCI function: a guest may have the second PF as function 0, and bnxt has
-    several PFs on one wire. The ports that hang below a PF and name it know best, then its uplink
-    (mlx5 counts both alike), then the PCI function. A number that two PFs of one switch would get,
-    or that one already has, is not believed.
+    several PFs on one wire. Sources in order: the ports below a PF that name it, its uplink (mlx5
+    counts both alike), the PCI function. A number that two PFs of one switch would get, or that one
+    already has, is discarded.
     """
     numbers: dict[PciAddress, int] = {}
     for source in (_number_in_ports, _number_of_uplink, _number_of_function):

@@ -18,7 +18,7 @@ SIMULATED_PF_DRIVER = "smartvif_sim_pf"
 
 
 class EswitchMode(StrEnum):
-    """How a PF's switch is run (Documentation/networking/switchdev.rst)."""
+    """The mode of a PF's switch (Documentation/networking/switchdev.rst)."""
 
     LEGACY = "legacy"
     SWITCHDEV = "switchdev"
@@ -50,8 +50,8 @@ class Pf:
     """One physical function of a network card that can have VFs.
 
     ``netdev`` is the uplink, or the only or first interface where none says it is one.
-    ``eswitch`` is told from ``switch_id``, which drivers show in switchdev mode only; it is
-    ``unknown`` where there is no interface to ask.
+    ``eswitch`` is derived from ``switch_id``, which drivers show in switchdev mode only; it is
+    ``unknown`` where there is no interface to read.
     """
 
     address: PciAddress
@@ -174,7 +174,7 @@ def _vf_number(devices: str, pf: PciAddress, address: PciAddress) -> int | None:
     """The number of a VF.
 
     PCI SIG SR-IOV 2.1.2, as in drivers/pci/iov.c (pci_iov_virtfn_devfn): the routing identifier of
-    VF n is the PF's + offset + n x stride. The link is the proof; without it, all links are read.
+    VF n is the PF's + offset + n x stride. The link confirms it; without it, all links are read.
     """
     folder = f"{devices}/{pf}"
     offset = sysfs.number(f"{folder}/sriov_offset")

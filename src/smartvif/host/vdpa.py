@@ -14,7 +14,7 @@ from smartvif.model.pci import PciAddress
 def functions(root: Path = SYSFS) -> frozenset[PciAddress]:
     """The functions right below which there is a vDPA device, whatever its name.
 
-    One of an SF is below that, not below the PF (drivers/vdpa/mlx5). One look for the whole host,
+    That of an SF is below the SF, not below the PF (drivers/vdpa/mlx5). One scan of the whole host,
     whose cost grows with the number of vDPA devices.
     """
     folder = f"{root}/bus/vdpa/devices"

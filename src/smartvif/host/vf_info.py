@@ -1,7 +1,7 @@
-"""What the host's side of a NIC says of its VFs, whatever a VF's own driver is, by rtnetlink(7).
+"""The VF settings that a PF's driver keeps, independent of the VF's own driver, by rtnetlink(7).
 
-It is the PF's driver that keeps these (ip-link(8), "vf"): they hold while a guest or a forwarder
-has the VF, and outlive it. The kernel tells of all VFs of a PF at once, in IFLA_VFINFO_LIST, and
+They are those of ip-link(8), "vf": they apply while a guest or a forwarder has the VF, and stay
+afterwards. The kernel reports all VFs of a PF at once, in IFLA_VFINFO_LIST, and
 answers no question about a single one (net/core/rtnetlink.c, rtnl_fill_vf).
 """
 
@@ -15,12 +15,12 @@ NO_MAC = "00:00:00:00:00:00"
 """The address of a VF that was given none: its own driver chooses."""
 DOT1Q = 0x8100  # ETH_P_8021Q, include/uapi/linux/if_ether.h
 WITH_VFS = 1 | 8
-"""The ``ext_mask`` that has a link come with its VFs.
+"""The ``ext_mask`` that requests a link with its VFs.
 
 RTEXT_FILTER_VF and RTEXT_FILTER_SKIP_STATS (include/uapi/linux/rtnetlink.h): with counters the VFs
 of a large card do not fit into the 65535 bytes of an attribute, and the list comes broken.
 """
-_UNKNOWN = 0xFFFFFFFF  # what a driver that says nothing leaves (rtnl_fill_vfinfo: -1)
+_UNKNOWN = 0xFFFFFFFF  # where a driver reports nothing (rtnl_fill_vfinfo: -1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +30,8 @@ class VfAdmin:
     ``mac`` in lower case. ``vlan`` is the VLAN that the NIC puts the VF in without its knowledge, 0
     for none, with the priority ``qos`` (0 to 7) and the tag ``vlan_protocol`` (an EtherType).
     ``spoof_check`` drops what the VF sends by another address than its own; one that is ``trusted``
-    may change its address and listen to others'. Read, None is what the driver does not say;
-    wanted, what is to stay as it is.
+    may change its address and receive others' frames. None is, when read, what the driver does not
+    report, and when wanted, what is to stay as it is.
     """
 
     mac: str
@@ -42,7 +42,7 @@ class VfAdmin:
     trusted: bool | None = None
 
     def changes(self, wanted: VfAdmin) -> Iterator[tuple[str, dict[str, Any]]]:
-        """What makes this VF the one ``wanted``: a name for people, and pyroute2's setting."""
+        """The changes from this VF to ``wanted``: a name for people, and pyroute2's setting."""
         if wanted.mac != self.mac:
             yield "MAC address", {"mac": wanted.mac}
         if (wanted.vlan, wanted.qos) != (self.vlan, self.qos):
@@ -53,7 +53,7 @@ class VfAdmin:
             yield "trust", {"trust": int(wanted.trusted or False)}
 
     def is_as(self, wanted: VfAdmin) -> bool:
-        """Whether this VF is the one ``wanted``, as far as its driver says."""
+        """Whether this VF is set as ``wanted``, as far as its driver reports."""
         switches = ((self.spoof_check, wanted.spoof_check), (self.trusted, wanted.trusted))
         return (self.mac, self.vlan, self.qos) == (wanted.mac, wanted.vlan, wanted.qos) and all(
             None in pair or pair[0] is pair[1] for pair in switches
@@ -64,9 +64,9 @@ class VfAdmin:
 class VfReporting:
     """Which settings of its VFs a PF's driver reports.
 
-    ``trust``: it says whether a VF is trusted, as every driver does that lets it be set.
-    ``rate``: it says of some VF that its rate is limited. If it does not, it is unknown: the kernel
-    puts down a 0 for a driver that knows no rates, and so do drivers for "not limited".
+    ``trust``: it reports whether a VF is trusted, as every driver does that can set it. ``rate``:
+    it reports a rate limit of some VF. Otherwise that is unknown: the kernel reports 0 for a driver
+    without rates, and so do drivers for "not limited".
     """
 
     trust: bool

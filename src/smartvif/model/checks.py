@@ -1,4 +1,4 @@
-"""Checks of single values that a person or a cloud may hand in."""
+"""Checks of single values from users, configuration and controllers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IFNAME_MAX = 15
 
 @contextmanager
 def about(name: str) -> Iterator[None]:
-    """Have an Invalid of the body say which value it is about.
+    """Add the name of the value to an Invalid that the body raises.
 
     Raises: Invalid.
     """
@@ -85,7 +85,7 @@ def ifname(name: str) -> str:
 
 
 def uuid(text: str) -> str:
-    """A UUID in its one spelling: lower case, with dashes.
+    """A UUID in its canonical spelling: lower case, with dashes.
 
     Raises: Invalid.
     """

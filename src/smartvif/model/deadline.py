@@ -6,12 +6,12 @@ import time
 
 
 class Deadline:
-    """One point in time that all waits of one call share."""
+    """A point in time, ``seconds`` from now, that all waits of one call share."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._end = time.monotonic() + seconds
 
     def left(self) -> float:
-        """Seconds, never negative."""
+        """The seconds that are left, never negative."""
         return max(0.0, self._end - time.monotonic())

@@ -7,12 +7,12 @@
     │   ├── Conflict   1  ... because another client was quicker
     │   ├── StepFailed 1  ... in a named step of a plan; the steps before it are undone
     │   └── TimedOut   1  ... before the deadline
-    ├── CannotTell     3  the one who knows did not answer; neither yes nor no
+    ├── CannotTell     3  unknown: the source did not answer; neither yes nor no
     │   ├── Ambiguous  3  ... or gave two answers
     │   └── Damaged    3  ... because what is stored cannot be read
     └── Refused        4  possible, but it would hurt something that is not ours
 
-An error is *what* is wrong, *where*, and a *hint* how to mend it; three values, never glued.
+An error is *what* is wrong, *where*, and a *hint* how to repair it; three values, never glued.
 """
 
 from __future__ import annotations
@@ -77,11 +77,11 @@ class StepFailed(Failed):
 
 
 class TimedOut(Failed):
-    """The deadline passed first."""
+    """The work did not finish before the deadline."""
 
 
 class CannotTell(SmartvifError):
-    """The one who knows did not answer."""
+    """The state is unknown: its source did not answer."""
 
     exit_code = 3
 

@@ -1,4 +1,4 @@
-"""What a port needs of its device, on whichever host: the only place that lists it."""
+"""The requirements of a port on its device, independent of the host."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class NumaPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What a port's device must be like.
+    """The requirements of a port on its device.
 
     ``capabilities`` are traits. ``physical_network`` None: the network is a tunnelled one.
     ``trusted`` lets the guest change its VF's MAC address and receive what is not for it.

@@ -1,4 +1,4 @@
-"""What is asked: a port on a network, and what the controller answers."""
+"""A port on a network, as it is requested, and the controller's binding of it."""
 
 from __future__ import annotations
 

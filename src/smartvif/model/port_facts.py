@@ -1,4 +1,4 @@
-"""What is known of an attached port: the same, whether os-vif plugged it or the command.
+"""The recorded facts of an attached port, equal for ports of os-vif and of the command.
 
 One type with one serialisation, for the journal (``dump``, ``load``) and for people (``as_json``).
 """
@@ -18,15 +18,15 @@ from smartvif.model.port_spec import Mode, PortSpec
 T = TypeVar("T")
 
 _VERSION = 1
-"""Of what ``dump`` writes. 0 is what smartvif 0.1.0 wrote, which had no number."""
+"""The version that ``dump`` writes. 0 is that of smartvif 0.1.0, which wrote no number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VfIdentity:
-    """Which VF: its PF and its number there. Names of netdevs are none of it, since they change.
+    """The identity of a VF: its PF and its number. Names of netdevs change and are not part of it.
 
     ``address`` is the VF's own, which follows from the other two (PCI SIG SR-IOV 2.1.2). ``number``
-    is None where smartvif 0.1.0 wrote it, which did not keep it.
+    is None in journals of smartvif 0.1.0, which did not keep it.
     """
 
     pf: PciAddress
@@ -80,7 +80,7 @@ class PortFacts:
         }
 
     def dump(self) -> str:
-        """For the journal."""
+        """The text for the journal."""
         vf = self.vf
         identity = None if vf is None else {"number": vf.number, "address": str(vf.address)}
         return json.dumps(
@@ -107,7 +107,7 @@ class PortFacts:
             ) from error
 
     def spec(self, port_id: str) -> PortSpec:
-        """It as an attachment to be made on another host, where its VF is that host's choice.
+        """The same attachment for another host, which chooses the VF.
 
         Raises: Invalid.
         """

@@ -1,4 +1,4 @@
-"""What a person asks for when attaching a machine."""
+"""The request to attach a machine to a switch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Mode(StrEnum):
 
     @property
     def needs_vf(self) -> bool:
-        """Whether a VF is behind the port."""
+        """Whether the port has a VF."""
         return self is not Mode.NORMAL
 
 
@@ -79,11 +79,11 @@ class PortSpec:
 
     @property
     def transparent(self) -> bool:
-        """Whether it can move without the guest's noticing; a passed-through VF stays behind."""
+        """Whether it can migrate unnoticed by the guest; a passed-through VF cannot."""
         return self.mode is not Mode.DIRECT
 
     def as_json(self) -> dict[str, object]:
-        """For another host, which chooses a VF of its own; the machine is not in it."""
+        """The document for another host, which chooses its own VF; the machine is not in it."""
         return {
             "id": self.id,
             "mac": self.mac,

@@ -1,4 +1,4 @@
-"""The names by which a device's capabilities are asked for: those of os-traits, and our own.
+"""The names of a device's capabilities: those of os-traits, and our own.
 
 A name that os-traits does not have begins with CUSTOM_, as Placement demands
 (https://docs.openstack.org/os-traits/latest/user/index.html).

@@ -1,4 +1,4 @@
-"""What was observed of a host, and what is to be: values only."""
+"""Observations of a host, and scopes of what to observe: values only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from smartvif.model.port_facts import VfIdentity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What is to be read; ``|`` joins two scopes.
+    """The parts of a host to read; ``|`` joins two scopes.
 
     ``links`` are netdevs by name, ``functions`` VFs with their driver and netdev. ``names`` are VFs
     whose netdevs are to be found: the representor, the VF's own, the PF's. ``vf_settings`` are
@@ -54,7 +54,7 @@ class VfNames:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayReading:
-    """A relay: whether the engine has it as asked, and how it is. ``state`` None: there is none."""
+    """A relay: whether it matches its specification, and its state, None where there is none."""
 
     matches: bool
     state: RelayState | None
@@ -62,7 +62,7 @@ class RelayReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What was there. What was not in the scope is unknown."""
+    """The parts that were read. A part outside of the scope is unknown."""
 
     links: Mapping[str, Known[Link]] = field(default_factory=dict)
     functions: Mapping[PciAddress, Known[Vf]] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Observation:
         return self.names.get(vf.address, VfNames())
 
     def vf_setting(self, pf: str, number: int) -> Known[VfAdmin]:
-        """How the PF with that netdev has set its VF of that number."""
+        """The settings that the PF with that netdev has for its VF of that number."""
         return self.vf_settings.get((pf, number), NOT_READ)
 
     def switch_port(self, switch: str, key: str) -> Known[object]:

@@ -1,4 +1,4 @@
-"""Reading a scope of a host: one pass for each source, and nothing is changed."""
+"""Read a scope of a host: one pass for each source, without changes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ V = TypeVar("V")
 
 
 def read(scope: Scope, drivers: Drivers) -> Observation:
-    """What is there of ``scope``. What cannot be read is unknown; nothing is raised."""
+    """The observation of ``scope``. A part that cannot be read is unknown; nothing is raised."""
 
     # Drivers are looked up when they are used: a host may lack what is not in the scope.
     def link(name: str) -> Link | None:

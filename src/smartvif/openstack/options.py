@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from oslo_config import cfg
 
-_LONGEST = 3600  # seconds; nobody waits so long
+_LONGEST = 3600  # seconds; more than any useful wait
 
 _COMMON = [
     cfg.StrOpt(

@@ -161,7 +161,7 @@ def _port_files() -> PortFiles:
 
 
 class PrivilegedPortFiles(PortFiles):
-    """The agent's port files, which everybody may read; the daemon writes them.
+    """The agent's port files, which every user may read; the daemon writes them.
 
     It may because they are root's, as it is itself: it needs no capability for that.
     """
@@ -182,7 +182,7 @@ class PrivilegedPortFiles(PortFiles):
 
 
 class PrivilegedVfio(Vfio):
-    """The VFs of this host. sysfs lets everybody read; the daemon, whose files these are, changes.
+    """The VFs of this host. Every user may read sysfs; the daemon, which is root, writes.
 
     A VF goes to vfio-pci and to nothing else. The name of the driver that it had is the service's
     word; but the kernel gives it back only to one that has the VF's identifier in its own table.

@@ -1,4 +1,4 @@
-"""OpenStack's Placement: telling it what this host has, and choosing a host by what it says."""
+"""OpenStack's Placement: publish this host's inventory, and choose a host by Placement's."""
 
 from __future__ import annotations
 

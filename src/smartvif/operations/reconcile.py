@@ -49,7 +49,7 @@ def repair_ports(
     report = Report(failed=failed)
     if dry_run:
         return report | repairs.each(list(foreseen), lambda port: _only_say(foreseen[port]))
-    # Two ports may have changed places: all are taken out before one is put where it belongs.
+    # Two ports may have changed places: all are removed before one is put in its place.
     moved = [port for port, found in foreseen.items() if _misplaced(found)]
     return (
         report

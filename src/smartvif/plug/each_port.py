@@ -1,4 +1,4 @@
-"""Doing something for each port that needs it, each by itself, and reporting all of them."""
+"""Apply an action to each port that needs it, independently, and report all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_THREADS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """What a port needs: what to tell of it, and how to do it."""
+    """An action for a port: its words for the report, and how to do it."""
 
     words: str
     do: Callable[[], None]
@@ -22,7 +22,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What was done, or would be, in words, and what failed; by port. ``|`` joins two reports."""
+    """What was done, or would be, in words, and the errors; by port. ``|`` joins two reports."""
 
     done: Mapping[str, str] = field(default_factory=dict)
     failed: Mapping[str, SmartvifError] = field(default_factory=dict)
@@ -39,9 +39,9 @@ def for_each_port(
     dry_run: bool,
     threads: int = 1,
 ) -> Report:
-    """Do for each port what ``to_do`` says, unless another process is at work on it.
+    """Apply ``to_do`` to each port, except those that another process has locked.
 
-    One that fails keeps no other from its turn. With ``dry_run`` nothing is done.
+    A failure does not stop the others. With ``dry_run`` nothing is done.
     """
     done: dict[str, str] = {}
     failed: dict[str, SmartvifError] = {}

@@ -1,9 +1,9 @@
-"""The record of every port: what it is, and each step taken for it, so that all can be undone.
+"""The journal: every port with its facts and each step taken for it, so that all can be undone.
 
-A step is written before it is taken and again after; a process may die between any two
-instructions and what it left is still known. One SQLite file in WAL mode: a commit survives the
-death of the process. It may be lost with the power, and with it the links that it speaks of; the
-switch's database keeps whose its ports are.
+A step is written before it is taken and again after, so that the journal covers a process that dies
+between any two instructions. It is one SQLite file in WAL mode: a commit survives the process. It
+may be lost in a power failure, which ends the recorded links as well; the switch's database keeps
+the owners of its ports.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _VERSION = 1
 
 
 class PortStatus(StrEnum):
-    """Where a port is in its life. Only a plugged one is not to be tidied up."""
+    """The state of a port. Any other than plugged is to be rolled back."""
 
     PLUGGING = "plugging"
     PLUGGED = "plugged"
@@ -67,7 +67,7 @@ class PortRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalEntry:
-    """One step of a port's plan, as far as it came."""
+    """One recorded step of a port's plan, completed or interrupted."""
 
     number: int
     step: Step
@@ -76,7 +76,7 @@ class JournalEntry:
 
 
 class Journal:
-    """The journal in ``directory``, which is made if need be."""
+    """The journal in ``directory``, which is created if absent."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -106,10 +106,9 @@ class Journal:
 
     @contextmanager
     def locked(self, port: str, *, wait: bool = True) -> Iterator[bool]:
-        """Hold the port alone, against threads and processes; the kernel frees a dead one's.
+        """Hold the port's lock, across threads and processes; it ends with the process.
 
-        A thread that holds it may take it again. With ``wait=False`` yields False where another
-        holds it.
+        Reentrant for a thread. With ``wait=False`` yields False where another holds it.
         """
         mine: set[str] = self._mine.__dict__.setdefault("ports", set())
         if port in mine:
@@ -124,7 +123,7 @@ class Journal:
                 os.close(handle)
                 yield False
                 return
-            # The holder before us deletes the file: then what we locked has no name any more.
+            # The holder before us deletes the file: then our lock is on a file without a name.
             if _same(handle, path):
                 break
             os.close(handle)
@@ -156,11 +155,11 @@ class Journal:
             ) from error
 
     def set_status(self, port: str, status: PortStatus) -> None:
-        """Write how far the port is."""
+        """Write the port's state."""
         self._write("UPDATE ports SET state = ? WHERE id = ?", (status, port))
 
     def doing(self, port: str, number: int, step: Step, found: Snapshot) -> None:
-        """Write that a step is about to be taken, and what it found."""
+        """Write that a step is about to be taken, with its snapshot."""
         kind, fields = codec.dump(step)
         self._write(
             "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, 0)",
@@ -172,11 +171,11 @@ class Journal:
         self._write("UPDATE steps SET done = 1 WHERE port = ? AND number = ?", (port, number))
 
     def undone(self, port: str, number: int) -> None:
-        """Write that a step has been undone: forget it."""
+        """Delete a step that has been undone."""
         self._write("DELETE FROM steps WHERE port = ? AND number = ?", (port, number))
 
     def forget(self, port: str) -> None:
-        """Forget a port of which no step is left, and free its VF."""
+        """Delete a port without steps, and free its VF."""
         self._write("DELETE FROM ports WHERE id = ?", (port,))
 
     def begin_move(self, vm: str, document: str) -> None:
@@ -184,11 +183,11 @@ class Journal:
         self._write("INSERT OR REPLACE INTO moves VALUES (?, ?)", (vm, document))
 
     def end_move(self, vm: str) -> None:
-        """Write that the machine has left with nothing to do any more, or has stayed."""
+        """Delete a move that is finished or rolled back."""
         self._write("DELETE FROM moves WHERE vm = ?", (vm,))
 
     def moves(self) -> dict[str, str]:
-        """The document of every machine that is leaving, or was when its process died."""
+        """The document of every move under way or interrupted, by machine."""
         return dict(self._rows("SELECT vm, document FROM moves ORDER BY vm", ()))
 
     def entries(self, port: str) -> tuple[JournalEntry, ...]:
@@ -289,7 +288,7 @@ class Journal:
             )
 
     def _bring_up_to_date(self) -> None:
-        """Rewrite what 0.1.0 wrote as this version does; rows that cannot be read stay."""
+        """Migrate the rows of 0.1.0 to this version; rows that cannot be read stay."""
         ((version,),) = self._rows("PRAGMA user_version", ())
         if version == _VERSION:
             return
@@ -324,7 +323,7 @@ def _object(text: str) -> dict[str, Any]:
 
 @contextmanager
 def _alone(directory: Path) -> Iterator[None]:
-    """SQLite waits for other processes, but not while it makes a file a WAL one."""
+    """Wait for other processes: SQLite does not while it switches a file to WAL."""
     handle = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

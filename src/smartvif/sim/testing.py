@@ -1,4 +1,4 @@
-"""Tests on simulated hosts: decorators for test functions, ours and anybody's."""
+"""Tests on simulated hosts: decorators for test functions, ours and other projects'."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way of every packet: PF, VF, representor, bridge, machine."""
+"""The map of a host: for each port the path PF, VF, representor, bridge, machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from smartvif.switches.registry import title
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortPath:
-    """One attachment's way through the host; None where it does not go.
+    """One attachment's path through the host; None for parts that it has not.
 
     A switch has a port on a ``bridge`` or in a ``network``.
     """
@@ -38,7 +38,7 @@ class PortPath:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostMap:
-    """All ways, and the PFs with their number of free VFs."""
+    """All paths, and the PFs with their number of free VFs."""
 
     pfs: tuple[PfView, ...]
     ways: tuple[PortPath, ...]
@@ -76,7 +76,7 @@ class HostMap:
 
 
 def build_map(pfs: Sequence[PfView], ports: Sequence[PortView]) -> HostMap:
-    """Put the two together."""
+    """The map of PFs and ports."""
     netdevs = {view.vf.address: view.vf.netdev for pf in pfs for view in pf.vfs}
     ways = tuple(
         PortPath(
@@ -95,5 +95,5 @@ def build_map(pfs: Sequence[PfView], ports: Sequence[PortView]) -> HostMap:
 
 
 def free_vfs(view: PfView) -> int:
-    """How many of the PF's VFs no port has."""
+    """The number of the PF's VFs that no port has."""
     return sum(vf.owner is None for vf in view.vfs)

@@ -1,4 +1,4 @@
-"""Every VF with its representor and who uses it."""
+"""Every VF with its representor and its user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the forwarder says of an attachment's relay, and how much goes through it."""
+"""The relay of an attachment as the forwarder reports it, with its traffic."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WATCHED = 1.0  # seconds between two readings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What a relay had counted at a moment, in seconds of the monotonic clock."""
+    """The counters of a relay at a moment, in seconds of the monotonic clock."""
 
     counters: RelayCounters
     moment: float
@@ -46,7 +46,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayView:
-    """One relay. ``traffic`` is None where nobody can tell."""
+    """One relay. ``traffic`` is None where it is unknown."""
 
     state: RelayState
     traffic: dict[str, Any] | None
@@ -88,5 +88,5 @@ def _counted(flow: DirectionCounters) -> dict[str, Any]:
 
 
 def _rate(counted: int, seconds: float) -> float:
-    """Per second; a relay that was made anew in between begins at zero, and so does its rate."""
+    """A rate per second; a relay that was made again in between counts from zero."""
     return round(max(counted, 0) / seconds, 1)

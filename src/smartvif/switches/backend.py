@@ -1,6 +1,6 @@
-"""A switch is one row: all that the rest of smartvif has to know of it.
+"""The row that describes a switch: all that the rest of smartvif has to know of it.
 
-A row gathers what is written elsewhere: tables of bindings and VIFs (``control``), of plans and
+A row combines what is defined elsewhere: tables of bindings and VIFs (``control``), of plans and
 kinds of steps (``plug``), and a driver (``drivers``). The rows of ours are in
 ``switches.registry``, which finds those of other packages too.
 """
@@ -25,16 +25,17 @@ D = TypeVar("D")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access(Generic[D]):
-    """How this host's instance of a switch is reached, and how a port is given to it by a command.
+    """How a command reaches this host's instance of a switch and gives it ports.
 
     ``settings`` is a dataclass with a default for each field, of type str, float or tuple, and
     ``section`` the section of smartvif.toml that it is read from. ``open`` makes the driver of such
     settings; it reads and changes nothing yet. Keyword arguments of it stand in for parts that take
     privileges, where a service has few.
 
-    ``check`` sees whether the switch could take a port, before anything is changed: it raises
-    NotFound, CannotTell, Failed. ``bind`` is what a controller would answer for the port, given the
-    directory of the guests' sockets; it raises Invalid for what the switch cannot carry.
+    ``check`` tests whether the switch could take a port, before anything is changed: it raises
+    NotFound, CannotTell, Failed. ``bind`` gives the binding that a controller would make of the
+    port, given the directory of the guests' sockets; it raises Invalid for what the switch cannot
+    carry.
     """
 
     section: str
@@ -48,11 +49,11 @@ class Access(Generic[D]):
 class SwitchBackend(Generic[D]):
     """One kind of switch.
 
-    ``name`` is what ``--switch`` and the journal call it; ``title`` is for people. ``vif_types``
+    ``name`` is its name in ``--switch`` and the journal; ``title`` is for people. ``vif_types``
     are the values of ``binding:vif_type`` that are its own, and ``plugins`` the names of os-vif
     plugins whose VIFs are for it.
 
-    ``requires`` and ``refuses`` are the fields of a PortSpec that it must be told and cannot be.
+    ``requires`` and ``refuses`` are the fields of a PortSpec that it needs and that it cannot use.
     ``in_nic``: it is the card's own, which switches by address and VLAN, without representors.
 
     ``vifs`` has a builder for each of its VIF types and VNIC type. ``sockets`` is for the VIF type
@@ -82,7 +83,7 @@ class SwitchBackend(Generic[D]):
         return frozenset() if self.in_nic else frozenset({traits.datapath(self.name)})
 
     def check_fields(self, spec: PortSpec) -> None:
-        """See that the port says what this switch must be told, and nothing that it cannot be.
+        """Check that the port has the fields that this switch needs, and none that it cannot use.
 
         Raises: Invalid, naming the option.
         """

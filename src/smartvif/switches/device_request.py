@@ -1,4 +1,4 @@
-"""What has to be claimed for a port that a controller has bound. Pure."""
+"""The device request of a port that a controller has bound. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from smartvif.switches import registry
 def device_request(port: Port, vif_type: str) -> DeviceRequest:
     """What a port needs that the controller binds as ``vif_type``.
 
-    Where the VIF type is no switch's own, any host has what it takes.
+    Where the VIF type is no switch's own, any host is suitable.
     """
     row = registry.of_vif_type(vif_type)
     if row is None:

@@ -1,7 +1,7 @@
-"""Which steps plug a VIF. One table for each switch: the VIF's shape, and whether it has a VF.
+"""The steps that plug a VIF: one table for each switch, by the VIF's shape and its VF.
 
-Pure: what must be known of the host comes in as ``Devices``. The steps stand in the order in which
-they are taken, so that each finds what it needs, and what is undone last is the VF's own state.
+Pure: what must be known of the host comes in as ``PortDevices``. The steps are in the order in
+which they are taken, so that each finds what it needs; the VF's own state is undone last.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What will be known of a port, from its VIF and its plan: the same for os-vif and the command."""
+"""The facts of a port, from its VIF and its plan: the same for os-vif and the command."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Every switch there is: ours, then those that other packages have by entry points.
+"""The registry of switches: ours, then those of other packages, by entry points.
 
-An entry point in the group ``smartvif.switches`` is called what the switch is called and leads to
-its ``SwitchBackend``. Packages are searched only where a name is asked for that none of ours has.
+An entry point in the group ``smartvif.switches`` has the switch's name and leads to its
+``SwitchBackend``. Packages are searched only where a name is asked for that none of ours has.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OURS: Mapping[str, Backend] = {row.name: row for row in (OVS, VROUTER, NIC)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installed:
-    """All switches by name, and why others that are installed cannot be used, by name as well."""
+    """All switches by name, and by name why other installed ones cannot be used."""
 
     rows: Mapping[str, Backend]
     problems: Mapping[str, str]
@@ -57,7 +57,7 @@ def switch(name: str) -> Backend:
 
 
 def title(name: str) -> str:
-    """What people call the switch; one that is not installed any more has but its name."""
+    """The switch's title; that of one that is no longer installed is its name."""
     row = OURS.get(name) or installed().rows.get(name)
     return name if row is None else row.title
 
@@ -92,7 +92,7 @@ def attachable(rows: Mapping[str, Backend]) -> tuple[str, ...]:
 def installed() -> Installed:
     """All switches, those of other packages included; what is wrong with one hides no other.
 
-    What cannot be used is told of on the log, once.
+    What cannot be used is logged, once.
     """
     from importlib.metadata import entry_points
 

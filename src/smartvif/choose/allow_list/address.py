@@ -28,7 +28,7 @@ class AddressSpec:
 
     @property
     def single(self) -> str | None:
-        """The one address that is meant, where every part is all digits.
+        """The one address that it selects, where every part is all digits; else None.
 
         Nova takes such an address for a PF's if there is a PF at it, in either form.
         """
@@ -38,7 +38,7 @@ class AddressSpec:
         return f"{domain}:{bus}:{slot}.{function}"
 
     def difference(self, address: PciAddress) -> str | None:
-        """In which part the address is another; None where it matches.
+        """The part in which the address differs, in words; None where it matches.
 
         A regular expression has to match the beginning of a part (nova/pci/devspec.py).
         """
@@ -50,7 +50,7 @@ class AddressSpec:
         return None
 
     def loose(self) -> tuple[str, ...]:
-        """The parts whose expression matches more than it would as a whole, in words."""
+        """A warning for each part whose expression also matches longer values (prefix match)."""
         if not self.regex:
             return ()
         named = zip(_LIMITS, self.parts, strict=True)
@@ -78,7 +78,7 @@ def address_spec(value: Any) -> AddressSpec:
 
 
 def exactly(address: PciAddress) -> AddressSpec:
-    """This address and no other."""
+    """The specification of exactly this address."""
     return AddressSpec(parts=_texts(address), regex=False)
 
 
@@ -100,7 +100,7 @@ def _glob(text: str) -> tuple[str, str, str, str]:
     fields = [field.strip() or _ANY for field in before.split(":")]
     if len(fields) > 3:
         raise Invalid(f"address '{text}' has too many parts", hint=_GLOB_HINT)
-    # What is left away is left away at the front: "0a:00" is a bus and a slot.
+    # Parts are omitted from the front: "0a:00" is a bus and a slot.
     domain, bus, slot = [_ANY] * (3 - len(fields)) + fields
     try:
         return (
@@ -137,7 +137,7 @@ def _regexes(parts: dict[str, Any]) -> tuple[str, str, str, str]:
 
 @lru_cache(maxsize=64)
 def _only_by_prefix(name: str, expression: str) -> str | None:
-    """The first value whose beginning matches, and which does not match as a whole."""
+    """The first value that matches as a prefix and not as a whole; None where there is none."""
     limit, digits = _LIMITS[name]
     compiled = re.compile(expression)
     values = (f"{value:0{digits}x}" for value in range(limit + 1))

@@ -16,20 +16,23 @@ _HIGHEST_DOMAIN = 0xFFFF
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the entries say of one device: for each why it does not match; None where it does."""
+    """Per entry, the reason why one device does not match it; None where it matches."""
 
     device: PciDevice
     reasons: tuple[str | None, ...]
 
     @property
     def first(self) -> int | None:
-        """Which entry decides: the first that matches, as in Nova."""
+        """The index of the entry that decides: the first that matches, as in Nova."""
         return self.reasons.index(None) if None in self.reasons else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Target:
-    """An entry on this host. ``address`` None: its interface is not there; ``pf``: it is a PF's."""
+    """An entry resolved on this host.
+
+    ``address`` is None where its interface does not exist; ``pf`` is the PF at the address.
+    """
 
     spec: DeviceSpec
     address: AddressSpec | None
@@ -37,7 +40,7 @@ class _Target:
 
 
 def match_all(specs: Sequence[DeviceSpec], devices: Sequence[PciDevice]) -> tuple[Verdict, ...]:
-    """What the entries say of each device. ``devices`` are all that the host has.
+    """The verdict on each device. ``devices`` are all that the host has.
 
     Raises: Invalid, for an entry that cannot be right on this host.
     """
@@ -49,7 +52,7 @@ def match_all(specs: Sequence[DeviceSpec], devices: Sequence[PciDevice]) -> tupl
 
 
 def warnings(specs: Sequence[DeviceSpec], verdicts: Sequence[Verdict]) -> tuple[str, ...]:
-    """What is allowed and can hardly be meant, each with the entry's place."""
+    """Warnings: what is allowed and is probably a mistake, each with the entry's place."""
     found = []
     for index, spec in enumerate(specs):
         found += [f"{spec.where}: {note}" for note in spec.notes]
@@ -80,7 +83,10 @@ def _target(spec: DeviceSpec, devices: Sequence[PciDevice]) -> _Target:
 
 
 def _examine_remote(spec: DeviceSpec, address: AddressSpec | None, pf: PciDevice | None) -> None:
-    """Nova refuses a remotely managed PF, because nobody could program its representor."""
+    """Check what Nova checks: a remotely managed PF has no representor that could be programmed.
+
+    Raises: Invalid.
+    """
     if address is None:
         raise Invalid(
             f"it is remote_managed, and there is no interface '{spec.devname}'",
@@ -108,7 +114,7 @@ def _examine_remote(spec: DeviceSpec, address: AddressSpec | None, pf: PciDevice
 
 
 def _reason(target: _Target, device: PciDevice) -> str | None:
-    """Why the entry does not match the device."""
+    """Why the entry does not match the device; None where it does."""
     spec = target.spec
     if device.address.domain > _HIGHEST_DOMAIN:
         return f"its domain is above {_HIGHEST_DOMAIN:x}, and Nova passes over it"
@@ -122,7 +128,7 @@ def _reason(target: _Target, device: PciDevice) -> str | None:
 
 
 def _elsewhere(target: _Target, device: PciDevice) -> str | None:
-    """In what its address differs. The address of a PF stands for those of its VFs as well."""
+    """How its address differs; None where it does not. A PF's address includes its VFs."""
     if target.address is None:
         return f"there is no PCI device with an interface '{target.spec.devname}'"
     difference = target.address.difference(device.address)
@@ -135,14 +141,14 @@ def _elsewhere(target: _Target, device: PciDevice) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """The allow-list on this host: the entry that decides over each function, None where none does.
+    """The allow-list on this host: for each function the entry that decides, or None.
 
-    Where there is no list at all every VF is allowed, for tunnels, and no PF.
+    Without a list every VF is allowed, for tunnelled networks, and no PF.
     """
 
     entries: Mapping[PciAddress, DeviceSpec | None]
 
     def tags(self, address: PciAddress) -> dict[str, str | None] | None:
-        """What the entry says of a function besides which it is; None: it is not allowed."""
+        """The tags of the entry that allows a function; None where it is not allowed."""
         entry = self.entries.get(address)
         return None if entry is None else dict(entry.tags)

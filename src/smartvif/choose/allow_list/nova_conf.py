@@ -8,7 +8,7 @@ from smartvif.choose.allow_list import oslo_ini
 from smartvif.choose.allow_list.oslo_ini import IniOption
 from smartvif.model.errors import Invalid
 
-# Old names go before new ones, wherever they stand (oslo_config/cfg.py, _get_file_value).
+# Deprecated names precede new ones, wherever they stand (oslo_config/cfg.py, _get_file_value).
 _NAMES = (
     ("DEFAULT", "pci_passthrough_whitelist"),
     ("pci", "passthrough_whitelist"),
@@ -21,7 +21,7 @@ _TRUE, _FALSE = ("true", "1", "on", "yes"), ("false", "0", "off", "no")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NovaPci:
-    """The allow-list in the order in which Nova goes through it, and whether Placement is told."""
+    """``[pci]``: the allow-list in Nova's order of evaluation, and ``report_in_placement``."""
 
     entries: tuple[IniOption, ...]
     report_in_placement: bool

@@ -1,6 +1,6 @@
 """A configuration file as oslo.config reads it. Pure.
 
-Only what bears on it: one file, sections in any case, options repeated and continued over lines.
+Only what is needed: one file, sections in any case, options repeated and continued over lines.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from smartvif.model.errors import Invalid
 
-# What oslo.config would put another option's value for.
+# What oslo.config substitutes by another option's value.
 _REFERENCE = re.compile(r"\$(?:\$|(?P<name>[_a-z][._a-z0-9]*|\{[_a-z][._a-z0-9]*\}))", re.I | re.A)
 
 
@@ -75,7 +75,7 @@ def _assignment(content: str, number: int) -> tuple[str, str]:
 
 
 def plain(entry: IniOption) -> str:
-    """The value with its dollar signs as they are meant.
+    """The value with ``$$`` read as a dollar sign.
 
     Raises: Invalid, naming the line.
     """

@@ -1,4 +1,4 @@
-"""The allow-list of PCI devices: written for a host, checked on it, and obeyed."""
+"""The allow-list of PCI devices on this host: generate one, check one, read its rules."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LATER = "it matches too, and an earlier one decides"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllowListReport:
-    """What a list does on this host. ``source`` is its nova.conf; None: our own configuration."""
+    """What a list allows on this host. ``source`` is its nova.conf; None: our configuration."""
 
     source: str | None
     specs: tuple[DeviceSpec, ...]
@@ -36,7 +36,7 @@ class AllowListReport:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is allowed and can hardly be meant."""
+        """Warnings: what is allowed and is probably a mistake."""
         return warnings(self.specs, self.verdicts)
 
     def as_json(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class AllowListReport:
 
 
 def generate(pfs: Sequence[Pf]) -> tuple[dict[str, str | None], ...]:
-    """One entry for each PF with VFs in switchdev mode, which is for its VFs alone.
+    """One entry, for its VFs only, for each PF with VFs in switchdev mode.
 
     The network is null, because the switch decides it, not the card.
     Raises: NotFound, where there is no such PF.
@@ -102,7 +102,7 @@ def generate(pfs: Sequence[Pf]) -> tuple[dict[str, str | None], ...]:
 
 
 def check(file: Path | None, configured: tuple[DeviceSpec, ...]) -> AllowListReport:
-    """Judge all PCI devices by the list of a nova.conf; without one by our own, if there is one.
+    """Compare all PCI devices with the list of a nova.conf, or with our own without ``file``.
 
     Raises: Invalid, naming the line; NotFound, where there is no list.
     """
@@ -140,7 +140,7 @@ def _of_nova(path: Path) -> tuple[DeviceSpec, ...]:
 
 
 def rules(specs: Sequence[DeviceSpec]) -> Rules | None:
-    """What the list says of every function of this host; None where it is empty.
+    """The list's rules for every function of this host; None where it is empty.
 
     Raises: Invalid, for an entry that cannot be right on this host.
     """

@@ -1,7 +1,7 @@
-"""The SQLite file of claims: its tables, who may write it when, and what can be wrong with it.
+"""The SQLite file of claims: its tables, the order of its writers, and its errors.
 
-In WAL mode, and not synced at every commit: a commit survives the death of the process. It may be
-lost with the power, and with it the machines whose devices it speaks of.
+It is in WAL mode and not synced at every commit: a commit survives the process. It may be lost in
+a power failure, which ends the machines that have the devices as well.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from smartvif.choose.claims.ticket_lock import TicketLock
 from smartvif.model.errors import CannotTell
 
 _VERSION = 1
-_SECONDS = 30.0  # to wait for another writer of the file, at its turn
-# A pool's facts are all its properties, as JSON: pools that have the same are the same.
-# What a function is held by is outside of the store. One that is published no more is here only
-# for as long as a port has it.
+_SECONDS = 30.0  # to wait for another writer, with the ticket lock held
+# A pool's facts are all its properties, as JSON: equal facts, one pool. A function is ``held`` by a
+# user outside of the store. One that is no longer published stays only as long as a port has it.
 _SCHEMA = (
     """CREATE TABLE hosts (name TEXT PRIMARY KEY, published TEXT NOT NULL) STRICT, WITHOUT ROWID""",
     """CREATE TABLE pools (
@@ -40,15 +39,15 @@ _SCHEMA = (
         CHECK (owner IS NOT NULL OR (published AND rate = 0))
     ) STRICT, WITHOUT ROWID""",
     "CREATE UNIQUE INDEX one_for_each_owner ON functions (owner) WHERE owner IS NOT NULL",
-    # All that counting needs, so that the functions themselves are not read for it.
+    # A covering index: counting reads no row of ``functions``.
     "CREATE INDEX counted ON functions (pool, state, held, rate)",
 )
 
 
 class ClaimsFile:
-    """The file ``path`` and, beside it, the queue of its writers; both are made if need be.
+    """The file ``path`` and, beside it, the ticket lock of its writers; both are made if absent.
 
-    Threads may share it.
+    Thread-safe.
     Raises: CannotTell.
     """
 
@@ -72,7 +71,7 @@ class ClaimsFile:
 
     @contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, at our turn: all that is written in it, or nothing if it raises."""
+        """One transaction, under the ticket lock; rolled back if the body raises."""
         with self._explained(), self._turns.mine(), self._mutex:
             try:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -83,14 +82,14 @@ class ClaimsFile:
                     self._db.execute("ROLLBACK")
 
     def rows(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        """What one query finds, as it was between two transactions."""
+        """The rows of one query, read from one consistent snapshot."""
         with self._explained(), self._mutex:
             return self._db.execute(query, values).fetchall()
 
     def _prepare(self) -> None:
-        """Make the tables where the file is new.
+        """Create the tables where the file is new.
 
-        SQLite waits for other processes, but not while it makes a file a WAL one: hence the turn.
+        SQLite waits for other processes, but not while it switches a file to WAL: hence the lock.
         """
         with self._explained(), self._turns.mine():
             version = self._version()
@@ -100,14 +99,14 @@ class ClaimsFile:
         if version == _VERSION:
             return
         with self.change():
-            # By now another process may have made them.
+            # Another process may have created them meanwhile.
             if self._version() == 0:
                 for statement in _SCHEMA:
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version = {_VERSION}")
 
     def _version(self) -> int:
-        """Which tables there are; 0: none."""
+        """The version of the tables; 0: there are none."""
         ((version, tables),) = self._db.execute(
             "SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version"
         ).fetchall()

@@ -1,7 +1,7 @@
-"""Claims on one host that Placement books as well, so that a scheduler sees what is left.
+"""Claims on one host that are booked in Placement as well, so that a scheduler sees what is left.
 
-Placement counts the devices of a PF and does not know one from another; which of them it is, this
-host decides. Should Placement have given away more than there are, the host refuses.
+Placement counts the devices of a PF without telling them apart; this host chooses the device. If
+Placement has allocated more than exist, the host refuses.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _NONE = "Placement offers none: they are given away there, or not published like
 
 
 class MirroredClaims:
-    """``local`` knows each device of this host, ``upstream`` how many there are on every host."""
+    """Two stores: ``local`` has each device of this host, ``upstream`` the numbers of all hosts."""
 
     def __init__(self, local: ClaimStore, upstream: ClaimStore) -> None:
         self._local = local
         self._upstream = upstream
 
     def pools(self, requests: Sequence[DeviceRequest], host: str | None = None) -> tuple[Pool, ...]:
-        """The local pools; of one that would do and that Placement offers not, nothing is free."""
+        """The local pools; a matching one that Placement does not offer has nothing free."""
         left = {
             (pool.host, pool.pf, pool.device)
             for pool in self._upstream.pools(requests, host)
@@ -38,9 +38,9 @@ class MirroredClaims:
         )
 
     def claim(self, choices: Sequence[Choice]) -> tuple[Claim, ...]:
-        """Book upstream, then claim here; where either fails, nothing stays booked."""
+        """Book upstream, then claim here; rolls back where either fails."""
         try:
-            self._upstream.claim(choices)  # it may be booked though the answer is lost
+            self._upstream.claim(choices)  # a lost reply may hide a booking
             return self._local.claim(choices)
         except BaseException:
             for choice in choices:
@@ -48,12 +48,12 @@ class MirroredClaims:
             raise
 
     def release(self, owner: str) -> None:
-        """Give back here first: what is booked upstream and not here is found and released."""
+        """Release here first: a booking upstream without a claim here is found later."""
         self._local.release(owner)
         self._upstream.release(owner)
 
     def claims(self, host: str) -> tuple[Claim, ...]:
-        """The local claims, and the bookings of owners that have none here."""
+        """The local claims, and the bookings of owners without a local claim."""
         found = self._local.claims(host)
         owners = {claim.owner for claim in found}
         booked = (claim for claim in self._upstream.claims(host) if claim.owner not in owners)
@@ -61,7 +61,7 @@ class MirroredClaims:
 
 
 def _would_do(pool: Pool, requests: Sequence[DeviceRequest]) -> bool:
-    """Whether the host itself knows of no reason, which would be a better one."""
+    """Whether the pool matches by what the host knows; a mismatch here is the better reason."""
     return any(mismatch(pool, request) is None for request in requests)
 
 

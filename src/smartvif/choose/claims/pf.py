@@ -1,6 +1,6 @@
-"""The functions of one PF, as the store of claims has them, and what is in the way of each. Pure.
+"""The functions of one PF in the store of claims, and what blocks each of them. Pure.
 
-A PF is given as a whole, or its VFs and vdpa devices one by one.
+A PF is allocated as a whole, or its VFs and vdpa devices one by one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from smartvif.choose.selection.request import DeviceType
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """One function. ``held`` is by what outside of the store; ``rate`` is promised, in kbit/s.
+    """One function.
+
+    ``held`` is the user outside of the store; ``rate`` is the guaranteed bandwidth in kbit/s.
 
     ``facts`` are its pool's properties as JSON, ``speed`` is the PF's in kbit/s.
     """
@@ -37,17 +39,17 @@ class PfFunctions:
         self._part = next((each for each in self.functions if _is_part_taken(each)), None)
 
     def of_pool(self, device: DeviceType, facts: str) -> tuple[Function, ...]:
-        """Those of one pool; none, if there is no such pool."""
+        """The functions of one pool; empty where there is no such pool."""
         return tuple(f for f in self.functions if f.device is device and f.facts == facts)
 
     def blocker(self, function: Function) -> str | None:
-        """Why nobody can have it now; None where it is free."""
+        """Why the function is not free; None where it is."""
         if function.owner is not None:
             return f"in use by port {function.owner}"
         return self.exclusion(function.device) if function.held is None else function.held
 
     def exclusion(self, device: DeviceType) -> str | None:
-        """Why such a function cannot be had for what is taken of the PF; None where it can."""
+        """Why functions of the PF that are in use exclude such a device; None: they do not."""
         if device is not DeviceType.PF:
             whole = self._whole
             return None if whole is None else f"its PF is in use by port {whole.owner}"
@@ -59,8 +61,8 @@ class PfFunctions:
         return f"a {part.device} of it is in use by port {part.owner}"
 
     def bandwidth_left(self, pool: Sequence[Function]) -> int | None:
-        """What is left of the PF's speed, in kbit/s; None: nobody can tell."""
-        # A PF can have become slower than what was promised.
+        """What is left of the PF's speed, in kbit/s; None where it is unknown."""
+        # The PF's speed can have fallen below what is guaranteed.
         return None if pool[0].speed is None else max(0, pool[0].speed - self._promised)
 
 

@@ -1,4 +1,4 @@
-"""Pools as the store of claims has them: published in rows, given back from rows. Pure."""
+"""Pools as rows of the store of claims: written from pools, read back as pools. Pure."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from smartvif.choose.selection.request import DeviceType
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 
-# What one pool is in a publication: PF, device, facts, speed, and each address with its holder.
+# One pool of a publication: PF, device, facts, speed, and each address with its holder.
 Published = tuple[str, str, str, int | None, list[tuple[str, str | None]]]
 
-# Of every pool: host, PF, device, facts, speed; how many there are, are free by themselves, are
-# somebody's, and are somebody's or held; and what is promised of the PF's speed for them.
+# Of every pool: host, PF, device, facts, speed; the number of functions: all, free, owned, owned or
+# held; and the bandwidth guaranteed to them.
 COUNTS = """
 SELECT pools.host, pf, device, facts, speed,
     count(*), sum(state = 'available' AND held IS NULL),
@@ -45,9 +45,9 @@ def facts(pool: Pool) -> str:
 
 
 def published(host: str, pools: Sequence[Pool]) -> list[Published]:
-    """What is to be written of the pools: the same for the same, in whatever order.
+    """The rows of a publication, in an order that does not depend on that of the pools.
 
-    Raises: Invalid, where a pool is another host's or a function is there twice.
+    Raises: Invalid, where a pool is another host's or a function is listed twice.
     """
     found: list[Published] = []
     for pool in pools:

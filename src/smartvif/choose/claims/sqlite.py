@@ -1,8 +1,8 @@
-"""Which function of which host is whose: the engine that is an SQLite file.
+"""The claim store in an SQLite file: which port owns which function of which host.
 
-A port has at most one function, and a function at most one port. A PF is given as a whole, or its
-VFs and vdpa devices one by one, and its speed is promised once. Only a port's own name moves what
-it has; the statements that do it are all here.
+A port has at most one function, and a function at most one port. A PF is allocated as a whole, or
+its VFs and vdpa devices one by one, and its speed is guaranteed once. A claim changes only under
+its owner's name; all statements that change one are here.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ _CHOOSE_AGAIN = "choose again"
 
 
 class SqliteClaims:
-    """The store in the file ``path``, made if need be; an ``engine.Engine``.
+    """A ``ClaimStore`` in the file ``path``, which is created if absent. Thread-safe.
 
-    Threads may share it. It and each method raise CannotTell where the file cannot be used.
+    Raises: CannotTell, here and in each method, where the file cannot be used.
     """
 
     def __init__(self, path: Path) -> None:
@@ -90,9 +90,9 @@ class SqliteClaims:
         self._file.close()
 
     def publish(self, host: str, pools: Sequence[Pool]) -> None:
-        """Know these functions of the host, free and held, and no others.
+        """Replace what is known of the host by these pools, free and held functions alike.
 
-        One that has vanished is forgotten; if a port has it, then when the port releases it.
+        A function that is gone is deleted; if a port has it, then when the port releases it.
         Raises: Invalid.
         """
         found = claims_pools.published(host, pools)
@@ -111,7 +111,7 @@ class SqliteClaims:
             db.execute("INSERT OR REPLACE INTO hosts VALUES (?, ?)", (host, digest))
 
     def pools(self, requests: Sequence[DeviceRequest], host: str | None = None) -> tuple[Pool, ...]:
-        """All that there are, whatever the requests; of all hosts only how many are free."""
+        """All pools, whatever the requests; without ``host`` of all hosts, as numbers only."""
         if host is None:
             return tuple(claims_pools.counted(self._file.rows(claims_pools.COUNTS)))
         rows = self._file.rows(_FUNCTIONS, (host, None))
@@ -122,11 +122,11 @@ class SqliteClaims:
         )
 
     def claim(self, choices: Sequence[Choice]) -> tuple[Claim, ...]:
-        """Give each choice's port a function of the pool, or none of them any.
+        """Claim a function of its pool for each choice's port. Atomic: all or none.
 
         It is the function that the request names, or the first of the pool's ``functions`` that is
-        free, or any where the pool has none listed. What a port has claimed before and not
-        allocated it gives back: it is trying again.
+        free, or any where the pool has none listed. An earlier claim of the port that is not yet
+        allocated is released, as by a retry.
         Raises: Conflict; Refused, where a port has one allocated; Invalid.
         """
         owners = [choice.request.id for choice in choices]
@@ -135,13 +135,13 @@ class SqliteClaims:
         with self._file.change() as db:
             for owner in owners:
                 _give_up_claimed(db, owner)
-            # Nobody else may take what a person has named.
+            # A function named in a request must not be taken by another choice.
             order = sorted(choices, key=lambda choice: choice.request.vf is None)
             claims = {choice.request.id: _take(db, choice) for choice in order}
         return tuple(claims[owner] for owner in owners)
 
     def allocate(self, owner: str) -> None:
-        """Write that the port's device is in use. Twice is once.
+        """Record that the port's device is in use. Idempotent.
 
         Raises: NotFound.
         """
@@ -150,16 +150,16 @@ class SqliteClaims:
                 raise NotFound("it has claimed no device", where=f"port {owner}")
 
     def release(self, owner: str) -> None:
-        """Give back what the port has; nothing, if it has nothing."""
+        """Release the port's function. Idempotent."""
         with self._file.change() as db:
             _give_back(db, owner)
 
     def adopt(self, owner: str, host: str, address: PciAddress, *, rate: int = 0) -> None:
-        """Write that the port uses the function, as is known from elsewhere. Twice is once.
+        """Record that the port uses the function, as another record says. Idempotent.
 
-        ``rate`` is what it was promised, in kbit/s.
+        ``rate`` is its guaranteed bandwidth in kbit/s.
 
-        Raises: NotFound; Refused, where it or its PF is another's, or the port has another one.
+        Raises: NotFound; Refused, where it or its PF is another port's, or the port has another.
         """
         with self._file.change() as db:
             for there in db.execute(_PLACE_OF_OWNER, (owner,)).fetchall():
@@ -170,7 +170,7 @@ class SqliteClaims:
                 raise NotFound(f"{host} has no such function", where=str(address))
             functions = _read(db, host, rows[0][0])
             function = next(f for f in functions.functions if f.address == str(address))
-            # That it is held is no blocker: it is this port that has it in use.
+            # ``held`` does not block here: the user is this port.
             if function.owner != owner:
                 taken = functions.blocker(replace(function, held=None))
                 if taken is not None:
@@ -178,7 +178,7 @@ class SqliteClaims:
             db.execute(_ADOPT, (owner, rate, host, str(address)))
 
     def claims(self, host: str | None = None) -> tuple[Claim, ...]:
-        """What ports have, on one host or on all, in the order of addresses."""
+        """The claims on one host or on all, in the order of addresses."""
         return tuple(
             Claim(
                 owner=owner,

@@ -1,4 +1,4 @@
-"""What remembers which device is whose: on one host a file, across hosts OpenStack's Placement."""
+"""Claim stores: which port owns which device; a file on one host, Placement across hosts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from smartvif.model.pci import PciAddress
 
 
 class ClaimState(StrEnum):
-    """Where a claim is in its life; a device that nobody has claimed is available."""
+    """The state of a device; without a claim it is available."""
 
     CLAIMED = "claimed"
     ALLOCATED = "allocated"
@@ -21,9 +21,9 @@ class ClaimState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """Port ``owner`` has a device, or is about to. ``rate`` is promised to it, in kbit/s.
+    """The claim of port ``owner`` on a device. ``rate`` is its guaranteed bandwidth in kbit/s.
 
-    ``address`` None: one of the PF's, to be chosen on the host.
+    ``address`` is None where the host has yet to choose one of the PF's devices.
     """
 
     owner: str
@@ -36,21 +36,21 @@ class Claim:
 
 
 class ClaimStore(Protocol):
-    """Where claims are made. Choices of several ports are one machine's: all or none."""
+    """A store of claims. Choices of several ports are one machine's: all or none."""
 
     def pools(self, requests: Sequence[DeviceRequest], host: str | None = None) -> tuple[Pool, ...]:
-        """What could be had for the requests, on one host or on all; not yet judged.
+        """The pools to choose from for the requests, on one host or on all, before matching.
 
-        Raises: NotFound, where the host is not known; CannotTell, where the engine does not
+        Raises: NotFound, where the host is not known; CannotTell, where the store does not
         answer; Failed.
         """
 
     def claim(self, choices: Sequence[Choice]) -> tuple[Claim, ...]:
         """Make the choices' ports the owners of devices; the claims are in the choices' order.
 
-        What a port has claimed before is given back in the same act: it is trying again.
-        Raises: Conflict, where others were quicker: choose again; Refused, where what the port has
-        is not to be given back so; CannotTell; Failed.
+        An earlier claim of a port is released in the same transaction, as by a retry.
+        Raises: Conflict, where another claim came first: choose again; Refused, where what the
+        port has cannot be released so; CannotTell; Failed.
         """
 
     def claims(self, host: str) -> tuple[Claim, ...]:
@@ -60,7 +60,7 @@ class ClaimStore(Protocol):
         """
 
     def release(self, owner: str) -> None:
-        """Give back what a port has; nothing, if it has nothing.
+        """Release what a port has. Idempotent.
 
         Raises: Refused, where the owner is no port; CannotTell; Failed.
         """

@@ -1,10 +1,10 @@
-"""Turns of those who write one file, first come, first served, over threads and processes.
+"""A FIFO ticket lock for the writers of one file, across threads and processes.
 
-SQLite's own waiting is polling: whoever has just written is there first again, and others wait for
-seconds. A lock of the kernel's alone is not fair either, because whom it wakes has yet to take it.
-So everybody draws a number, holds the byte of that number in a side file, and waits for the byte
-of the number before. The kernel frees the byte of who dies (fcntl_locking(2), open file
-description locks); then two may have their turn at once, so turns are for order, not for safety.
+SQLite waits by polling, so the last writer usually wins again and others wait for seconds. A kernel
+lock alone is not fair either: the process it wakes must still take the lock. So each writer draws a
+ticket number, locks the byte of that number in a side file, and waits for the byte of the number
+before. The kernel releases the byte of a process that dies (fcntl_locking(2), open file description
+locks); then two writers may run at once, so the lock gives order, not mutual exclusion.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _NUMBER = 8  # bytes of the last number drawn, at the beginning of the file
 
 
 class TicketLock:
-    """The queue whose side file is ``path``, made if need be."""
+    """The lock whose side file is ``path``, which is created if absent."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     @contextmanager
     def mine(self) -> Iterator[int]:
-        """Wait until those that came before have had their turn; yields the number drawn.
+        """Hold the lock in the body, after all earlier writers; yields the ticket number.
 
         Raises: OSError.
         """
@@ -37,13 +37,13 @@ class TicketLock:
             _lock(handle, fcntl.F_OFD_SETLKW, fcntl.F_RDLCK, number - 1, 1)
             yield number
         finally:
-            # Closing is not enough where another thread has forked: its child has the file too.
+            # Closing does not release it if another thread has forked: the child has the file too.
             _lock(handle, fcntl.F_OFD_SETLK, fcntl.F_UNLCK, 0, 0)
             os.close(handle)
 
 
 def _draw(handle: int) -> int:
-    """The next number. Who dies in here has not drawn it, or holds it no more."""
+    """Draw the next ticket number. A process that dies in here leaves no lock behind."""
     fcntl.flock(handle, fcntl.LOCK_EX)
     try:
         number = int.from_bytes(os.pread(handle, _NUMBER, 0), "big") + 1

@@ -1,7 +1,7 @@
-"""Asking Placement who could have what: a group of the question for each port.
+"""Allocation candidates of Placement, by a query with one request group for each port.
 
-Placement sorts out by traits, networks, speed and number. It makes every combination of the PFs
-that would do before it cuts them down to the limit, so the limit is for what is sent.
+Placement filters by traits, networks, speed and number. It makes every combination of the PFs
+that match before it applies the limit, so the limit only bounds the size of the reply.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def candidates(
 ) -> dict[str, Pool]:
     """The pools, by their providers, of hosts that have a device for each request.
 
-    ``tree`` is the one host to be asked for, and empty for all.
+    ``tree`` has the providers of the one host to ask for; empty for all hosts.
     Raises: CannotTell; Failed.
     """
     query = _query(call, requests, tree[0].uuid if tree else None)
@@ -46,7 +46,7 @@ def candidates(
 
 
 def exclusive(pools: Iterable[Pool]) -> tuple[Pool, ...]:
-    """A whole PF is free only while nothing of it is claimed, and the other way round."""
+    """The pools, with whole PFs and parts of them excluding each other."""
     pools = sorted(pools, key=lambda p: (p.host, p.pf, p.device, sorted(p.traits)))
     parts, wholes = Counter[tuple[str, PciAddress]](), Counter[tuple[str, PciAddress]]()
     for pool in pools:
@@ -62,11 +62,11 @@ def exclusive(pools: Iterable[Pool]) -> tuple[Pool, ...]:
 def _query(
     call: Call, requests: Sequence[DeviceRequest], root: str | None
 ) -> list[tuple[str, str]] | None:
-    """The question for candidates, a group for each request; None where nobody can have any."""
+    """The query, one group for each request; None where there can be no candidates."""
     required = [placement_provider.request_traits(request) for request in requests]
     of_host = frozenset[str]().union(*(request.host_traits for request in requests))
     forbidden = frozenset[str]().union(*(request.forbidden for request in requests))
-    # To an unknown name Placement says that the question is wrong.
+    # Placement rejects a query with an unknown name.
     known = call.known_traits(of_host.union(forbidden, *required))
     vdpa = CLASSES[DeviceType.VDPA]
     if not of_host.union(*required) <= known or (

@@ -1,8 +1,8 @@
-"""Claims across hosts, in OpenStack's Placement: which PF of which host a port has a device of.
+"""Claims across hosts in OpenStack's Placement: the PF of a host from which a port has a device.
 
-Placement counts, and does not know which function it is, nor that a whole PF excludes its VFs;
-the host has its own store for both and has the last word. What is read here keeps to it, so only
-those who claim at the same moment can be sent to a host that then refuses.
+Placement counts devices; it knows neither which function it is nor that a whole PF excludes its
+VFs. The host's own store knows both and decides. Pools that are read here respect the exclusion, so
+only claims made at the same moment can be sent to a host that then refuses.
 """
 
 from __future__ import annotations
@@ -30,17 +30,16 @@ if TYPE_CHECKING:
 CONSUMER_TYPE = "SMARTVIF_PORT"
 # A provider of storage for several hosts, which is no host itself (os-traits).
 _SHARED = "MISC_SHARES_VIA_AGGREGATE"
-# What Placement says only of the consumer's own generation (placement/handlers/util.py).
+# Placement's words where only the consumer's generation is stale (placement/handlers/util.py).
 _OWN = "consumer generation conflict"
 
 
 class PlacementClaims:
     """The Placement that ``adapter`` reaches, which must be for service_type placement.
 
-    ``project`` and ``user`` are whose the claims are. ``here`` is the host that gives back what
-    ports have of it, and of no other; None: of any. ``config`` is Placement's own configuration
-    file, where it can be read here. ``timeout`` is in seconds, for one call, however many requests
-    that takes.
+    ``project`` and ``user`` own the claims. ``here`` is the only host whose claims are released;
+    None for any host. ``config`` is Placement's own configuration file, where it can be read here.
+    ``timeout`` is in seconds, for one call with all of its requests.
     """
 
     def __init__(
@@ -62,9 +61,9 @@ class PlacementClaims:
         self._providers: dict[Hashable, str] = {}  # of the pools that were shown
 
     def examine(self) -> None:
-        """Whether this Placement gives each device once.
+        """Check that this Placement cannot allocate one device to two ports.
 
-        Raises: Refused, where it would give one twice; CannotTell, where that is not to be seen.
+        Raises: Refused, where it can; CannotTell, where that cannot be determined.
         """
         if self._config is not None:
             placement_probe.examine_config(self._config)
@@ -72,16 +71,17 @@ class PlacementClaims:
             placement_probe.probe(self._call)
 
     def publish(self, host: str, traits: frozenset[str], pools: Sequence[Pool]) -> tuple[str, ...]:
-        """Have Placement show what a host has; what to know of it, in words, such as a PF that is
-        gone and in use. ``pools`` are as if nothing of them were claimed.
+        """Publish what a host has; returns notes, such as of a PF that is gone and in use.
 
-        Raises: Refused, where somebody else has a provider's name; Conflict; Invalid; CannotTell;
+        ``pools`` are as if nothing of them were claimed.
+
+        Raises: Refused, where a provider of that name is not ours; Conflict; Invalid; CannotTell;
         Failed.
         """
         return placement_publish.publish(self._call(), host, traits, pools)
 
     def hosts(self, asked: frozenset[str] = frozenset()) -> dict[str, frozenset[str]]:
-        """All hosts, with or without a SmartNIC, and which of the traits each has itself.
+        """All hosts, with or without a SmartNIC, and those of the traits that each has itself.
 
         Raises: CannotTell; Failed.
         """
@@ -121,12 +121,12 @@ class PlacementClaims:
         return placement_candidates.exclusive(shown.values())
 
     def claim(self, choices: Sequence[Choice]) -> tuple[Claim, ...]:
-        """Make ports the owners of what was chosen, all in one transaction.
+        """Allocate what was chosen to the ports, all in one transaction.
 
-        What a port had before is given back in the same one; where that is what was chosen, as
-        after a crash, nothing is changed.
-        Raises: Conflict, where others were quicker: choose again; Refused, where it is no port of
-        ours that has the identifier; CannotTell; Failed.
+        Earlier allocations of a port are replaced in the same one; where they are what was chosen,
+        as after a crash, nothing changes.
+        Raises: Conflict, where another claim came first: choose again; Refused, where the
+        consumer of the identifier is no port of ours; CannotTell; Failed.
         """
         if not choices:
             return ()
@@ -137,7 +137,7 @@ class PlacementClaims:
             }
             for choice in choices
         }
-        # Nobody is asked whether the ports have something: they seldom do, and it would be said.
+        # No query whether the ports have allocations: they seldom do, and the refusal would say so.
         held: dict[str, _Held] = {owner: _Held() for owner in wanted}
         for number in call.tries():
             answer = self._allocate(call, wanted, held)
@@ -159,9 +159,10 @@ class PlacementClaims:
         return tuple(_claim(choice) for choice in choices)
 
     def release(self, owner: str) -> None:
-        """Give back what a port has; nothing, if it has nothing, or has moved to another host.
+        """Release what a port has; nothing, if it has nothing or has moved to another host.
 
-        Raises: Refused, where it is no port of ours that has the identifier; CannotTell; Failed.
+        Raises: Refused, where the consumer of the identifier is no port of ours; CannotTell;
+        Failed.
         """
         call = self._call()
         held = set(_held(call, owner).resources)
@@ -171,9 +172,9 @@ class PlacementClaims:
             call.request("DELETE", f"/allocations/{owner}", accept=[HTTPStatus.NOT_FOUND])
 
     def claims(self, host: str) -> tuple[Claim, ...]:
-        """What ports have of a host's devices, by their owners. How far they are only it knows.
+        """The ports' claims on a host's devices, by owner; only the host knows their state.
 
-        What others have, such as Nova's instances, is not among it.
+        Those of other consumers, such as Nova's instances, are left out.
 
         Raises: CannotTell; Failed.
         """
@@ -220,7 +221,7 @@ class PlacementClaims:
     def _allocate(
         self, call: Call, wanted: Mapping[str, _Resources], held: Mapping[str, _Held]
     ) -> PlacementResponse:
-        """Ask for all; a refusal is only for what a further try can change."""
+        """Send all allocations; returns a refusal only where a retry can succeed."""
         body = {
             owner: {
                 "allocations": {uuid: {"resources": each} for uuid, each in resources.items()},
@@ -249,14 +250,14 @@ _Resources = dict[str, dict[str, int]]  # by provider and class
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Held:
-    """What a port has. ``generation`` None: Placement has not heard of it."""
+    """What a port has. ``generation`` is None where Placement has no such consumer."""
 
     resources: _Resources = field(default_factory=dict)
     generation: int | None = None
 
 
 def _held(call: Call, owner: str) -> _Held:
-    """Raises: Refused, where it is not ours to change."""
+    """The port's allocations. Raises: Refused, where they are not ours to change."""
     found = call.request("GET", f"/allocations/{owner}").body
     if not found.get("allocations"):
         return _Held()
@@ -272,7 +273,7 @@ def _held(call: Call, owner: str) -> _Held:
 
 
 def _is_port(call: Call, owner: str) -> bool:
-    """Whether it is ours; a provider's allocations do not say so."""
+    """Whether the consumer is ours; a provider's allocations do not show its type."""
     found = call.request("GET", f"/allocations/{owner}").body
     return found.get("consumer_type") == CONSUMER_TYPE
 

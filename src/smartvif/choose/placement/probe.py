@@ -1,10 +1,10 @@
-"""Whether a Placement gives what it has only once.
+"""Whether a Placement can allocate one device twice.
 
-By default it does not. A claim that loses against another is tried again inside the transaction
-that the first try wrote to; the try finds its own rows there, or an old snapshot of the others',
-and no longer sees that nothing is left (placement/objects/allocation.py, replace_all). With
-``[placement] allocation_conflict_retry_count = 1`` there is no second try, and the loser is told.
-The API does not say how it is set, so it is read where it is written, or tried.
+By default it can. A claim that conflicts with another is retried inside the transaction that the
+first attempt wrote to; the retry reads its own rows there, or an old snapshot of the others', and
+no longer sees that nothing is left (placement/objects/allocation.py, replace_all). With
+``[placement] allocation_conflict_retry_count = 1`` there is no retry, and the claim is refused.
+The API does not show the option, so it is read from the configuration file, or probed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ENOUGH, _MOST = 4, 40  # rounds in which claims met, and rounds
 
 
 def examine_config(path: Path) -> None:
-    """Read Placement's configuration file.
+    """Check the option in Placement's configuration file.
 
     Raises: Refused; CannotTell, where it cannot be read.
     """
@@ -45,15 +45,15 @@ def examine_config(path: Path) -> None:
 
 
 def is_scratch(name: str) -> bool:
-    """Whether a provider is one that a probe tries it on."""
+    """Whether a provider is one that a probe has made."""
     return name.startswith(_SCRATCH)
 
 
 def probe(begin: Callable[[], Call]) -> None:
-    """Have several claims at once for the one thing that a provider of our own has, repeatedly.
+    """Send concurrent claims for the single device of a provider of our own, repeatedly.
 
-    Where two of them succeed, Placement over-allocates; where the loser is told that somebody was
-    quicker, it does not. If nobody ever was, the claims have not met, and it may be either.
+    If two of them succeed, Placement over-allocates; if one is refused for a conflict, it does not.
+    Without any conflict the claims were never concurrent, and the result is unknown.
     Raises: Refused; CannotTell; Failed.
     """
     provider = str(uuid.uuid4())
@@ -79,9 +79,9 @@ def probe(begin: Callable[[], Call]) -> None:
 
 
 def _round(begin: Callable[[], Call], provider: str) -> bool:
-    """Whether one of several claims was told that another was quicker.
+    """Whether one of several concurrent claims was refused for a conflict.
 
-    Raises: Refused, where several got what is there once.
+    Raises: Refused, where several got the single device.
     """
     start = Barrier(_RIVALS)
     consumers = [str(uuid.uuid4()) for _ in range(_RIVALS)]

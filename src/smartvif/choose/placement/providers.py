@@ -1,12 +1,11 @@
-"""How a host's pools are told to Placement, and read back. Pure.
+"""The mapping between a host's pools and Placement's resource providers. Pure.
 
 A host is a resource provider by its name. Each of its pools is a child of it: a PF's VFs by the
 name of the host and the PF's address, as in ``compute-1_0000:03:00.0``, what else the PF has with
 more behind that. A provider has one set of traits, so pools that differ need one each.
 
-What Placement has no words for is not there: NUMA nodes, netdevs, drawbacks, which function is
-free. What nobody can tell is published as not there, so a request that forbids it can be sent to
-a host that then refuses.
+Not in Placement: NUMA nodes, netdevs, drawbacks, which function is free. An unknown trait is
+published as absent, so a request that forbids it can be sent to a host that then refuses.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class Provider:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """What a provider of ours stands for."""
+    """The host, PF and kind of device that a provider of ours stands for."""
 
     host: str
     pf: PciAddress
@@ -57,7 +56,7 @@ class Place:
 
 
 def identity(name: str) -> str:
-    """The UUID of our provider of a name; who made a provider is seen by it."""
+    """The UUID of our provider of a name; it tells our providers from others."""
     return str(uuid.uuid5(_NAMESPACE, name))
 
 
@@ -99,7 +98,7 @@ def names(host: str, pools: Iterable[Pool]) -> dict[str, Pool]:
     """Each pool that has devices by its provider's name.
 
     Of several of one PF the first has the PF's own name, the others that of their first function.
-    Raises: Invalid, where that is not known.
+    Raises: Invalid, where that function is not known.
     """
     found: dict[str, Pool] = {}
     some = [pool for pool in pools if pool.total]

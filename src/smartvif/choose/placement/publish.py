@@ -1,4 +1,4 @@
-"""Telling Placement what a host has: twice is once, and what is not ours is not touched.
+"""Publish a host's pools in Placement. Idempotent; what is not ours is not touched.
 
 Nova knows a host by the same provider, whose CUSTOM_ traits and whose children it leaves alone
 (nova/compute/provider_tree.py). It cannot make that provider where there is one by the name, so
@@ -26,9 +26,9 @@ _SWITCHES = traits.datapath("")
 def publish(
     call: Call, host: str, host_traits: frozenset[str], pools: Sequence[Pool]
 ) -> tuple[str, ...]:
-    """Have Placement show the host's pools and no others; what is to be known of it, in words.
+    """Publish the host's pools and no others; returns notes on what could not be removed.
 
-    Raises: Refused, where somebody else has a provider's name; Conflict; Invalid; CannotTell;
+    Raises: Refused, where a provider of that name is not ours; Conflict; Invalid; CannotTell;
     Failed.
     """
     wanted = placement_provider.names(host, pools)
@@ -42,7 +42,7 @@ def publish(
         provider = there.get(name) or _made(call, name, root)
         if provider.uuid != placement_provider.identity(name):
             raise _foreign(name)
-        # Traits first: without them a new provider would do for what forbids them.
+        # Traits first: without them a new provider would match requests that forbid them.
         _set_traits(call, provider, placement_provider.pool_traits(pool))
         notes += _set_inventories(call, provider, inventories[name])
     for provider in tree[1:]:
@@ -53,7 +53,7 @@ def publish(
 
 
 def _define(call: Call, host_traits: frozenset[str], pools: Iterable[Pool]) -> None:
-    """Make the names known that Placement does not have of itself."""
+    """Create the custom traits and resource classes that Placement lacks."""
     named = host_traits.union(*(placement_provider.pool_traits(pool) for pool in pools))
     custom = {name for name in named if name.startswith(_CUSTOM)}
     for name in sorted(custom - call.known_traits(custom)):
@@ -65,7 +65,7 @@ def _define(call: Call, host_traits: frozenset[str], pools: Iterable[Pool]) -> N
 def _made_root(call: Call, host: str) -> tuple[Provider, ...]:
     body = {"name": host, "uuid": placement_provider.identity(host)}
     answer = call.request("POST", "/resource_providers", body, accept=[HTTPStatus.CONFLICT])
-    # Somebody else may have made it meanwhile, Nova or another of us.
+    # Nova or another smartvif may have created it meanwhile.
     tree = call.tree(host)
     if not tree:
         raise Conflict(answer.words, where=host, hint="try it again")
@@ -94,7 +94,7 @@ def _foreign(name: str) -> Refused:
 
 
 def _set_traits(call: Call, provider: Provider, wanted: frozenset[str]) -> None:
-    """Of a host others' stay, and so do ours, but for what says which hardware it has."""
+    """Set a provider's traits. Of a host all others stay, except ours that name its hardware."""
     path = f"/resource_providers/{provider.uuid}/traits"
     for _ in call.tries():
         there, generation = call.get(path, "traits", "resource_provider_generation")
@@ -112,14 +112,14 @@ def _set_traits(call: Call, provider: Provider, wanted: frozenset[str]) -> None:
 
 
 def _is_hardware(name: str) -> bool:
-    """Whether a trait of a host is ours to take away again."""
+    """Whether a trait of a host is ours to remove."""
     return name.startswith(_SWITCHES) or name == traits.SMARTNIC
 
 
 def _set_inventories(
     call: Call, provider: Provider, wanted: Mapping[str, Mapping[str, Any]]
 ) -> list[str]:
-    """Set them; what is promised beyond them, in words. Nothing more is given of that."""
+    """Set the inventories; returns notes on those allocated beyond, which are reserved in full."""
     path = f"/resource_providers/{provider.uuid}/inventories"
     new, notes = dict(wanted), list[str]()
     for _ in call.tries():
@@ -145,7 +145,7 @@ def _set_inventories(
 
 
 def _remove(call: Call, provider: Provider) -> list[str]:
-    """Delete it, or give nothing more of it where something is claimed still."""
+    """Delete a provider, or reserve all of it where something is still claimed."""
     path = f"/resource_providers/{provider.uuid}"
     accept = [HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND]
     answer = call.request("DELETE", path, accept=accept)

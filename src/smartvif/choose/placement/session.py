@@ -1,4 +1,4 @@
-"""The way to OpenStack's Placement: who we are there, by keystoneauth."""
+"""The authenticated session with OpenStack's Placement, by keystoneauth."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def adapter(
 ) -> Adapter:
     """Requests to the Placement at ``endpoint``.
 
-    Without ``auth_url`` it is one that knows no users (``[api] auth_strategy = noauth2``).
+    Without ``auth_url`` the service must not authenticate (``[api] auth_strategy = noauth2``).
     Raises: CannotTell, where keystoneauth is not installed.
     """
     try:

@@ -1,4 +1,4 @@
-"""Pools from what is known of a host's SmartNICs and from its allow-list. Pure."""
+"""Pools built from a host's SmartNICs and its allow-list. Pure."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _NOT_ALLOWED = "[pci] device_spec does not allow it: smartvif device-spec --chec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PfInventory:
-    """A PF, and what was found out about it.
+    """A PF and what was read of it.
 
-    ``traits`` are those of its VFs, ``unknown`` those that nobody can tell. ``rate`` is its speed
-    in kbit/s. ``vdpa`` are its VFs that are vDPA devices, ``alone`` those in an IOMMU group of
-    their own, so that a guest can be given them.
+    ``traits`` are those of its VFs, ``unknown`` those that could not be determined. ``rate`` is its
+    speed in kbit/s. ``vdpa`` are its VFs that are vDPA devices, ``alone`` those in an IOMMU group
+    of their own, which alone can be passed to a guest.
     """
 
     pf: Pf
@@ -38,7 +38,7 @@ class PfInventory:
 
 @dataclass(frozen=True, slots=True)
 class _PoolKey:
-    """What makes one device as good as another of its PF."""
+    """The properties by which devices of one PF are interchangeable."""
 
     device: DeviceType
     numa_node: int | None
@@ -55,9 +55,9 @@ def build_pools(
     *,
     forwarder: bool,
 ) -> tuple[Pool, ...]:
-    """All pools, in the order of their PFs. ``holders`` have a function already.
+    """All pools, in the order of their PFs. A PF without VFs is an empty pool.
 
-    ``forwarder``: whether there is one on the host. A PF without VFs is an empty pool.
+    ``holders``: the user of each function that is in use. ``forwarder``: the host has one.
     """
     found: list[Pool] = []
     for card in cards:
@@ -97,7 +97,7 @@ def _vf(vf: Vf, card: PfInventory, tags: Mapping[str, str | None], *, forwarder:
 
 
 def _uses(vf: Vf, card: PfInventory, *, forwarder: bool) -> Iterator[str]:
-    """The VNIC types that the VF can be behind."""
+    """The VNIC types that the VF can serve."""
     if vf.address in card.alone or vf.simulated:
         yield traits.vnic_type(VnicType.DIRECT)
     if forwarder:
@@ -109,7 +109,7 @@ def _uses(vf: Vf, card: PfInventory, *, forwarder: bool) -> Iterator[str]:
 
 
 def _said(tags: Mapping[str, str | None]) -> Iterator[str]:
-    """What the operator says of a function, as traits."""
+    """The traits that the allow-list's tags give a function."""
     if "physical_network" in tags and tags["physical_network"] is None:
         yield traits.TUNNELLED
     if (tags.get("remote_managed") or "").lower() == "true":

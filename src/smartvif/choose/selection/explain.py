@@ -1,4 +1,4 @@
-"""Why each device was chosen or lost. Pure."""
+"""Why each device was chosen or not. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WHERE = "SmartNICs"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A device, and why port ``port`` did not get it; None: it did."""
+    """A device, and why port ``port`` did not get it; None where it did."""
 
     port: str
     address: PciAddress
@@ -27,16 +27,15 @@ class Candidate:
 def explain(
     selection: Selection, claimed: Mapping[PciAddress, str] | None = None
 ) -> tuple[Candidate, ...]:
-    """Every device that was looked at for each port. ``claimed``: which port has got which device.
+    """Every device considered for each port. ``claimed``: the port that got each device.
 
-    Without it nothing is taken: of each pool those asked for by name and then the first are told
-    as the choice.
+    Without claims, the choice shown is the device a request names, else the first of its pool.
     """
     return tuple(_candidates(selection, _owners(selection, claimed or {})))
 
 
 def _owners(selection: Selection, claimed: Mapping[PciAddress, str]) -> dict[PciAddress, str]:
-    """Whose each device is, or would be."""
+    """The port that has each device, or would get it."""
     owners = dict(claimed)
     for choice in sorted(selection.choices, key=lambda choice: choice.request.vf is None):
         if choice.request.id in owners.values():
@@ -72,7 +71,7 @@ def _candidates(selection: Selection, owners: Mapping[PciAddress, str]) -> Itera
 def _comparison(
     pool: Pool, choice: Choice | None, got: PciAddress | None, selection: Selection
 ) -> str:
-    """Why another device came before one that would do."""
+    """Why another device was preferred to one that matches."""
     if choice is None:
         return f"it would do, but {selection.problem}"
     chosen = choice.pool
@@ -101,10 +100,10 @@ def _comparison(
 
 
 def refusal(selection: Selection, request: DeviceRequest) -> SmartvifError:
-    """The error to raise where nothing could be chosen: what is missing for ``request``, and why.
+    """The error to raise where nothing could be chosen for ``request``, with the reasons.
 
-    NotFound: a PF or VF that is not there, or none that would do. Refused: the VF asked for is
-    there, and cannot be used.
+    NotFound: the PF or VF does not exist, or no device matches. Refused: the VF asked for exists
+    and cannot be used.
     """
     pools = selection.pools
     if request.pf is not None:

@@ -1,4 +1,4 @@
-"""What has to be claimed for a port. Pure."""
+"""Device requests: what has to be claimed for a port. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smartvif.model.port import Port, VnicType
 
 
 class DeviceType(StrEnum):
-    """What a port can take of a SmartNIC."""
+    """The kinds of device that a port can have of a SmartNIC."""
 
     VF = "VF"
     PF = "PF"
@@ -21,11 +21,12 @@ class DeviceType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceRequest:
-    """What port ``id`` needs. ``device`` None: nothing of the host's hardware.
+    """What port ``id`` needs. ``device`` is None where it needs no device.
 
-    ``physical_network`` None: the network is a tunnelled one. The device must have the ``required``
-    traits and none of the ``forbidden``, the host itself ``host_traits``. ``min_rate`` in kbit/s,
-    of what the guest sends. ``pf``, an address or a netdev, and ``vf`` are a person's own choice.
+    ``physical_network`` is None where the network is a tunnelled one. The device must have the
+    ``required`` traits and none of the ``forbidden``, the host itself ``host_traits``. ``min_rate``
+    is in kbit/s, of what the guest sends. ``pf``, an address or a netdev, and ``vf`` are set where
+    the user named the device.
     """
 
     id: str
@@ -47,7 +48,7 @@ _DEVICES = {
     VnicType.REMOTE_MANAGED: DeviceType.VF,
     VnicType.DIRECT_PHYSICAL: DeviceType.PF,
     VnicType.VDPA: DeviceType.VDPA,
-    # Of the others, normal is the switch's alone, and the rest is claimed by somebody else:
+    # Of the others, normal needs no device, and the rest is claimed by other services:
     # Cyborg (accelerator-*) or Ironic (baremetal, smart-nic).
 }
 
@@ -55,10 +56,10 @@ _DEVICES = {
 def request(
     port: Port, *, host_traits: frozenset[str] = frozenset(), in_nic: bool = False
 ) -> DeviceRequest:
-    """What a port needs whose switch is on hosts with ``host_traits``, or is the card's own.
+    """The request of a port whose switch runs on hosts with ``host_traits``.
 
-    A representor is needed by every switch that steers a VF. ``in_nic``, and macvtap, are for a VF
-    whose own card switches by MAC and VLAN, which it does in legacy mode only.
+    A switch that steers a VF needs its representor. ``in_nic``, and macvtap, are for a VF that its
+    own card switches by MAC and VLAN, which it does in legacy mode only.
     """
     device = _DEVICES.get(port.vnic_type)
     if device is None:

@@ -1,4 +1,4 @@
-"""On which host a machine with all its ports can be, and on which it is best. Pure."""
+"""The hosts that can run a machine with all its ports, and the best of them. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from smartvif.model import traits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostOffer:
-    """A host, and what is there. One that has nothing for the ports has no pools."""
+    """A host and its pools; one without a device for the ports has no pools."""
 
     name: str
     traits: frozenset[str]
@@ -27,10 +27,10 @@ class HostOffer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostVerdict:
-    """What was found of a host. ``problem`` is why it would not do; None where it would.
+    """The result for one host. ``problem`` is why it is unsuitable; None where it is suitable.
 
-    ``free`` is the share of its devices that would be left, from 0 to 1. ``spared``: its SmartNIC,
-    if it has one, is not left idle.
+    ``free`` is the share of its devices that would be left, from 0 to 1. ``spared``: no
+    SmartNIC of the host would be left idle.
     """
 
     name: str
@@ -43,13 +43,13 @@ class HostVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """``verdicts`` are best first; those that would not do are last, by name."""
+    """``verdicts``, the best first; unsuitable hosts are last, by name."""
 
     verdicts: tuple[HostVerdict, ...]
 
     @property
     def best(self) -> HostVerdict | None:
-        """The host to take; None where none would do."""
+        """The best host; None where none is suitable."""
         first = next(iter(self.verdicts), None)
         return first if first is not None and first.problem is None else None
 
@@ -60,10 +60,10 @@ def schedule(
     *,
     policy: Policy = Policy.SPREAD,
 ) -> Decision:
-    """Judge every host: whether all ports could work there, and how well it would be used.
+    """Rank all hosts: whether every port gets its device there, and how well it would be used.
 
-    Ports that need no device leave hosts with SmartNICs to those that do. Then come hosts that
-    have no drawback, and those that the ``policy`` prefers.
+    Ports that need no device leave hosts with SmartNICs to those that do. Then hosts without a
+    drawback come first, and those that the ``policy`` prefers.
     """
     wanted = tuple(requests)
     needed = frozenset().union(*(request.host_traits for request in wanted))
@@ -85,7 +85,7 @@ def _judge(
         return HostVerdict(name=host.name, problem=f"it lacks {lacking}", selection=None)
     selection = select(host.pools, requests, policy=policy)
     if selection.problem is not None:
-        # Placement leaves out hosts that lack but one of the devices: nobody can tell which.
+        # Placement omits hosts that lack a single device and does not say which one.
         problem = selection.problem if host.pools else "it has no devices that all ports could have"
         return HostVerdict(name=host.name, problem=problem, selection=selection)
     count = len(selection.choices)

@@ -1,7 +1,7 @@
 """Which device each port of a machine gets, and why not another. Pure.
 
-A machine's ports are looked at together: a device that only one of them can use is not given to
-another one, as it is where each port takes the first that fits.
+All ports of a machine are solved together: a device that only one of them can use is not given to
+another, as it would be if each port took the first that fits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _WHOLE = 1 << 16  # more than the 65535 VFs that PCI SIG SR-IOV lets a PF have
 
 
 class Policy(StrEnum):
-    """Which of several PFs: the one with the smallest share of its devices in use, or largest."""
+    """The order of PFs: the smallest share of devices in use first, or the largest."""
 
     SPREAD = "spread"
     PACK = "pack"
@@ -30,8 +30,8 @@ class Policy(StrEnum):
 class Selection:
     """``choices`` are in the order of the requests, of those that need a device.
 
-    ``problem`` says why there are none. ``reasons`` has for each such request why each pool would
-    not do, None where it would. ``policy`` and ``guest`` are what it was chosen by.
+    ``problem`` says why there are none. ``reasons`` has for each such request the reason why each
+    pool does not match, None where it does. ``policy`` and ``guest`` are the inputs.
     """
 
     choices: tuple[Choice, ...]
@@ -52,8 +52,8 @@ def select(
 ) -> Selection:
     """Choose a pool of one host for every request, or for none.
 
-    The best is the one without a drawback, near the guest, and by the ``policy``; then the PF with
-    the lowest address, and of its devices those that can least.
+    Preferred are pools without a drawback, near the guest, and by the ``policy``; then the PF with
+    the lowest address, and of its devices those with the fewest capabilities.
     """
     wanted = tuple(request for request in requests if request.device is not None)
     reasons = tuple(tuple(_reason(pool, request, guest) for pool in pools) for request in wanted)
@@ -79,7 +79,7 @@ def select(
 
 
 class Rank(NamedTuple):
-    """What makes a pool better than another; the least is the best."""
+    """The sort key of a pool; the smallest is the best."""
 
     has_drawback: bool
     is_far: bool
@@ -90,7 +90,7 @@ class Rank(NamedTuple):
 
 
 def rank(pool: Pool, used: int, policy: Policy, guest: Guest) -> Rank:
-    """How good a pool is of which ``used`` more are in use than it says."""
+    """The rank of a pool of which ``used`` devices more than it says are in use."""
     share = 1 - (pool.free - used) / pool.total
     return Rank(
         pool.drawback is not None,
@@ -121,8 +121,8 @@ def _problem(requests: Sequence[DeviceRequest], reasons: Sequence[Sequence[str |
 class _Search:
     """Depth first, over the pools in the order of their rank; the narrowest request goes first.
 
-    It looks at every way if need be, so it finds one if there is one. What has failed is not
-    tried again from the same state.
+    The search is complete: it finds a solution if there is one. States that have failed are
+    remembered and not tried again.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class _Search:
         self._pf = [numbers[pool.pf] for pool in pools]  # of each pool
         self._used = [0] * len(pools)
         self._promised = [0] * len(pools)  # of each PF
-        self._parts = [0] * len(pools)  # of each PF, how many are given away
+        self._parts = [0] * len(pools)  # of each PF, how many devices are allocated
         self._failed: set[Hashable] = set()
         self._found = [0] * len(requests)
 
@@ -175,7 +175,7 @@ class _Search:
         return False
 
     def _state(self, depth: int) -> Hashable:
-        """What is left of the PFs. Which of those that are alike is which does not matter."""
+        """What is left of the PFs, as a key; PFs that are alike are interchangeable."""
         left: dict[int, list[Hashable]] = {}
         for index, pf in enumerate(self._pf):
             pool, users = self._pools[index], tuple(index in each for each in self._fitting)
@@ -189,7 +189,7 @@ class _Search:
         return rank(self._pools[index], self._used[index], self._policy, self._guest)
 
     def _has_room(self, index: int, rate: int) -> bool:
-        """A PF goes as a whole, or its VFs one by one; its speed is promised once."""
+        """Whether the PF has room: it goes whole or in parts, its speed is guaranteed once."""
         pool, pf = self._pools[index], self._pf[index]
         if pool.free <= self._used[index] or self._parts[pf] >= _WHOLE:
             return False

@@ -1,4 +1,4 @@
-"""What joins a VF to a guest's vhost-user socket: the interface of every forwarder engine.
+"""The interface of every forwarder engine, which joins VFs to guests' vhost-user sockets.
 
 A relay belongs to a port and is named by the port's identifier. It is a wire: what the guest sends
 leaves by the VF, and what the VF receives goes to the guest.
@@ -17,7 +17,7 @@ from smartvif.model.pci import PciAddress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """What an engine is opened with; which of these it needs, it knows itself.
+    """The options to open an engine with; each engine checks those that it needs.
 
     ``database`` is an OVSDB server of its own, ``netns`` the network namespace it is in, ``daemon``
     the directory of its sockets. ``timeout`` is the seconds that one call may take of it.
@@ -31,7 +31,7 @@ class EngineOptions:
 
 
 class NamespaceLinks(Protocol):
-    """The links of the engine's namespace, and what is done with them; as ``Links`` does it."""
+    """The links of the engine's namespace; a part of ``Links``."""
 
     def get(self, name: str, /) -> Link | None:
         """The link called ``name``, or None."""
@@ -43,12 +43,12 @@ class NamespaceLinks(Protocol):
         """Move a link out, to this process's own namespace."""
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close the sockets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelaySpec:
-    """One relay as it should be: the VF, the guest's socket, and what goes through.
+    """The desired state of a relay: the VF, the guest's socket, MTU and queues.
 
     The VF is named by its ``netdev``, which the engine takes, or by its address ``pci``, where it
     is bound to a driver for user space and has no netdev. ``mtu`` is in bytes; ``queues`` is the
@@ -70,10 +70,10 @@ class RelaySpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayState:
-    """One relay as it is.
+    """The observed state of a relay.
 
     ``failure`` is why it does not work, in the engine's words, or None where it does. ``link_up``:
-    whether the guest's driver is up. ``says`` is all that the engine says, as JSON.
+    whether the guest's driver is up. ``says`` is all that the engine reports, as JSON.
     """
 
     failure: str | None
@@ -83,9 +83,9 @@ class RelayState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectionCounters:
-    """What went one way since the engine was started, or longer. ``drops`` did not get through.
+    """The counters of one direction, since the engine's start or longer. ``drops`` were lost.
 
-    ``packets`` and ``bytes`` are counted where the guest is.
+    ``packets`` and ``bytes`` are counted at the guest's side.
     """
 
     packets: int
@@ -95,7 +95,7 @@ class DirectionCounters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayCounters:
-    """Both ways through a relay."""
+    """The counters of both directions of a relay."""
 
     to_guest: DirectionCounters
     from_guest: DirectionCounters
@@ -103,7 +103,7 @@ class RelayCounters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineCapacity:
-    """How many relays an engine has, and how many it can have: None where nobody can tell.
+    """The number of relays of an engine, and how many it can have; None where unknown.
 
     ``hugepages``: whether it takes its memory from the host's huge pages.
     """
@@ -116,39 +116,39 @@ class EngineCapacity:
 class ForwarderEngine(Protocol):
     """One engine. Each call has a deadline, and raises CannotTell where there is no answer.
 
-    A relay outlives the engine's process: whoever starts the engine again has its relays again.
-    Where they are lost all the same, ``holds`` says so and ``add`` makes them anew.
+    Relays outlive the engine's process. Where an engine loses them, ``matches`` is False and
+    ``add`` makes them again.
     """
 
     def check_alive(self) -> None:
-        """See that the engine is at work."""
+        """Check that the engine is at work."""
 
     def capacity(self) -> EngineCapacity:
-        """What it has and what it can have."""
+        """The number of its relays, and of those that it can have."""
 
     def add(self, spec: RelaySpec, links: LinkDriver, /) -> None:
-        """Make the relay, or what is missing of it; the VF is taken from ``links``. Twice is once.
+        """Make the relay, or what is missing of it; the VF is taken from ``links``. Idempotent.
 
         Raises: Failed with the engine's words, TimedOut.
         """
 
     def remove(self, spec: RelaySpec, /) -> None:
-        """Take the relay away, wholly or what there is of it, and give the VF back.
+        """Remove the relay, also one made in part, and return the VF. Idempotent.
 
         Raises: Failed.
         """
 
     def matches(self, spec: RelaySpec, /) -> bool:
-        """Whether the engine has the relay as ``spec`` says, and the VF, without an error."""
+        """Whether the engine has the relay as ``spec`` describes it, with the VF, and no error."""
 
     def relay_spec(self, port_id: str, /) -> RelaySpec | None:
-        """What the engine has been told of a port's relay, or None."""
+        """The desired state of a port's relay as the engine has it, or None."""
 
     def state(self, port_id: str, /) -> RelayState | None:
-        """How a port's relay is, or None where there is none."""
+        """The observed state of a port's relay, or None where there is none."""
 
     def states(self) -> Mapping[str, RelayState]:
-        """How each relay is, by its port."""
+        """The observed state of each relay, by its port."""
 
     def statistics(self, port_id: str, /) -> RelayCounters | None:
-        """What a port's relay has counted up to now, or None where there is none."""
+        """The counters of a port's relay, or None where there is none."""

@@ -1,11 +1,11 @@
-"""The forwarder engine that is an OVS-DPDK of its own: it joins VFs to guests' vhost-user sockets.
+"""The forwarder engine that is an OVS-DPDK instance of its own.
 
 A VF that has a netdev goes into the forwarder's network namespace. One that is bound to vfio-pci is
 a port of DPDK's (docs.openvswitch.org, "Using Open vSwitch with DPDK").
 
-Every relay is a bridge with two ports, the VF and the socket, and nothing else in it. So a relay
-is wholly in the forwarder's database: after a restart of the forwarder it works again without
-anybody's help, where relays made of flows would have to be made anew.
+Every relay is a bridge with exactly two ports, the VF and the socket. So a relay is wholly in the
+forwarder's database and works again after a restart of the forwarder; relays made of flows would
+have to be restored.
 
 QEMU serves the socket and the forwarder connects to it, again and again until it succeeds: so the
 guest outlives the forwarder (docs.openvswitch.org, "vhost-user-client").
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 RELAYS = "smartvif-relays"
 """The key in ``Open_vSwitch.external_ids`` with the number of relays that there is memory for.
 
-Who starts the instance gives it its memory, and so is the one who knows.
+It is set where the instance is started, since its memory is allocated there.
 """
 
 
@@ -50,7 +50,7 @@ class OvsDpdkEngine:
     """An OVS-DPDK instance, and the network namespace ``netns`` that it lives in.
 
     ``inside`` opens the links there for one call. Without it this process enters the namespace
-    itself, which takes CAP_SYS_ADMIN. What is promised of the methods is said in ``Engine``.
+    itself, which takes CAP_SYS_ADMIN. The contract of the methods is in ``ForwarderEngine``.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class OvsDpdkEngine:
         return cls(switch, netns=options.netns, inside=inside)
 
     def check_alive(self) -> None:
-        """See that ovsdb-server answers: a relay is made when ovs-vswitchd comes back, too.
+        """Check that ovsdb-server answers; ovs-vswitchd makes pending relays when it returns.
 
         Raises: CannotTell.
         """
@@ -114,7 +114,7 @@ class OvsDpdkEngine:
         )
 
     def add(self, spec: RelaySpec, links: LinkDriver) -> None:
-        """Give the forwarder the VF, taken from ``links``, and make the relay; twice is once.
+        """Move the VF from ``links`` to the forwarder and make the relay. Idempotent.
 
         Raises: Failed with OVS's words, NotFound (VF), TimedOut, CannotTell.
         """
@@ -132,20 +132,20 @@ class OvsDpdkEngine:
             )
 
     def remove(self, spec: RelaySpec) -> None:
-        """Take the relay away and give the VF back to our namespace; absent is fine.
+        """Remove the relay and return the VF to our namespace. Idempotent.
 
         Raises: Failed, CannotTell.
         """
         self._delete_bridge(spec.port_id)
         if spec.netdev is not None:
-            # NotFound: the VF has gone meanwhile, or the whole namespace, which gave it back.
+            # NotFound: the VF has gone meanwhile, or the namespace, whose end returned the VF.
             with closing(self._inside()) as inside, suppress(NotFound):
                 if inside.get(spec.netdev) is not None:
                     inside.move(spec.netdev, None)
         remove_socket(spec.socket)
 
     def matches(self, spec: RelaySpec) -> bool:
-        """Whether the VF is there and the relay in the database, and OVS has no error with it.
+        """Whether the VF is there, and the relay in the database without an error of OVS.
 
         Raises: CannotTell.
         """
@@ -193,7 +193,7 @@ class OvsDpdkEngine:
         return _state(port) if port is not None and port.owner == port_id else None
 
     def states(self) -> Mapping[str, RelayState]:
-        """Every relay's port to the guest, by the port whose it is.
+        """Every relay's port to the guest, by the port of the relay.
 
         Raises: CannotTell.
         """
@@ -201,7 +201,7 @@ class OvsDpdkEngine:
         return {port.owner: _state(port) for port in ports if port.owner is not None}
 
     def statistics(self, port_id: str) -> RelayCounters | None:
-        """What ovs-vswitchd has counted up to this moment; its database is up to 5 s behind.
+        """The present counters, from ovs-vswitchd; its database is up to 5 s behind.
 
         Raises: CannotTell.
         """
@@ -237,7 +237,7 @@ class OvsDpdkEngine:
         )
 
     def _take(self, spec: RelaySpec, links: LinkDriver) -> bool:
-        """Have the VF in the forwarder's namespace, and up; whether it had to come there."""
+        """Bring the VF into the forwarder's namespace, and up; returns whether it was moved."""
         if spec.netdev is None:
             return False
         with closing(self._inside()) as inside:

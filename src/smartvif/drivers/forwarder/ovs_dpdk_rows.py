@@ -39,7 +39,7 @@ def vf_name(spec: RelaySpec) -> str:
 
 
 def read(port_id: str, vf: Row, socket: Row) -> RelaySpec:
-    """What two Interface rows of a relay say."""
+    """The relay that two Interface rows describe."""
     options: dict[str, Any] = mapping(vf["options"])
     return RelaySpec(
         port_id=port_id,
@@ -52,7 +52,7 @@ def read(port_id: str, vf: Row, socket: Row) -> RelaySpec:
 
 
 def _address(devargs: str) -> PciAddress | None:
-    """None for a device of DPDK's that is no PCI device: it is another's, as none of ours is."""
+    """The PCI address of a DPDK device; None for any other device, which is not ours."""
     try:
         return PciAddress.parse(devargs)
     except Invalid:

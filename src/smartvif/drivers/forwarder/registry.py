@@ -1,6 +1,6 @@
-"""Every forwarder engine there is: ours, then those that other packages have by entry points.
+"""The registry of forwarder engines: ours, then those of other packages, by entry points.
 
-An entry point in the group ``smartvif.forwarders`` is called what the engine is called and leads to
+An entry point in the group ``smartvif.forwarders`` has the engine's name and leads to
 its class, which is a ``ForwarderEngine`` with one more method, ``open``. Modules of engines are
 imported only where one of them is used, and packages are searched only for a name that is not ours.
 """
@@ -28,7 +28,7 @@ class EngineClass(Protocol):
     def open(
         self, options: EngineOptions, inside: Callable[[], NamespaceLinks] | None = None, /
     ) -> ForwarderEngine:
-        """An engine with these options; it is asked nothing yet.
+        """An engine with these options; it is not contacted yet.
 
         ``inside`` opens the links of the engine's network namespace, for an engine that has one and
         is used by a service that may not enter it.
@@ -37,7 +37,7 @@ class EngineClass(Protocol):
 
 
 def engine_name(options: EngineOptions) -> str | None:
-    """The engine: as it is called, else the one that the other options are for, else None."""
+    """The engine's name: as set, else the one that the other options are for, else None."""
     if options.engine:
         return options.engine
     if options.daemon:

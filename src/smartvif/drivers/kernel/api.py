@@ -1,7 +1,7 @@
-"""What steps and engines ask of a host's network links, whichever process does it.
+"""The interface to a host's network links, whichever process implements it.
 
-``Links`` does it in this process, the privileged links of smartvif.openstack by a daemon. Errors
-are those that ``Links`` tells.
+``Links`` works in this process, the privileged links of smartvif.openstack by a daemon. Errors
+are those of ``Links``.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from smartvif.host.vf_info import VfAdmin
 
 
 class LinkReader(Protocol):
-    """What every process may ask the kernel."""
+    """Reading, which takes no privilege."""
 
     def get(self, name: str) -> Link | None:
         """The link called ``name``, or None."""
 
     def vf_admin(self, pf: str, number: int) -> VfAdmin:
-        """The VF ``number`` of ``pf`` as that sets it."""
+        """The settings that ``pf`` has for its VF ``number``."""
 
     def is_idle_tap(self, name: str) -> bool:
         """Whether a link is a TAP as ``add_tap`` makes it, and no process has it open."""
 
 
 class LinkWriter(Protocol):
-    """What needs CAP_NET_ADMIN."""
+    """Changes, which need CAP_NET_ADMIN."""
 
     def set_up(self, name: str, *, mtu: int | None = None) -> None:
         """Bring a link up, with ``mtu`` bytes if given."""
@@ -65,8 +65,8 @@ class LinkWriter(Protocol):
         """Send out of ``target`` every frame that comes in by ``source``."""
 
     def end_redirect(self, source: str) -> None:
-        """Let frames that come in by ``source`` go their ordinary way again."""
+        """End the redirection of frames that come in by ``source``. Idempotent."""
 
 
 class LinkDriver(LinkReader, LinkWriter, Protocol):
-    """Both: what a plan needs of a host's links."""
+    """Reading and changes: what a plan needs of a host's links."""

@@ -1,6 +1,6 @@
 """The host's network links. Everything here that changes something needs CAP_NET_ADMIN.
 
-This is the whole of what smartvif asks of the kernel's rtnetlink(7): a short list of typed calls.
+This is all that smartvif uses of the kernel's rtnetlink(7): a short list of typed calls.
 Names are looked up at each call, because a link may be gone, renamed or back at any time.
 """
 
@@ -24,7 +24,7 @@ from smartvif.model.errors import Failed, NotFound, Refused
 
 _ETH_P_ALL = 3  # include/uapi/linux/if_ether.h
 _INGRESS = 0xFFFF0000  # TC_H_INGRESS, include/uapi/linux/pkt_sched.h
-# What the kernel says where there is no queueing discipline to delete, or no link.
+# The kernel's errors where there is no queueing discipline to delete, or no link.
 _NO_QDISC = frozenset({errno.ENOENT, errno.EINVAL, errno.ENODEV})
 _NOT_ALLOWED = frozenset({errno.EPERM, errno.EACCES})
 _IFF_TAP = 2  # include/uapi/linux/if_tun.h
@@ -93,7 +93,7 @@ class Links:
             self._route.link("set", ifname=name, master=self._index(bridge))
 
     def vf_admin(self, pf: str, number: int) -> VfAdmin:
-        """The VF ``number`` of ``pf`` as that sets it.
+        """The settings that ``pf`` has for its VF ``number``.
 
         Raises: NotFound, for a PF or VF that is not there; Failed.
         """
@@ -106,9 +106,9 @@ class Links:
         return found
 
     def set_vf_admin(self, pf: str, number: int, wanted: VfAdmin) -> tuple[str, ...]:
-        """Have the VF ``number`` of ``pf`` be as ``wanted``; what it is already is not set again.
+        """Set the VF ``number`` of ``pf`` as ``wanted``, where it differs.
 
-        Returns the names of what differs and the PF's driver does not let be set, for people.
+        Returns the names of settings that differ and that the PF's driver cannot set, for people.
         Raises: NotFound; Refused, for a VLAN that could not be put back; Failed.
         """
         now = self.vf_admin(pf, number)
@@ -130,9 +130,9 @@ class Links:
             netdevice.add_tap(name, owner=0, multi_queue=multi_queue)
 
     def is_idle_tap(self, name: str) -> bool:
-        """Whether a link is a TAP as ``add_tap`` makes it, and nobody has it open.
+        """Whether a link is a TAP as ``add_tap`` makes it, and no process has it open.
 
-        It has a carrier while somebody has (drivers/net/tun.c, __tun_detach).
+        It has a carrier while one has (drivers/net/tun.c, __tun_detach).
         Raises: NotFound, Failed.
         """
         found = None
@@ -173,7 +173,7 @@ class Links:
             )
 
     def delete(self, name: str) -> None:
-        """Delete a link; one that is not there is deleted already.
+        """Delete a link. Idempotent.
 
         Raises: Failed.
         """
@@ -219,7 +219,7 @@ class Links:
             )
 
     def end_redirect(self, source: str) -> None:
-        """Let frames that come in by ``source`` go their ordinary way again.
+        """End the redirection of frames that come in by ``source``. Idempotent.
 
         Raises: Failed.
         """
@@ -250,12 +250,12 @@ class Links:
             netns.setns(self._netns)
             return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
-        # setns(2) is for the calling thread alone: one that ends right after.
+        # setns(2) changes the calling thread only: a thread that ends right after.
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(inside).result()
 
     def _set_vf(self, pf: str, number: int, what: str, setting: dict[str, Any]) -> bool:
-        """Set one thing of a VF, or tell that the PF's driver does not let it be set."""
+        """Set one thing of a VF; False where the PF's driver cannot set it."""
         from pyroute2.netlink.exceptions import NetlinkError
 
         done = False
@@ -267,8 +267,8 @@ class Links:
             except NetlinkError as error:
                 if setting != {"mac": vf_info.NO_MAC} or error.code != errno.EINVAL:
                     raise
-                # Some drivers let no VF be without an address that has had one (qede's, older ones
-                # of ixgbe and igb). It gets nobody's, so that no guest's stays.
+                # Some drivers cannot clear a VF's address once it is set (qede's, older ones of
+                # ixgbe and igb). It gets a placeholder, so that no guest's address stays.
                 self._route.link("set", index=index, vf={"vf": number, "mac": _PLACEHOLDER_MAC})
             done = True
         return done

@@ -1,7 +1,7 @@
 """A netdev's state, address and MTU by the calls of netdevice(7), and taps by those of tun.
 
 rtnetlink can do most of it too; but through a library it costs up to a hundred times as much, and
-these are on the way of every plug. Whatever else is done to links is in ``netlink``.
+every plug uses these. All other operations on links are in ``kernel.links``.
 """
 
 from __future__ import annotations

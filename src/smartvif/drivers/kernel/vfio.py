@@ -1,4 +1,4 @@
-"""VFs lent to programs, by the driver vfio-pci, and taken back for the driver they had.
+"""Binding of VFs to vfio-pci, for programs to use them, and restoring of their own driver.
 
 Documentation/ABI/testing/sysfs-bus-pci, "bind", "unbind" and "driver_override". These files are
 root's; to write them takes no capability.
@@ -17,8 +17,8 @@ from smartvif.model.errors import Failed, NotFound, Refused, TimedOut
 from smartvif.model.pci import PciAddress
 
 DRIVER = "vfio-pci"
-_PATIENCE = 5.0  # seconds for whoever has a VF open to close it
-_PAUSE = 0.02  # seconds; no event tells of it
+_PATIENCE = 5.0  # seconds for a process that has a VF open to close it
+_PAUSE = 0.02  # seconds; there is no event for it
 _IFF_UP = 1  # include/uapi/linux/if.h
 _NOT_ALLOWED = frozenset({errno.EPERM, errno.EACCES, errno.EROFS})
 # A newline clears driver_override in every kernel; some take a NUL for the name of a driver, and an
@@ -47,7 +47,7 @@ class Vfio:
     def bind(self, address: PciAddress) -> None:
         """Bind a VF to vfio-pci; one that is so already is left alone.
 
-        When an error comes between two writes, the VF may be without a driver; ``give_back``
+        When an error comes between two writes, the VF may be without a driver; ``restore``
         finishes.
         Raises: NotFound; Refused, where something uses the VF or it could not be given to a
         program, or not come back; Failed, with the kernel's words.
@@ -69,9 +69,9 @@ class Vfio:
             _tell(override, _CLEAR, f"ending the reservation of VF {address}")
 
     def restore(self, address: PciAddress, driver: str | None) -> None:
-        """Give a VF that ``take`` took, wholly or in part, back to the driver it had, or to none.
+        """Bind a VF that ``bind`` took, wholly or in part, to the driver it had, or to none.
 
-        One that had vfio-pci before, is gone, or has got another driver since, is left alone. The
+        A VF that had vfio-pci before, is gone, or has got another driver since, is left alone. The
         kernel lets only a driver take the VF that has its identifier in its own table: there is no
         override for this direction.
         Raises: Refused, where the VF could not get the driver; TimedOut, where a program has it
@@ -109,7 +109,7 @@ class Vfio:
         return self.read(address)
 
     def _refuse_unusable(self, found: Vf) -> None:
-        """Raises: Refused, where no program could get the VF."""
+        """Check that a program can get the VF. Raises: Refused."""
         folder, where = self._folder(found.address), f"VF {found.address}"
         if DRIVER not in sysfs.names(self._drivers):
             raise Refused(f"{DRIVER} is not loaded", where=where, hint=f"modprobe {DRIVER}")
@@ -135,7 +135,7 @@ class Vfio:
             )
 
     def _refuse_used(self, found: Vf) -> None:
-        """Raises: Refused, where something on this host uses the VF as it is."""
+        """Check that nothing on this host uses the VF. Raises: Refused."""
         where = f"VF {found.address}"
         if found.driver is None:
             return
@@ -170,7 +170,7 @@ class Vfio:
                 )
 
     def _refuse_one_way(self, found: Vf, driver: str | None) -> None:
-        """Raises: Refused, where the VF could not get ``driver``."""
+        """Check that the VF can get ``driver``. Raises: Refused."""
         if driver is None:
             return
         if driver not in sysfs.names(self._drivers):
@@ -189,7 +189,7 @@ class Vfio:
             )
 
     def _await_closed(self, address: PciAddress) -> None:
-        """Wait until no program has a VF open: else the kernel would, without end.
+        """Wait until no program has a VF open: the kernel itself would wait without a deadline.
 
         vfio-pci enables a device while it is open (drivers/vfio/pci/vfio_pci_core.c).
         Raises: TimedOut.

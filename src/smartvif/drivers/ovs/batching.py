@@ -1,4 +1,4 @@
-"""One act for what many threads want at the same time."""
+"""Batching of requests that several threads make at the same time."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class _Request(Generic[T]):
 
 
 class Batcher(Generic[T]):
-    """Hands requests to ``act`` in batches, without making a lone one wait.
+    """Passes requests to ``act`` in batches; a lone one does not wait.
 
-    Whoever comes first acts at once, for itself. Those that come meanwhile wait for their turn;
-    the first to get it acts for all of them. ``act`` returns, or yields an error for each request.
+    The first thread acts at once, for itself. Threads that arrive meanwhile wait; the first of
+    them to get the lock acts for all. ``act`` returns, or yields an error for each request.
     """
 
     def __init__(self, act: Callable[[Sequence[T], Deadline], Sequence[SmartvifError | None]]):
@@ -34,7 +34,7 @@ class Batcher(Generic[T]):
         self._acting = threading.Lock()
 
     def submit(self, value: T, deadline: Deadline) -> None:
-        """Have ``value`` acted on, alone or with others.
+        """Have ``act`` process ``value``, alone or in a batch.
 
         Raises: the error that ``act`` gave for it; TimedOut, where its turn did not come.
         """
@@ -43,7 +43,7 @@ class Batcher(Generic[T]):
             self._queue.append(mine)
         if not self._acting.acquire(timeout=deadline.left()):
             self._give_up(mine, deadline)
-            self._acting.acquire()  # somebody acts for us already, within a deadline of their own
+            self._acting.acquire()  # another thread acts for us already, within its own deadline
         try:
             if not mine.done:
                 self._act_for_all(deadline)

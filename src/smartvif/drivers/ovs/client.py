@@ -1,4 +1,4 @@
-"""A connection to an OVSDB server (RFC 7047) that knows when ovs-vswitchd has acted.
+"""A connection to an OVSDB server (RFC 7047) that can wait until ovs-vswitchd has acted.
 
 One kept connection serves any number of threads, with many transactions in flight. It holds no
 copy of the database: a plug needs three rows, not the thousands that a replica would fetch. What
@@ -188,7 +188,7 @@ class _Session:
                 for message in stream.feed(data):
                     self._receive(message)
             self._break("the server closed the connection")
-        except Exception as error:  # whatever it is, nobody reads any more: all must know
+        except Exception as error:  # whatever it is, reading has ended: all waiters must know
             self._break(str(error) or repr(error))
 
     def _receive(self, message: dict[str, Any]) -> None:

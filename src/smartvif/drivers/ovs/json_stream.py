@@ -14,7 +14,7 @@ _MARK = re.compile(rb'\\.|["{}]', re.DOTALL)
 class JsonStream:
     """Takes bytes in any portions and gives each object as soon as it is whole.
 
-    No byte is looked at twice, however long an object is.
+    Linear in the number of bytes, however long an object is.
     """
 
     def __init__(self) -> None:

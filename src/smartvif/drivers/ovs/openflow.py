@@ -1,4 +1,4 @@
-"""The counters of a bridge's ports, asked of ovs-vswitchd by OpenFlow 1.0.
+"""The counters of a bridge's ports, read from ovs-vswitchd by OpenFlow 1.0.
 
 ovs-vswitchd brings its database's statistics up to date every 5 seconds, and no more often
 (ovs-vswitchd.conf.db(5), "stats-update-interval"). What it answers here is of this moment.
@@ -28,7 +28,7 @@ _ENTRY = struct.Struct("!H6x12Q")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortStatistics:
-    """What a port has received and sent. What it dropped it could not take, or hand over."""
+    """The counters of a port; dropped are packets that it could not take, or not pass on."""
 
     rx_packets: int
     tx_packets: int

@@ -51,9 +51,9 @@ class OvsPortSpec:
     awaited: bool = False
 
     def may_fail_with(self, error: str | None) -> bool:
-        """Whether ``error`` says no more than that an awaited netdev is not there yet.
+        """Whether ``error`` only reports that an awaited netdev is not there yet.
 
-        OVS looks at the port again when it appears (vswitchd/bridge.c, iface_do_create).
+        OVS reads the port again when it appears (vswitchd/bridge.c, iface_do_create).
         """
         absent = f"could not open network device {self.name} (No such device)"
         return self.awaited and error == absent
@@ -82,13 +82,13 @@ class OvsPortState:
 
     @property
     def failure(self) -> str | None:
-        """Why ovs-vswitchd does not have it, or None where it has."""
+        """Why ovs-vswitchd does not have it; None where it has."""
         if self.error is None and self.ofport is not None and self.ofport >= 0:
             return None
         return self.error or f"it did not take port '{self.name}', and gave no reason"
 
     def as_json(self) -> dict[str, object]:
-        """What there is to see of it, with stable keys; documented in docs/reference/cli.md."""
+        """All that is shown of it, with stable keys; documented in docs/reference/cli.md."""
         return {
             "ofport": self.ofport,
             "error": self.error,
@@ -170,7 +170,7 @@ def _wait(table: str, name: str, rows: list[Row]) -> Op:
 
 
 def update_ops(spec: OvsPortSpec) -> list[Op]:
-    """Bring a port that is there to what ``spec`` says."""
+    """Change an existing port to what ``spec`` says."""
     where = [["name", "==", spec.name]]
     return [
         {"op": "update", "table": "Interface", "where": where, "row": interface_row(spec)},
@@ -184,7 +184,7 @@ def insert(table: str, row: Row, name: str) -> Op:
 
 
 def removal_ops(port: Row) -> list[Op]:
-    """Take away the port of that Port row, and its QoS row, which nothing else would collect."""
+    """Remove the port of that Port row, and its QoS row, which OVS does not garbage-collect."""
     uuid = port["_uuid"]
     ops: list[Op] = [
         {"op": "update", "table": "Port", "where": [_is(uuid)], "row": {"qos": ["set", []]}},

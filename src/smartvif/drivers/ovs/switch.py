@@ -1,7 +1,7 @@
 """Open vSwitch's bridges and ports, through its database.
 
 Each change is guarded, so that it fails rather than overwrites what another client did meanwhile,
-and is believed only when ovs-vswitchd says that it took it.
+and counts as done only when ovs-vswitchd confirms it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _REMOVAL = 2.0  # seconds that a removal waits for ovs-vswitchd; the rows are go
 
 
 class OpenVSwitch:
-    """One ovs-vswitchd, spoken to through its database at ``db``."""
+    """One ovs-vswitchd, by way of its database at ``db``."""
 
     NAME: ClassVar[str] = "ovs"
     TITLE: ClassVar[str] = "Open vSwitch"
@@ -139,7 +139,7 @@ class OpenVSwitch:
         return {port.name: f"bridge {port.bridge}" for port in self.ports()}
 
     def simulated(self) -> bool:
-        """It is no simulation, also on a simulated host."""
+        """Never: Open vSwitch is real, also on a simulated host."""
         return False
 
     def remove_owned(self, owner: str) -> None:
@@ -160,16 +160,16 @@ class OpenVSwitch:
         return tuple(sorted(row["name"] for row in found["rows"]))
 
     def add_port(self, spec: OvsPortSpec) -> None:
-        """Make the port, or bring one that ``spec.owner`` already has to what ``spec`` says.
+        """Add the port, or change one that ``spec.owner`` already has to what ``spec`` says.
 
         When it returns, ovs-vswitchd has the port; or waits for its netdev, where that is awaited.
-        Raises: NotFound (bridge), Refused (the port is somebody else's, or on another bridge),
+        Raises: NotFound (bridge), Refused (the port is another owner's, or on another bridge),
         Failed with OVS's words (no such netdev, ...), TimedOut, CannotTell.
         """
         self._adding.submit(spec, self.deadline())
 
     def remove_port(self, name: str, owner: str) -> None:
-        """Take away the port if it is there and ``owner`` has it. Its QoS row goes with it.
+        """Remove the port, with its QoS row, if ``owner`` has it. Idempotent.
 
         Raises: Failed, CannotTell.
         """
@@ -195,13 +195,13 @@ class OpenVSwitch:
     def _add_ports(
         self, specs: Sequence[OvsPortSpec], deadline: Deadline
     ) -> Sequence[SmartvifError | None]:
-        """Add ports in one transaction, or where that does not hold, one after the other."""
+        """Add ports in one transaction, or, where it fails, one after the other."""
         try:
             inserts = (insert_ops(spec, number) for number, spec in enumerate(specs))
             self.db.commit(list(chain.from_iterable(inserts)), deadline)
         except TimedOut:
             raise
-        except Failed:  # the database refused: somebody's port is there, or no bridge is
+        except Failed:  # the database refused: the port exists, or the bridge does not
             if len(specs) > 1:
                 return [self._add_ports([spec], deadline)[0] for spec in specs]
             try:
@@ -211,7 +211,7 @@ class OpenVSwitch:
         return self._failures(specs, deadline)
 
     def _update_port(self, spec: OvsPortSpec, deadline: Deadline) -> None:
-        """What to do where the port is there already, or the bridge is not."""
+        """Change a port that exists, or raise the error where the bridge does not."""
         self.bridge(spec.bridge)
         port, interface = self._rows(spec.name, deadline)
         if port is not None:
@@ -221,7 +221,7 @@ class OpenVSwitch:
     def _failures(
         self, specs: Sequence[OvsPortSpec], deadline: Deadline
     ) -> Sequence[SmartvifError | None]:
-        """What ovs-vswitchd says of ports that it has just been given."""
+        """The error that ovs-vswitchd reports of each port just added."""
         columns = ["ofport", "error"]
         reads = [select("Interface", [["name", "==", spec.name]], columns) for spec in specs]
         found = [result["rows"] for result in self.db.transact(reads, deadline)]

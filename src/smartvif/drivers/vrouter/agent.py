@@ -1,8 +1,8 @@
 """The vRouter's agent, by its port API (HTTP on port 9091 of the loopback).
 
-The agent's answers are believed only as far as they go. It says 200 to every DELETE, keeps a port's
-old values when the port is posted again with others, and never rewrites a file that is there; so
-whatever is not known to be the same is deleted and posted anew, and the files are ours to write.
+The agent's answers prove little. It answers 200 to every DELETE, keeps a port's old values when the
+port is posted again with others, and never rewrites an existing file; so a port not known to
+be the same is deleted and posted again, and smartvif writes the files itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SIMULATED = "simulated"  # in the header "Server" of smartvif.sim's agent
 
 
 class _Down(Exception):
-    """Nobody listens at the agent's address."""
+    """No process listens at the agent's address."""
 
 
 class AgentDown(CannotTell):
@@ -87,7 +87,7 @@ class VRouterAgent:
         self.url = url
         self.files = files
         self._timeout = timeout
-        self._simulated: bool | None = None  # nobody has answered yet
+        self._simulated: bool | None = None  # unknown until the first answer
         try:
             parts = urlsplit(url)
             self._address = (parts.hostname or "", parts.port or 0)
@@ -101,7 +101,7 @@ class VRouterAgent:
             )
 
     def add(self, port: VRouterPort, *, persist: bool = True, deferrable: bool = False) -> None:
-        """Have the vRouter take the port, now and whenever it starts; twice is once.
+        """Give the vRouter the port, now and at each of its starts. Idempotent.
 
         A port that the agent may know otherwise is deleted first, because it would keep the old
         values; one that differs in details only is not, because that would interrupt its traffic.
@@ -133,11 +133,11 @@ class VRouterAgent:
             )
 
     def remove(self, port: str) -> None:
-        """Have the vRouter forget the port for good; absent is fine, and so is an agent that is.
+        """Remove the port permanently. Idempotent; succeeds also if no agent runs.
 
         Raises: Failed; TimedOut.
         """
-        # The file first: without it no agent that starts meanwhile takes the port up.
+        # The file first: else an agent that starts meanwhile would add the port.
         self.files.remove(port)
         try:
             status, answer = self._request("DELETE", f"/port/{port}", self._deadline())
@@ -151,10 +151,10 @@ class VRouterAgent:
             )
 
     def port(self, port: str) -> dict[str, Any] | None:
-        """What the agent says of a port; None where it shows none.
+        """The port as the agent shows it; None where it does not.
 
-        It shows a port when the controller has told it the port's network, and not before; and it
-        does not say whether the port is active.
+        It shows a port only after its controller has sent it the port's network, and does not show
+        whether the port is active.
         Raises: CannotTell, where no agent runs; Failed; TimedOut.
         """
         try:
@@ -181,9 +181,9 @@ class VRouterAgent:
             raise self._nobody(down) from down
 
     def read_ports(self, keys: Collection[str]) -> dict[str, Known[AgentPortState]]:
-        """What is known of the ports with those identifiers, in their files and by the agent.
+        """The ports with those identifiers, from their files and from the agent.
 
-        An agent that did not answer once is not asked again.
+        After one request without an answer the agent is not queried again.
         """
         found: dict[str, Known[AgentPortState]] = {}
         silence: Unknown | None = None
@@ -205,7 +205,7 @@ class VRouterAgent:
         return {netdev: f"the vRouter's port {port}" for netdev, port in found.items()}
 
     def owned_by(self, _port: str) -> None:
-        """Unknown: a port of an identifier is that port, whatever told the agent of it."""
+        """None, for unknown: the agent keeps no owner beside the port's identifier."""
         return
 
     def remove_owned(self, port: str) -> None:
@@ -213,14 +213,14 @@ class VRouterAgent:
         self.remove(port)
 
     def simulated(self) -> bool:
-        """Whether it is a simulation, which says so in every answer; no answer soon is no."""
+        """Whether it is a simulation, which each answer shows; False without a quick answer."""
         if self._simulated is None:
             with suppress(_Down, Failed):
                 self._exchange("GET", "/", time.monotonic() + min(self._timeout, _SOON))
         return bool(self._simulated)
 
     def set_link(self, port: str, *, up: bool) -> None:
-        """Set the link state of an ESXi port; it has effect on no other. No agent is fine.
+        """Set the link state of an ESXi port; others ignore it. Succeeds also if no agent runs.
 
         Raises: Failed; TimedOut.
         """
@@ -307,7 +307,7 @@ def wait_for_socket(path: Path, seconds: float) -> None:
 
 
 def wait_for_datapath(path: Path, seconds: float) -> None:
-    """Wait until the socket is there by which the DPDK vRouter takes orders from its agent.
+    """Wait for the socket by which the agent controls the DPDK vRouter.
 
     Raises: DatapathMissing.
     """

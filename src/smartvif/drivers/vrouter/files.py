@@ -19,15 +19,15 @@ class PortFiles:
     """The directory from which the agent reads its ports when it starts.
 
     Its files are named after the ports, which are UUIDs; everything here raises Invalid for others.
-    A file is there whole or not at all: the agent never mends one that is empty or cut short, and
-    the port of such a file is gone at its next start.
+    Writing is atomic: the agent never repairs a file that is empty or truncated, and the port of
+    such a file is gone at its next start.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     def read(self, port: str) -> dict[str, Any] | None:
-        """What the file says, or None where there is none, or none that can be read as a port.
+        """The port in the file; None where there is none, or none that can be read as a port.
 
         Raises: CannotTell, where the directory cannot be read.
         """
@@ -44,7 +44,7 @@ class PortFiles:
         return document if isinstance(document, dict) else None
 
     def write(self, port: VRouterPort) -> None:
-        """Write the port's file, in place of one that is there.
+        """Write or replace the port's file.
 
         Raises: Failed.
         """
@@ -52,7 +52,7 @@ class PortFiles:
         self.write_text(port.id, json.dumps(document))
 
     def write_text(self, port: str, text: str) -> None:
-        """Write a file in one act that survives the loss of power.
+        """Write a file atomically and durably.
 
         Raises: Failed.
         """
@@ -79,7 +79,7 @@ class PortFiles:
             ) from error
 
     def remove(self, port: str) -> None:
-        """Remove a file; absent is fine.
+        """Remove a file. Idempotent.
 
         Raises: Failed.
         """

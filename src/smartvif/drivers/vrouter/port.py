@@ -1,4 +1,4 @@
-"""A port as the vRouter's agent is told of it.
+"""A port as the vRouter's agent reads it.
 
 The keys are those of the agent's port API and of its port files, which are the same document
 (tungstenfabric/tf-controller, src/vnsw/agent/port_ipc).
@@ -12,11 +12,11 @@ from enum import IntEnum
 from typing import Any
 
 NIL = "00000000-0000-0000-0000-000000000000"
-"""What the agent takes for no identifier."""
+"""The identifier that the agent reads as none."""
 _NO_VLAN = -1
 # How the agent writes -1, which it keeps in 16 bits.
 _NO_VLAN_UNSIGNED = 65535
-# What makes another port of one: the rest is for people, or comes from the agent's controller.
+# Keys in which a port differs from another; the rest is for people, or comes from the controller.
 _IDENTITY = (
     "id",
     "instance-id",
@@ -29,7 +29,7 @@ _IDENTITY = (
 
 
 class PortType(IntEnum):
-    """What is behind a port; the vRouter makes an exception of some."""
+    """The kind of a port's other end; the vRouter treats some specially."""
 
     NOVA_VM = 0
     NAMESPACE = 1
@@ -66,7 +66,7 @@ class VRouterPort:
     vhostuser_mode: int = VhostUserMode.CLIENT
 
     def document(self) -> dict[str, str | int]:
-        """What the agent reads. It wants each of these keys, and text where it says text."""
+        """The document that the agent reads: it requires each key, and text where there is text."""
         return {
             "id": self.id,
             "instance-id": self.machine,
@@ -84,11 +84,11 @@ class VRouterPort:
         }
 
     def is_said_by(self, document: Mapping[str, Any]) -> bool:
-        """Whether a port file, ours or one that the agent wrote, says this and no other port."""
+        """Whether a port file, ours or the agent's, describes exactly this port."""
         return all(_same(document.get(key), value) for key, value in self.document().items())
 
     def is_meant_by(self, document: Mapping[str, Any]) -> bool:
-        """Whether a file or the agent's answer is of this port, be its details others."""
+        """Whether a file or the agent's answer is of this port; details may differ."""
         mine = self.document()
         return all(_same(document.get(key), mine[key]) for key in _IDENTITY)
 

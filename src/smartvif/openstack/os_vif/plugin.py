@@ -44,7 +44,7 @@ _NEEDED = {
 
 
 class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by mypy
-    """Plugs and unplugs the ports of one host. Many threads may use it."""
+    """Plugs and unplugs the ports of one host. Thread-safe."""
 
     NAME: ClassVar[str]
     GROUP: ClassVar[str]
@@ -97,7 +97,7 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
         )
 
     def unplug(self, vif: Any, instance_info: Any) -> None:
-        """Undo what was done for the VIF of that id; nothing, or half of it, is fine too.
+        """Undo what was done for the VIF of that id, in whole or in part. Idempotent.
 
         The id alone tells what that was: by the journal, or where that is lost, by the switch. The
         PCI address that Nova passes may be another host's, after a live migration that failed, and
@@ -107,7 +107,7 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
         executor.unplug(vif.id, self._journal, self._world)
 
     def _leave_to_libvirt(self, vif: Vif) -> None:
-        """See that libvirt, which plugs this VIF itself, finds the bridge and no port of ours."""
+        """Check that libvirt, which plugs this VIF itself, finds the bridge and no port of ours."""
         bridge = vif.bridge_name or vif.network.bridge
         assert bridge is not None  # plan() has seen to it
         self._world.need(OpenVSwitch).bridge(bridge)

@@ -1,4 +1,4 @@
-"""The other host's part of a migration: its ports are made before the machine comes."""
+"""The destination's part of a migration: its ports are plugged before the machine arrives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from smartvif.plug.steps.guest import AttachedInterface
 
 
 def examine(offer: MachineOffer, host: HostContext) -> dict[str, Any]:
-    """What would keep the machine from coming, by port; nothing is changed.
+    """The obstacles to receiving the machine, by port; nothing is changed.
 
     Returns ``problem``, of the machine itself; ``ports``, a problem or None for each; ``address``,
     where QEMU is to listen, or None.
@@ -35,9 +35,9 @@ def examine(offer: MachineOffer, host: HostContext) -> dict[str, Any]:
 
 
 def prepare(offer: MachineOffer, host: HostContext) -> dict[str, str]:
-    """Plug all ports that move with the machine, or none; the XML of the guest's side of each.
+    """Plug all ports that move with the machine, or none; returns the guest's XML of each.
 
-    What is left of an earlier time is undone first. Raises: as abandon and attach do.
+    What an earlier attempt left is undone first. Raises: as abandon and attach do.
     """
     abandon(offer, host)
     made: dict[str, str] = {}
@@ -53,9 +53,9 @@ def prepare(offer: MachineOffer, host: HostContext) -> dict[str, str]:
 
 
 def finish(offer: MachineOffer, interfaces: dict[str, str], host: HostContext) -> dict[str, str]:
-    """Take over the machine that has come, and attach what was detached for the journey.
+    """Take over the machine that has arrived, and attach ports that were detached for the move.
 
-    ``interfaces`` is what ``prepare`` returned. Twice is once. Returns the ports that could not be
+    ``interfaces`` is what ``prepare`` returned. Idempotent. Returns the ports that could not be
     attached, each with the reason.
     """
     failed = {}
@@ -74,7 +74,7 @@ def finish(offer: MachineOffer, interfaces: dict[str, str], host: HostContext) -
 
 
 def abandon(offer: MachineOffer, host: HostContext) -> None:
-    """Undo ``prepare``, wholly done or in part; the machine stays where it was.
+    """Roll back ``prepare``, completed or interrupted; the machine stays where it was.
 
     Raises: Refused, where the machine is here; Failed, where something cannot be undone.
     """
@@ -91,7 +91,7 @@ def _problem(
     """``vfs`` are those that the ports before it would get."""
     try:
         check_switch(port, host)
-        # One that an earlier time has left gives its VF back first.
+        # A port that an earlier attempt left releases its VF first.
         if port.mode.needs_vf and host.journal.port(port.id) is None:
             asked = port_from(port)
             device = wanted(asked, bound(asked, port, host), port)

@@ -26,7 +26,7 @@ class MachineOffer:
         return Machine(uuid=self.uuid, name=self.vm)
 
     def as_json(self) -> dict[str, object]:
-        """For the way to the other host."""
+        """The document for the other host."""
         ports = [port.as_json() for port in self.ports]
         return {"vm": self.vm, "uuid": self.uuid, "ports": ports}
 
@@ -59,14 +59,14 @@ class MachineOffer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """A machine on its way to the host ``to``; ``interfaces`` is what that host has prepared."""
+    """A move to the host ``to`` under way; ``interfaces`` is what that host has prepared."""
 
     to: str
     offer: MachineOffer
     interfaces: Mapping[str, str] = field(default_factory=dict)
 
     def dump(self) -> str:
-        """For the journal."""
+        """The text for the journal."""
         interfaces = dict(self.interfaces)
         return json.dumps({**self.offer.as_json(), "to": self.to, "interfaces": interfaces})
 

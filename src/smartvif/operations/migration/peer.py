@@ -27,27 +27,27 @@ _BEGIN = re.compile(r"^\{", re.MULTILINE)
 
 
 class Peer(Protocol):
-    """What a migration asks of the other host. Each raises its errors, or CannotTell."""
+    """The other host, as a migration uses it. Each method raises its errors, or CannotTell."""
 
     @property
     def name(self) -> str:
-        """What ``--to`` calls it."""
+        """Its name, as in ``--to``."""
 
     @property
     def libvirt(self) -> str:
         """The URI of its libvirt."""
 
     def examine(self, offer: MachineOffer) -> dict[str, Any]:
-        """See receive.examine."""
+        """As ``destination.examine``."""
 
     def prepare(self, offer: MachineOffer) -> dict[str, str]:
-        """See receive.prepare."""
+        """As ``destination.prepare``."""
 
     def finish(self, offer: MachineOffer, interfaces: dict[str, str]) -> dict[str, str]:
-        """See receive.finish."""
+        """As ``destination.finish``."""
 
     def abandon(self, offer: MachineOffer) -> None:
-        """See receive.abandon."""
+        """As ``destination.abandon``."""
 
 
 class RemotePeer:
@@ -69,26 +69,26 @@ class RemotePeer:
         self._remote = [word.replace("{host}", name) for word in words]
 
     def examine(self, offer: MachineOffer) -> dict[str, Any]:
-        """See receive.examine."""
+        """As ``destination.examine``."""
         return self._run("examine", offer.as_json())
 
     def prepare(self, offer: MachineOffer) -> dict[str, str]:
-        """See receive.prepare."""
+        """As ``destination.prepare``."""
         interfaces: dict[str, str] = self._run("prepare", offer.as_json())["interfaces"]
         return interfaces
 
     def finish(self, offer: MachineOffer, interfaces: dict[str, str]) -> dict[str, str]:
-        """See receive.finish."""
+        """As ``destination.finish``."""
         document = {**offer.as_json(), "interfaces": interfaces}
         failed: dict[str, str] = self._run("finish", document)["failed"]
         return failed
 
     def abandon(self, offer: MachineOffer) -> None:
-        """See receive.abandon."""
+        """As ``destination.abandon``."""
         self._run("abandon", offer.as_json())
 
     def _run(self, verb: str, document: dict[str, Any]) -> dict[str, Any]:
-        """Have the other host do its part; its error is ours, with its name in where."""
+        """Run one part on the other host; raises its error, with its name in where."""
         argv = [*self._remote, "smartvif", "receive", verb]
         try:
             done = subprocess.run(
@@ -119,7 +119,7 @@ class RemotePeer:
         return answer
 
     def _error(self, done: subprocess.CompletedProcess[str]) -> SmartvifError:
-        """The error of the command, by its document; without one, what was said on stderr."""
+        """The error of the command, from its document; without one, from its stderr."""
         kind = _KINDS.get(done.returncode, Failed)
         error = _documented(done.stdout, kind)
         if error is not None:

@@ -1,11 +1,11 @@
 """Move a running machine with its ports to another host, or leave it as it is.
 
-The other host plugs the ports first, so that they work when the machine comes; only then does it
-move. Until it has moved everything can be undone, and is when a step fails. After that there is no
-way back and none is needed: what is left to do is to tidy up.
+The other host plugs the ports first, so that they work when the machine arrives; only then does it
+move. Until it has moved, everything is rolled back when a step fails. After that there is no way
+back and none is needed: only cleaning up is left.
 
-The journal has a move from its beginning to its end. Where the process dies in between, ``settle``
-brings it to one of the two ends: the machine is on this host, or it is not.
+The journal has a move from its beginning to its end. Where the process dies in between,
+``finish_migrations`` brings it to one of the two ends: the machine is on this host, or it is not.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortMigrationCheck:
-    """What will become of a port. ``problem`` is what keeps it from moving."""
+    """The forecast for a port. ``problem`` is what keeps it from moving."""
 
     id: str
     mode: str
@@ -47,12 +47,12 @@ class MigrationCheck:
 
     @property
     def ready(self) -> bool:
-        """Whether nothing is in the way."""
+        """Whether there is no problem."""
         return self.problem is None and all(port.problem is None for port in self.ports)
 
 
 def check_migration(vm: str, host: HostContext, peer: Peer) -> MigrationCheck:
-    """Look at everything that can be in the way; nothing is changed.
+    """Check everything that can prevent the migration; nothing is changed.
 
     Raises: NotFound, for a machine that is not here; Failed and CannotTell, where the other host,
     libvirt or a switch does not answer.
@@ -79,7 +79,7 @@ def check_migration(vm: str, host: HostContext, peer: Peer) -> MigrationCheck:
 
 
 def migrate(vm: str, host: HostContext, peer: Peer, tell: Callable[[str], None]) -> dict[str, str]:
-    """Move the machine; ``tell`` hears of each step.
+    """Move the machine; ``tell`` is called with each step.
 
     Returns the ports that moved but could not be attached there, each with the reason.
     Raises: Refused, with what is in the way, before anything is changed; Failed and CannotTell
@@ -95,10 +95,10 @@ def migrate(vm: str, host: HostContext, peer: Peer, tell: Callable[[str], None])
 
 
 def finish_migrations(host: HostContext, *, dry_run: bool = False) -> Report:
-    """Bring every move to an end whose process died.
+    """Finish or roll back every move whose process was interrupted.
 
-    Where the machine is here everything is as before the move; else the other host takes over,
-    and nothing is left here. Returns what was done, or with ``dry_run`` would be, by port, and what
+    Where the machine is here, the move is rolled back; else the other host takes over, and nothing
+    is left here. Returns what was done, or with ``dry_run`` would be, by port, and what
     failed, by machine.
     """
     concerned: dict[str, str] = {}
@@ -121,7 +121,7 @@ def finish_migrations(host: HostContext, *, dry_run: bool = False) -> Report:
 
 
 def migrating_ports(host: HostContext) -> frozenset[str]:
-    """The ports of machines that are moving or have moved: not to be judged by what is here.
+    """The ports of machines that are moving or have moved: not to be compared with this host.
 
     Raises: CannotTell, where libvirt does not answer.
     """
@@ -157,7 +157,7 @@ def _migrate(vm: str, host: HostContext, peer: Peer, tell: Callable[[str], None]
         by_mac = {port.mac: interfaces[port.id] for port in moving if port.mac is not None}
         host.domains.migrate(vm, peer.libvirt, by_mac, address=found.address)
     except BaseException:
-        # An interruption may come when it has moved: then reconcile finishes what was begun.
+        # It may be interrupted after the machine has moved: then reconcile finishes the move.
         if host.domains.exists(vm):
             _roll_back(offer, host, peer)
         raise
@@ -173,7 +173,7 @@ def _migrate(vm: str, host: HostContext, peer: Peer, tell: Callable[[str], None]
 
 
 def _settle(move: Move, host: HostContext) -> None:
-    """Bring a move to its end.
+    """Finish or roll back a move.
 
     Raises: Failed and CannotTell, where the other host cannot take over; Failed, where a port is
     not attached there, or something cannot be undone here.
@@ -195,13 +195,13 @@ def _offer(vm: str, host: HostContext) -> MachineOffer:
 
 
 def _clean_up_source(offer: MachineOffer, host: HostContext) -> None:
-    """Take away what the machine has left here."""
+    """Remove what the machine has left here."""
     for port in offer.ports:
         unplug(port.id, host)
 
 
 def _roll_back(offer: MachineOffer, host: HostContext, peer: Peer) -> None:
-    """Undo what was done for a machine that does not move; what cannot be undone is told."""
+    """Roll back the move; what cannot be undone is logged."""
     whole, again = True, "smartvif reconcile tries again"
     try:
         peer.abandon(offer)

@@ -1,4 +1,4 @@
-"""Who has which PCI function of this host: a switch by its representor, a machine, a port."""
+"""The user of each PCI function of this host: a switch, a machine or a port."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smartvif.model.pci import PciAddress
 
 
 def device_users(pfs: Sequence[Pf], host: HostContext) -> dict[PciAddress, str]:
-    """The functions that a switch or a machine has, and which.
+    """The functions that a switch or a machine has, with its name.
 
     Raises: CannotTell, where libvirt does not answer.
     """
@@ -23,7 +23,7 @@ def device_users(pfs: Sequence[Pf], host: HostContext) -> dict[PciAddress, str]:
 
 
 def switch_users(pfs: Sequence[Pf], host: HostContext) -> dict[PciAddress, str]:
-    """The functions that a switch has, and where."""
+    """The functions that a switch has, with the place in it."""
     taken, switches = {}, _switches(host)
     for pf in pfs:
         if pf.netdev in switches:
@@ -37,13 +37,13 @@ def switch_users(pfs: Sequence[Pf], host: HostContext) -> dict[PciAddress, str]:
 
 
 def port_devices(host: HostContext) -> dict[PciAddress, str]:
-    """The functions that the journal's ports have, and the ports."""
+    """The functions that the journal's ports have, with the port."""
     ports = host.journal.ports()
     return {port.vf: port.id for port in ports if port.vf is not None}
 
 
 def _switches(host: HostContext) -> dict[str | None, str]:
-    """Where each netdev is that is in a switch."""
+    """The place of each netdev that is in a switch."""
     found: dict[str | None, str] = {}
     for switch in host.drivers.switches.values():
         with suppress(CannotTell):  # not every host has every switch

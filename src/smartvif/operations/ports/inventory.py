@@ -1,4 +1,4 @@
-"""What this host's SmartNICs have to give, read from the host."""
+"""The pools of this host's SmartNICs, read from the host."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 def publish(host: HostContext) -> tuple[Pool, ...]:
-    """Have the claims know what this host has; return it.
+    """Publish this host's pools in the claim store, and return them.
 
     Raises: CannotTell, where libvirt does not answer; Invalid, for the allow-list.
     """
@@ -32,9 +32,9 @@ def publish(host: HostContext) -> tuple[Pool, ...]:
 
 
 def read_pools(host: HostContext) -> tuple[Pool, ...]:
-    """What ports can have of this host now; nothing is written.
+    """The pools that ports can choose from now; nothing is written.
 
-    Where libvirt does not answer, which VFs its machines have is not known, and that is told.
+    Where libvirt does not answer, the VFs of its machines are unknown, which is logged.
     Raises: Invalid, for the allow-list.
     """
     pfs = sriov.pfs()

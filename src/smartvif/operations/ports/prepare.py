@@ -1,4 +1,4 @@
-"""Where a port goes on this host: its VF, its VIF, its steps. What an attachment begins with."""
+"""Prepare a port of this host: choose its VF, build its VIF, plan its steps."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def place(
 ) -> Placement:
     """Choose and claim a VF if one is needed, and plan the port; nothing else is changed.
 
-    The caller has the port to itself, and sees to its claim: chain.claim.following.
+    The caller holds the port's lock, by ``claims.claim_synced_with_journal``.
     Raises: Invalid, NotFound, Refused (no VF is free); Conflict; CannotTell, where OVS or libvirt
     does not answer.
     """
@@ -75,12 +75,12 @@ def place(
 
 
 def wanted(port: Port, binding: Binding, request: PortSpec) -> DeviceRequest:
-    """What is to be claimed for the port, with what the person has chosen."""
+    """The device request of the port, with what the user has chosen."""
     return replace(device_request(port, binding.vif_type), pf=request.pf, vf=request.vf)
 
 
 def check_switch(request: PortSpec, host: HostContext) -> None:
-    """See whether the switch, and the forwarder if one is needed, could take the port.
+    """Check that the switch, and the forwarder if one is needed, could take the port.
 
     Raises: Invalid, for a switch that is not installed, or for which the port says too little;
     NotFound, for the bridge; CannotTell, where one of them does not answer.
@@ -102,7 +102,7 @@ def bound(port: Port, request: PortSpec, host: HostContext) -> Binding:
 
 
 def _with_tap(vif: Vif) -> Vif:
-    """The vRouter's tap is made by libvirt where there is a cloud; here it is ours to make."""
+    """The VIF with a tap that we make; in a cloud libvirt makes the vRouter's tap."""
     if vif.kind is not VifKind.GENERIC:
         return vif
     return replace(vif, profile=PortProfile(kind=ProfileKind.BASE, create_tap=True))

@@ -1,8 +1,8 @@
-"""A port of the vRouter's, given to it and taken from it as the agent's own script is asked to.
+"""Add and delete a port of the vRouter, by the requests of the agent's own script.
 
 The script is vrouter-port-control (tungstenfabric/tf-controller, src/vnsw/agent/port_ipc), which
-writes a port's file and tells the agent. Here a port goes the way of every other: a VIF, its plan,
-and the journal. What a VIF cannot say is set in the step that tells the agent.
+writes a port's file and posts it to the agent. Here the port is plugged like every other: a VIF,
+its plan, and the journal. What a VIF has no field for is set in the agent's step.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ _WAITS = Timeouts()
 
 
 def add(request: AgentPortRequest, host: HostContext, *, waits: Timeouts = _WAITS) -> None:
-    """Give the vRouter a port, or change nothing; twice is once.
+    """Add a port to the vRouter. Atomic and idempotent.
 
     A tap's port is done when its file is there, though no agent runs. Other ports need one: a port
     of the DPDK vRouter waits for it and for its datapath, one with a VF does not wait.
@@ -123,14 +123,14 @@ def add(request: AgentPortRequest, host: HostContext, *, waits: Timeouts = _WAIT
 
 
 def delete(port: str, host: HostContext) -> None:
-    """Undo what was done for a port; one that is not there is deleted already.
+    """Delete a port. Idempotent.
 
     Raises: Failed, where something cannot be undone: it stays, to be tried again.
     """
     if port in host.journal:
         unplug(port, host.journal, host.drivers)
     with host.journal.locked(port):
-        # The agent may have it from somebody who keeps no journal. No other switch is asked.
+        # Another program without a journal may have added it. No other switch is read.
         if port not in host.journal:
             host.drivers.need(VRouterAgent).remove(port)
 
@@ -186,7 +186,7 @@ def _vif(request: AgentPortRequest) -> Vif:
 
 
 def _examine(request: AgentPortRequest, host: HostContext, waits: Timeouts) -> None:
-    """Look at what may be down before anything is changed."""
+    """Check what may be down before anything is changed."""
     agent = host.drivers.need(VRouterAgent)
     if request.mode is Mode.VIRTIO_FORWARDER:
         host.drivers.need_forwarder()

@@ -1,4 +1,4 @@
-"""The steps for a VIF that no switch of the host has, but the one inside the NIC (hw_veb).
+"""The steps for a VIF on the switch inside the NIC (hw_veb).
 
 Its MAC address and VLAN are in the guest's XML, by which libvirt programs the NIC. Trust is all
 that libvirt has no word for (libvirt.org/formatdomain.html, "PCI Passthrough").

@@ -20,7 +20,7 @@ def _tap(case: PlanInput) -> Plan:
     """A tap in the switch: ours, or one that libvirt makes when the guest starts.
 
     libvirt takes a tap that is there already only with managed='no', which Nova does not write for
-    one of libvirt's own (libvirt.org/formatdomain.html). Where nobody asks for a port either, the
+    one of libvirt's own (libvirt.org/formatdomain.html). Where the VIF asks for no port either, the
     port is libvirt's as well (``<virtualport type='openvswitch'>``), and nothing is left to do.
     """
     tap, profile = case.tap(), case.vif.profile

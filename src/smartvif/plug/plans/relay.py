@@ -1,4 +1,4 @@
-"""The steps that have the forwarder join a VF and a guest, the same on every switch."""
+"""The steps that make a relay between a VF and a guest, the same on every switch."""
 
 from __future__ import annotations
 

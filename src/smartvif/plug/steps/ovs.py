@@ -1,4 +1,4 @@
-"""The step that gives a switch a port."""
+"""The step that adds a port to Open vSwitch."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from smartvif.plug.steps.step import NetdevRole, Snapshot
 class SwitchPort:
     """A port on an Open vSwitch bridge.
 
-    Where it is a link of the host, it gets ``mtu`` bytes and is brought up when it is in the
-    switch, and put back when it is out again. In this order, because ovs-vswitchd looks at all of
-    its ports anew whenever a link changes: changed before, the plug would wait for that too.
+    A link of the host gets ``mtu`` bytes and is brought up after the port is in the switch, and is
+    restored after the port is removed. In this order, because ovs-vswitchd reads all of its ports
+    again whenever a link changes: changed before, the plug would wait for that too.
     """
 
     KIND: ClassVar[str] = "SwitchPort"
@@ -40,7 +40,7 @@ class SwitchPort:
         return {"mtu": link.mtu, "up": link.up} if link else {}
 
     def do(self, drivers: Drivers) -> None:
-        """Add the port, and believe it when ovs-vswitchd has taken it."""
+        """Add the port, and wait until ovs-vswitchd confirms it."""
         drivers.need(OpenVSwitch).add_port(self.spec)
         if self.mtu is not None:
             drivers.links.set_up(self.spec.name, mtu=self.mtu)

@@ -1,4 +1,4 @@
-"""The step that gives a VF to the forwarder."""
+"""The step that makes a relay of the forwarder."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ForwarderRelay:
         drivers.need_forwarder().add(self.spec, drivers.links)
 
     def undo(self, drivers: Drivers, found: Snapshot) -> None:
-        """Take it away; the VF comes back."""
+        """Remove the relay; the VF is returned."""
         drivers.need_forwarder().remove(self.spec)
 
     def scope(self) -> Scope:
@@ -43,7 +43,7 @@ class ForwarderRelay:
         return Scope(relays=frozenset({self.spec}))
 
     def compare(self, seen: Observation) -> Verdict:
-        """Whether the forwarder has it as it should be, and the VF, without an error."""
+        """Whether the forwarder has the relay as specified, with the VF, and no error."""
         found, subject = seen.relay(self.spec), f"relay of {self.spec.vf}"
         if isinstance(found, Unknown):
             return found

@@ -57,7 +57,7 @@ class SimulatedVfSettings:
         return Scope(links=frozenset({self.netdev}))
 
     def compare(self, seen: Observation) -> Verdict:
-        """Whether the VF has the address; one that the forwarder has is out of our sight."""
+        """Whether the VF has the address; one in the forwarder's namespace cannot be read."""
         found, subject = seen.link(self.netdev), f"VF {self.netdev}"
         if isinstance(found, Present) and found.value.mac != self.mac:
             return Difference(f"MAC address of {subject}", self.mac, found.value.mac)

@@ -1,4 +1,4 @@
-"""What a plan is made of."""
+"""The step, of which plans are made."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from smartvif.model.verdict import Verdict
 from smartvif.observe.observation import Observation, Scope
 
 Snapshot = dict[str, Any]
-"""What a step found before it acted, as JSON can hold it. Its undo puts that back."""
+"""The state before a step acted, in JSON types; its undo restores it."""
 
 
 class Step(Protocol):
-    """One act and its inverse, as a frozen value whose fields JSON can hold.
+    """One change and its inverse, as a frozen value whose fields are JSON types.
 
-    ``find`` is written to the journal before ``do``, so that ``undo`` can put things back even
-    when the process died in between. ``undo`` follows a ``do`` that may have happened wholly, in
-    part or not at all, and takes absence as done.
+    The ``snapshot`` is written to the journal before ``do``, so that ``undo`` can restore the state
+    even when the process died in between. ``undo`` follows a ``do`` that was completed, interrupted
+    or never begun, and treats absence as done.
     """
 
     KIND: ClassVar[str]
     """Its name in the journal, which stays whatever the class is called."""
 
     def describe(self) -> str:
-        """What it does, as a clause for people."""
+        """The change, as a clause in the imperative for people."""
 
     def snapshot(self, drivers: Drivers) -> Snapshot:
-        """What ``undo`` will have to put back. Reads only."""
+        """The present state that ``undo`` has to restore. Reads only."""
 
     def do(self, drivers: Drivers) -> None:
-        """Act; twice is once."""
+        """Make the change. Idempotent."""
 
     def undo(self, drivers: Drivers, found: Snapshot) -> None:
-        """Put back what was found."""
+        """Restore the state before the change. Idempotent."""
 
     def scope(self) -> Scope:
-        """What ``compare`` looks at."""
+        """The parts of the host that ``compare`` needs."""
 
     def compare(self, seen: Observation) -> Verdict:
-        """Whether what ``do`` makes is there. Pure."""
+        """The verdict: whether the state that ``do`` makes is there. Pure."""
 
 
 class NetdevRole(StrEnum):
-    """What a netdev is to a VF; the values are the fields of ``VfNames``."""
+    """The role of a netdev for a VF; the values are the fields of ``VfNames``."""
 
     REPRESENTOR = "representor"
     OWN = "netdev"

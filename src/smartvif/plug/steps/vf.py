@@ -1,4 +1,4 @@
-"""Steps on a VF of a real NIC that a program of the host, a forwarder, is to have.
+"""Steps on a VF of a real NIC for a program of the host, the forwarder.
 
 The VF leaves its driver first and is set by its PF after that, and comes back in the reverse order:
 so its own driver never finds it with a guest's address, which it would keep.
@@ -44,7 +44,7 @@ class VfioBinding:
         drivers.vfio.bind(self.vf)
 
     def undo(self, drivers: Drivers, found: Snapshot) -> None:
-        """Give it back to the driver it had, if it is still there.
+        """Restore the driver it had, if the VF is still there.
 
         Its netdev is a new one, whose MTU is set where the driver makes it at once; where it comes
         later, it is as the driver makes it. A rule of udev's may be renaming it just now.
@@ -74,7 +74,7 @@ class VfioBinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VfAdminSettings:
-    """The VF ``number`` of the PF ``pf`` as its PF is to set it."""
+    """The settings of the VF ``number`` by its PF ``pf``."""
 
     KIND: ClassVar[str] = "VfAdminSettings"
     ROLE: ClassVar[NetdevRole] = NetdevRole.UPLINK
@@ -92,7 +92,7 @@ class VfAdminSettings:
         return asdict(drivers.links.vf_admin(self.pf, self.number))
 
     def do(self, drivers: Drivers) -> None:
-        """Set what differs; a driver that cannot set all of it has it fail."""
+        """Set what differs; fails where the driver cannot set all of it."""
         unsupported = drivers.links.set_vf_admin(self.pf, self.number, self.wanted)
         if unsupported:
             raise Failed(
@@ -104,8 +104,8 @@ class VfAdminSettings:
     def undo(self, drivers: Drivers, found: Snapshot) -> None:
         """Put everything back, if the VF is still there; what could not be set needs no undoing.
 
-        Where the driver did not say, the VF gets neither trust nor leave to spoof: the next guest
-        must not inherit them.
+        Where the driver did not report it, the VF gets neither trust nor permission to spoof: the
+        next guest must not inherit them.
         """
         before = VfAdmin(**found)
         if before.trusted is None and self.wanted.trusted:
@@ -116,7 +116,7 @@ class VfAdminSettings:
             drivers.links.set_vf_admin(self.pf, self.number, before)
 
     def scope(self) -> Scope:
-        """What the PF says of the VF."""
+        """The PF's settings of the VF."""
         return Scope(vf_settings=frozenset({(self.pf, self.number)}))
 
     def compare(self, seen: Observation) -> Verdict:

@@ -1,4 +1,4 @@
-"""The step that gives the vRouter a port."""
+"""The step that adds a port to the vRouter."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ class AgentPort:
         return f"add {self.port.netdev} to the vRouter, network {self.port.network}"
 
     def snapshot(self, drivers: Drivers) -> Snapshot:
-        """Nothing: a port of that identifier is this one, whoever told the agent of it."""
+        """Nothing: a port of that identifier is this one, whichever program added it."""
         return {}
 
     def do(self, drivers: Drivers) -> None:
-        """Tell the agent, and wait for the socket if there is to be one."""
+        """Add the port, and wait for the socket if there is to be one."""
         agent = drivers.need(VRouterAgent)
         agent.add(self.port, persist=self.persist, deferrable=self.deferrable)
         if self.socket is not None:
             wait_for_socket(Path(self.socket), self.socket_wait)
 
     def undo(self, drivers: Drivers, found: Snapshot) -> None:
-        """Have the agent forget it."""
+        """Remove the port."""
         drivers.need(VRouterAgent).remove(self.port.id)
 
     def scope(self) -> Scope:
@@ -58,10 +58,10 @@ class AgentPort:
         return Scope(switch_ports=frozenset({(VRouterAgent.NAME, self.port.id)}))
 
     def compare(self, seen: Observation) -> Verdict:
-        """Whether the agent has it now and will have it when it starts again.
+        """Whether the agent has it now and will have it at its next start.
 
-        An agent that started before the netdev was there has passed over the file, and does not
-        read it again: so the file alone proves nothing.
+        An agent that started before the netdev existed has skipped the file, and does not read it
+        again: so the file alone proves nothing.
         """
         found = seen.switch_port(VRouterAgent.NAME, self.port.id)
         if not isinstance(found, Present):

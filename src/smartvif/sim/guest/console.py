@@ -35,7 +35,7 @@ class Console:
 
         Raises: TimedOut; CannotTell, where there is no guest behind the socket.
         """
-        # The name makes our reply known behind what is left of an earlier one that nobody read.
+        # The name tells our reply from the rest of an earlier one that was not read.
         name = uuid.uuid4().hex
         limit = max(1, math.ceil(timeout))
         text = base64.b64encode(command.encode()).decode()

@@ -23,12 +23,12 @@ class CpioEntry:
 
 
 def directory(name: str) -> CpioEntry:
-    """A directory that everybody may read."""
+    """A directory that every user may read."""
     return CpioEntry(name=name, mode=stat.S_IFDIR | 0o755)
 
 
 def program(name: str, data: bytes) -> CpioEntry:
-    """A regular file that everybody may run."""
+    """A regular file that every user may run."""
     return CpioEntry(name=name, mode=stat.S_IFREG | 0o755, data=data)
 
 

@@ -40,7 +40,7 @@ class SimulatedGuests:
             connection.defineXMLFlags(text, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
 
     def start(self, name: str) -> None:
-        """Switch it on; ``wait_ready`` tells when it is up.
+        """Start it; ``wait_ready`` waits until it is up.
 
         Raises: NotFound; Failed; CannotTell.
         """
@@ -49,7 +49,7 @@ class SimulatedGuests:
             domain.create()
 
     def stop(self, name: str) -> None:
-        """Switch it off, as by its power switch.
+        """Stop it, as by its power switch.
 
         Raises: NotFound; Failed; CannotTell.
         """
@@ -77,7 +77,7 @@ class SimulatedGuests:
         return Console(self._agent(name))
 
     def log(self, name: str) -> Path:
-        """The file with what its kernel and its init print; begun anew at each start."""
+        """The file with what its kernel and its init print; truncated at each start."""
         return self._run_dir / f"{name}.log"
 
     def _agent(self, name: str) -> Path:

@@ -3,11 +3,11 @@
 The inside of the card is a network namespace. A VF and its representor are each one end of a veth
 pair whose other end is in there, and a filter of tc-u32(8) at each inner end sends what comes in to
 the other one. So what goes into the VF comes out of its representor and back, as on a card in
-switchdev mode that has no flow for it; the flows are put ahead of these filters by ``sim.eswitch``.
+switchdev mode that has no flow for it; the flows are put ahead of these filters by ``nic.eswitch``.
 The uplink is a veth pair too; its far end is the wire. A PF in legacy mode has no representors: in
 its place there is a bridge inside, with the inner ends of the uplink, the wire and all VFs, because
 such a card switches by MAC address. The sysfs tree that names the outer ends is written by
-``sim.sysfs``.
+``nic.sysfs``.
 """
 
 from __future__ import annotations

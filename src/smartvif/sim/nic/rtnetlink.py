@@ -186,13 +186,13 @@ def redirect(
 
 
 def delete_filter(index: int, handle: int, *, priority: int, protocol: int) -> bytes:
-    """Take away one filter of a link."""
+    """A request to remove one filter of a link."""
     message = _filter(index, handle, priority, protocol)
     return _request(_DELTFILTER, message + _attribute(1, b"u32\0"))
 
 
 def delete_filters(index: int, *, priority: int, protocol: int) -> bytes:
-    """Take away all filters of a link that have that priority."""
+    """A request to remove all filters of a link that have that priority."""
     return _request(_DELTFILTER, _filter(index, 0, priority, protocol))
 
 

@@ -1,4 +1,4 @@
-"""The process that keeps a simulated host's /sys like its network interfaces.
+"""The process that updates a simulated host's /sys by its network interfaces.
 
 It is forked from the process that makes the host, stays in the host's namespaces, and ends with it.
 A change is shown as soon as the process is scheduled, some tenths of a millisecond after the call;
@@ -76,7 +76,7 @@ def _become(
 
 
 def _redirect(log: Path) -> None:
-    """Let go of the input and output that the host's users have."""
+    """Close the input and output that belong to the host's users."""
     null = os.open("/dev/null", os.O_RDONLY)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for source, target in ((null, 0), (file, 1), (file, 2)):
@@ -96,7 +96,7 @@ def _follow(layout: nic.NicLayout, root: Path, listener: socket.socket) -> None:
         waiting = listener.accept()[0] if asked else None
         _take(events, tree)
         if waiting is not None:
-            with waiting, suppress(OSError):  # who asked may have ended
+            with waiting, suppress(OSError):  # the asking process may have ended
                 waiting.send(f"{os.getpid()}\n".encode())
 
 

@@ -40,8 +40,8 @@ class _Shown:
 class NetdevTree:
     """The interfaces in the tree ``root``, which has the card's functions already.
 
-    Which interface of the card a link is, is told by its ifindex as long as it is here, and by its
-    peer when it comes: names can be changed, and the ifindex by a move to a network namespace.
+    A link of the card is identified by its ifindex as long as it is here, and by its peer when it
+    appears: names can be changed, and the ifindex by a move to a network namespace.
     """
 
     def __init__(self, root: Path) -> None:

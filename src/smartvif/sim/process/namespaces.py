@@ -37,7 +37,7 @@ _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGQUIT)  # what Ctrl-C and Ctrl-\ send
-_NOBODY = 65534  # nobody and nogroup, fs/overflowuid's default (proc(5))
+_NOBODY = 65534  # the default of fs/overflowuid (proc(5))
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -134,9 +134,9 @@ def die_with_parent() -> None:
 
 
 def single_user() -> None:
-    """Enter a user namespace in which the present user is an ordinary one: nobody.
+    """Enter a user namespace in which the present user is an unprivileged one.
 
-    Some name must go with the number, because libvirt looks it up, and every system has this one.
+    libvirt looks up the name of the number, and every system has one for this number.
     """
     uid, gid = os.geteuid(), os.getegid()
     _check(_libc.unshare(_NEWUSER), "unshare")

@@ -1,4 +1,4 @@
-"""Network namespaces with names, as ip-netns(8) makes them, in which nobody speaks unasked."""
+"""Network namespaces with names, as ip-netns(8) makes them, without unsolicited IPv6 traffic."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make(name: str) -> None:
 
 
 def inside(name: str, work: Callable[[], T]) -> T:
-    """Do something in a network namespace.
+    """Run ``work`` in a network namespace; returns its result.
 
     Raises: OSError, where there is none.
     """
@@ -35,15 +35,15 @@ def inside(name: str, work: Callable[[], T]) -> T:
         netns.setns(str(_NAMES / name), flags=0)
         return work()
 
-    # setns(2) is for the calling thread alone: one that ends right after.
+    # setns(2) changes the calling thread only: a thread that ends right after.
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(entered).result()
 
 
 def put_off_ipv6() -> None:
-    """Have no link of the present network namespace announce itself by IPv6.
+    """Disable IPv6 in the present network namespace, so that no link announces itself.
 
-    A VF with a guest's address would do so by that address, and a switch would look for the guest
+    A VF with a guest's address would announce that address, and a switch would learn the guest
     there.
     """
     for name in ("all", "default"):

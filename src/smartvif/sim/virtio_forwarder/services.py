@@ -24,9 +24,9 @@ from smartvif.sim.virtio_forwarder.relays import Crash, Relays, SimulatedRelay, 
 
 
 class Services:
-    """What the daemon answers.
+    """The daemon's services.
 
-    It looks at no more of a request than the daemon does, and raises Crash where that ends.
+    Requests are checked only as far as the daemon checks them; Crash is raised where it ends.
     """
 
     def __init__(self, relays: Relays) -> None:

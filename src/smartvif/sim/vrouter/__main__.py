@@ -1,6 +1,6 @@
 """The simulated vRouter as a process: agent, datapath and introspect in one.
 
-It ends at once when it is told to, as when it is killed: what it leaves in the card and in the
+It ends at once on a signal, as when it is killed: what it leaves in the card and in the
 kernel, the next one clears away.
 """
 
@@ -86,6 +86,6 @@ if __name__ == "__main__":
         print(failure.explained(), file=sys.stderr)
     except Exception:
         traceback.print_exc()
-    # Threads of the port API may still wait for a datapath that is no more.
+    # Threads of the port API may still wait for a datapath that has ended.
     sys.stderr.flush()
     os._exit(1)

@@ -183,7 +183,7 @@ class AgentServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """End every connection; return when all threads have ended. Twice is once."""
+        """End every connection; return when all threads have ended. Idempotent."""
         if self._thread.is_alive():
             self._http.shutdown()
             self._thread.join()
@@ -192,7 +192,7 @@ class AgentServer:
 
 
 def serve(ports: Ports, *, port: int = PORT, faults: Faults) -> AgentServer:
-    """A server that listens, on any free port if it is 0; nobody is answered before its start.
+    """A server that listens, on any free port if it is 0; no request is answered before its start.
 
     While it runs, ports that become stale are deleted.
     Raises: Failed, where the port is taken.

@@ -26,7 +26,7 @@ class ForwardingTable:
         self._own[mac] = vif
 
     def find(self, mac: bytes) -> VRouterInterface | None:
-        """The vif that an address is behind, or None where nobody knows."""
+        """The vif that an address is behind; None where it is unknown."""
         return self._learned.get(mac) or self._own.get(mac)
 
     def learn(self, mac: bytes, vif: VRouterInterface) -> bool:

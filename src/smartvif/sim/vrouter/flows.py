@@ -21,7 +21,7 @@ _ETHERNET, _IPV4 = 14, 20  # bytes of their headers, the latter without options
 _ETH_P_IP = 0x0800  # include/uapi/linux/if_ether.h
 _NO_OPTIONS = 0x45  # version 4, header of five words (RFC 791)
 _FRAGMENT = 0x3FFF  # "more fragments", and the offset (RFC 791)
-_FIRST_MULTICAST = 224  # the first byte of addresses that are nobody's own (RFC 1112, RFC 1122)
+_FIRST_MULTICAST = 224  # the first byte of multicast addresses (RFC 1112, RFC 1122)
 _SHORTEST = {ICMP: 8, TCP: 20, UDP: 8}  # bytes of the header that follows
 _PORTS = struct.Struct("!HH")
 _ICMP = struct.Struct("!BxxxH")
@@ -89,7 +89,7 @@ def parse(vif: str, frame: bytes | memoryview) -> FlowKey | None:
 
 @dataclass(slots=True, kw_only=True)
 class FlowTable:
-    """The latest flows. ``made`` and ``ended`` are told of each one that comes and goes."""
+    """The latest flows. ``made`` and ``ended`` are called for each one that begins and ends."""
 
     made: Callable[[TrackedFlow], None]
     ended: Callable[[TrackedFlow], None]
@@ -107,7 +107,7 @@ class FlowTable:
     def count(self, key: FlowKey, target: str, mac: bytes, size: int) -> None:
         """Count a frame of ``size`` bytes that was passed on to ``target``.
 
-        A flow that goes elsewhere now ends and is made anew. The oldest makes room.
+        A flow with another target ends and is replaced. The oldest is evicted if need be.
         """
         flow = self._flows.get(key)
         if flow is not None and (flow.target, flow.mac) != (target, mac):

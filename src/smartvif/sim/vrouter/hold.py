@@ -19,7 +19,7 @@ _MAC, _MTU = "02:53:56:ff:00:00", 1500
 
 
 class HostFilter:
-    """The bridge, made anew: netdevs that a dead vRouter held are free.
+    """Make the bridge again, which frees netdevs that an earlier vRouter held.
 
     Raises: Failed.
     """

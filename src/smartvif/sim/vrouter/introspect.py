@@ -169,7 +169,7 @@ class _IntrospectHandler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nobody asked who asks."""
+        """Log no requests."""
 
 
 def _interface(vif: VRouterInterface) -> Document:

@@ -38,7 +38,7 @@ class Loop:
         self._selector.register(file, selectors.EVENT_READ, act)
 
     def unwatch(self, file: _File) -> None:
-        """Watch a file no more; call it before the file is closed."""
+        """Stop watching a file; call it before the file is closed."""
         self._selector.unregister(file)
 
     def call(self, act: Callable[[], T]) -> T:

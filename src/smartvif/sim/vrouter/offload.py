@@ -25,7 +25,7 @@ class FlowOffload(Protocol):
         """A vif has become active."""
 
     def interface_del(self, vif: VRouterInterface) -> None:
-        """A vif is active no more; its flows have gone before."""
+        """A vif is no longer active; its flows were deleted before."""
 
     def flow_set(self, flow: TrackedFlow) -> None:
         """Pass the flow's packets on, from now on."""
@@ -38,9 +38,9 @@ class FlowOffload(Protocol):
 
 
 class OffloadTracker:
-    """What an offload is offered, once, and what came of it: ``Flow.miss``.
+    """Offers each flow to an offload once, and records the result in ``TrackedFlow.miss``.
 
-    ``stuck`` are flows that have ended and that it would not give up: it is asked again.
+    ``stuck`` are flows that have ended and that the offload failed to delete: it is tried again.
     """
 
     def __init__(self, offload: FlowOffload) -> None:

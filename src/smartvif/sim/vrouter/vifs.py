@@ -1,7 +1,7 @@
-"""The vRouter's vifs and networks: which port's netdev is in use, and in which network.
+"""The vRouter's vifs and networks: the netdevs of ports in use, and the network of each.
 
 A port names a netdev that may not be there yet, and may go and come back: libvirt makes a tap when
-the machine starts. All is looked at anew whenever the kernel tells of a link.
+the machine starts. All vifs are checked again at each link event of the kernel.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class VRouterNetwork:
 
 
 class Vifs:
-    """All vifs. ``entered`` is told of each that becomes active, ``left`` of each that ceases."""
+    """All vifs. ``entered`` is called for each that becomes active, ``left`` when it stops."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Vifs:
         return self._networks[tunnel.vni(vif.network)]
 
     def add(self, port: AgentPortMessage) -> None:
-        """Take a port; one that is there already is made anew."""
+        """Add a port; an existing one is replaced."""
         self.delete(port.id)
         self._ports[port.id] = VRouterInterface(
             id=port.id,

@@ -2,8 +2,8 @@
 
 The daemon answers with a REP socket, one request after the other. Ours is a DEALER that speaks as a
 REQ does, an empty frame before the one frame of the message, because a REQ passes in silence over a
-reply that is out of order, and is of no use after a time-out. Each request has a socket of its own:
-a reply that comes too late has nowhere to go (zmq_socket(3)).
+reply that is out of order, and is unusable after a time-out. Each request has a socket of its own:
+a reply that comes too late is discarded (zmq_socket(3)).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SEE = "see: systemctl status virtio-forwarder"
 
 
 class ForwarderDown(CannotTell):
-    """Nobody answers at the daemon's address."""
+    """No process listens at the daemon's address."""
 
 
 class ForwarderGone(CannotTell):
@@ -35,7 +35,7 @@ class ForwarderGone(CannotTell):
 
 
 class ForwarderSilent(TimedOut):
-    """Somebody is there who did not answer in time."""
+    """A process listens there and did not answer in time."""
 
 
 class MalformedReply(Failed):
@@ -45,7 +45,7 @@ class MalformedReply(Failed):
 class Channel:
     """One endpoint of the daemon; any ZeroMQ address, like ``ipc:///run/.../stats``.
 
-    One request at a time, whoever asks: the daemon could not do more.
+    One request at a time, for all threads: the daemon serves no more.
     """
 
     def __init__(self, address: str) -> None:
@@ -77,7 +77,7 @@ class Channel:
 
     @contextmanager
     def _connected(self) -> Iterator[tuple[zmq.Socket[bytes], zmq.Socket[bytes]]]:
-        """A socket, and another by which the library tells what becomes of its connection."""
+        """A socket, and another with the library's events of its connection."""
         import zmq
 
         # A context for each: one that is kept does not survive a fork.
@@ -111,7 +111,7 @@ class Channel:
         import zmq
         from zmq.utils.monitor import recv_monitor_message
 
-        # Sent before, the request would wait in a queue where nobody is there.
+        # Sent earlier, the request would wait in a queue if no daemon is there.
         if not _poll(deadline, events):
             raise self._silent("did not take the request", deadline)
         if recv_monitor_message(events)["event"] != zmq.EVENT_HANDSHAKE_SUCCEEDED:

@@ -1,11 +1,11 @@
 """virtio-forwarder, the daemon of that name, by its ZeroMQ services.
 
 A relay joins a VF to a guest's vhost-user socket. Relays that are made while it runs are in the
-daemon's memory only: after a restart somebody has to make them anew.
+daemon's memory only: after a restart they have to be made again.
 
-The daemon looks at little of what it is sent, and ends, or writes where it should not, for some of
-it; that is refused here. It says yes to some of what it did not do and no to some of what is done;
-there its statistics are asked (Netronome/virtio-forwarder, read in 2023's last version).
+The daemon hardly checks its requests, and ends, or corrupts its memory, for some of them; those are
+refused here. It reports success for some requests that it did not do and failure for some that it
+did; there its statistics decide (Netronome/virtio-forwarder, read in 2023's last version).
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ class VirtioForwarder:
                 raise
 
     def remove(self, relay: int, device: RelayDevice, *, conditional: bool = True) -> None:
-        """Take a relay's device away. ``conditional``: from a relay that has none, too.
+        """Remove a relay's device. ``conditional``: from a relay that has none, too.
 
-        Where the daemon says that it did not do it wholly, its statistics decide.
+        Where the daemon reports that it was done in part, its statistics decide.
         """
         deadline = self._deadline()
         fields = {**request.named(device), "virtio_id": request.number(relay)}
@@ -107,7 +107,7 @@ class VirtioForwarder:
                 raise
 
     def remove_sock(self, path: str, device: RelayDevice, *, conditional: bool = True) -> None:
-        """Take the relay of a device and a socket away; ``conditional``: where none is, too.
+        """Remove the relay of a device and a socket; ``conditional``: where none is, too.
 
         Where the daemon did half of it, now or earlier, the other half is done.
         """
@@ -150,7 +150,7 @@ class VirtioForwarder:
         """The relays with these numbers, as far as there are such, or all.
 
         The daemon measures rates for ``delay_ms`` and does nothing else; that time is added to the
-        deadline. Whoever asks resets the rates of all who measure at the same time.
+        deadline. A request resets the rates of all other measurements under way.
         """
         return self._read(
             relays,
@@ -172,8 +172,8 @@ class VirtioForwarder:
     def update(self, cpus: Sequence[RelayCpus]) -> None:
         """Move relays to other CPUs; one whose side is not up stays where it is.
 
-        Raises: Invalid, also for CPUs and relays that the daemon does not have: it would say yes
-        to the ones, and write outside its table for the others.
+        Raises: Invalid, also for CPUs and relays that the daemon does not have: it would report
+        success for the ones, and write outside its table for the others.
         """
         deadline = self._deadline()
         if not cpus:

@@ -1,8 +1,8 @@
 """The forwarder engine that is virtio-forwarder, the daemon of that name.
 
 It takes VFs that are bound to vfio-pci. It knows relays by their sockets and not by ports, and when
-it ends it forgets those that were made while it ran: ``holds`` tells, and they are made anew. MTU
-and queues are the daemon's own settings, the same for all its relays.
+it ends it forgets those that were made while it ran: ``matches`` detects it, and they are made
+again. MTU and queues are the daemon's own settings, the same for all its relays.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MTU = 0  # the daemon does not say
 
 
 class VirtioForwarderEngine:
-    """The daemon behind ``client``. What is promised of the methods is said in ``Engine``.
+    """The daemon behind ``client``. The contract of the methods is in ``ForwarderEngine``.
 
     A port's relay is the one whose socket has the port's identifier as its name, before ``.sock``.
     """
@@ -55,28 +55,28 @@ class VirtioForwarderEngine:
         return cls(VirtioForwarder(Path(options.daemon), timeout=options.timeout))
 
     def check_alive(self) -> None:
-        """See that the daemon answers.
+        """Check that the daemon answers.
 
         Raises: CannotTell, TimedOut.
         """
         self._client.eal_cores()
 
     def capacity(self) -> EngineCapacity:
-        """The relays that the daemon has numbers for; its memory is there for all of them."""
+        """The relays, of as many as the daemon has numbers for; it has memory for all of them."""
         relays = self._client.statistics()
         return EngineCapacity(
             relays=sum(not relay.idle for relay in relays), most=len(relays), hugepages=False
         )
 
     def add(self, spec: RelaySpec, links: LinkDriver) -> None:
-        """Make the relay; twice is once.
+        """Make the relay. Idempotent.
 
         Raises: Invalid, for a VF with a netdev; Failed with the daemon's meaning, TimedOut.
         """
         self._client.add_sock(spec.socket, _address(spec))
 
     def remove(self, spec: RelaySpec) -> None:
-        """Take the relay away; absent is fine.
+        """Remove the relay. Idempotent.
 
         Raises: as ``add``.
         """
@@ -96,17 +96,17 @@ class VirtioForwarderEngine:
         return RelaySpec(port_id=port_id, socket=relay.socket, mtu=_MTU, pci=relay.device)
 
     def state(self, port_id: str) -> RelayState | None:
-        """How a port's relay is, or None."""
+        """The observed state of a port's relay, or None."""
         relay = self._find(port_id)
         return _state(relay) if relay is not None else None
 
     def states(self) -> Mapping[str, RelayState]:
-        """How each relay is, by the name of its socket."""
+        """The observed state of each relay, by the name of its socket."""
         relays = self._client.statistics()
         return {_port(relay): _state(relay) for relay in relays if relay.socket is not None}
 
     def statistics(self, port_id: str) -> RelayCounters | None:
-        """What the relay's number has counted: the daemon does not begin anew with each relay."""
+        """The counters of the relay's number; the daemon does not reset them with each relay."""
         relay = self._find(port_id)
         if relay is None:
             return None

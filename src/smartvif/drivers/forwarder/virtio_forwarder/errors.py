@@ -1,4 +1,4 @@
-"""What virtio-forwarder says when it did not do what it was asked for."""
+"""The errors that virtio-forwarder reports."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ MEANINGS: Mapping[PortControlOp, Mapping[int, str]] = {
 
 
 class ForwarderFailed(Failed):
-    """The daemon answered that it did not do it.
+    """The daemon reported a failure.
 
     ``code`` is its number, None where it gave none; ``source`` is its function's name.
     """

@@ -1,4 +1,4 @@
-"""What virtio-forwarder's four services say: the messages of virtioforwarder.proto, beside this."""
+"""The messages of virtio-forwarder's four services: those of virtioforwarder.proto, beside this."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COMPILED = "virtioforwarder.desc"  # of virtioforwarder.proto, as that says
 
 
 class PortControlOp(IntEnum):
-    """What is asked of the port control service."""
+    """The operations of the port control service."""
 
     ADD = 0
     REMOVE = 1
@@ -31,21 +31,21 @@ class PortControlOp(IntEnum):
 
 
 class CoreOp(IntEnum):
-    """What is asked of the core scheduler service."""
+    """The operations of the core scheduler service."""
 
     UPDATE = 0
     GET_EAL_CORES = 1
 
 
 class Status(IntEnum):
-    """How port control and the core scheduler end."""
+    """The result codes of port control and the core scheduler."""
 
     ERROR = 0
     OK = 1
 
 
 class ReadStatus(IntEnum):
-    """How statistics and configuration end; the configuration knows the first two only."""
+    """The result codes of statistics and configuration; configuration has the first two only."""
 
     OK = 0
     EBADR = 400

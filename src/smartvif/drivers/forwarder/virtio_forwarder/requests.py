@@ -1,6 +1,6 @@
-"""What virtio-forwarder may be asked: the fields of its requests, checked.
+"""The fields of requests to virtio-forwarder, checked.
 
-The daemon keeps paths and names in buffers of fixed size and looks at no length.
+The daemon keeps paths and names in buffers of fixed size and checks no length.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 
 _LONGEST_PATH = 107  # bytes (unix(7))
-_LONGEST_NAME = 19  # bytes; the daemon cuts what is longer, and then does not know it again
+_LONGEST_NAME = 19  # bytes; the daemon truncates longer ones, and then does not find them
 _UINT32 = range(2**32)
 
 
 class BondMode(IntEnum):
-    """What a bond does with its VFs, as DPDK numbers it."""
+    """The mode of a bond, as DPDK numbers it."""
 
     ROUND_ROBIN = 0
     ACTIVE_BACKUP = 1

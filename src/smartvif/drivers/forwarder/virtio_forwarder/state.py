@@ -1,4 +1,4 @@
-"""What virtio-forwarder tells of its relays, as values."""
+"""The relays that virtio-forwarder reports, as values."""
 
 from __future__ import annotations
 
