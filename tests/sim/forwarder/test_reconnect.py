@@ -17,6 +17,7 @@ from smartvif.demo.demo import host_state
 from smartvif.drivers.kernel.links import Links
 from smartvif.sim.guest.ping import Pinging
 from smartvif.sim.host import FORWARDER, FORWARDER_NETNS, forwarder_switch
+from smartvif.sim.testing import on_simulated_host
 from tests.support.commands import (
     attach,
     configure,
@@ -27,7 +28,6 @@ from tests.support.commands import (
     host,
     pings,
 )
-from tests.support.shared_host import on_shared_host
 
 ONE, TWO = "10.0.0.1", "10.0.0.2"
 
@@ -66,7 +66,7 @@ def test_the_forwarder_ends_under_traffic(how: signal.Signals) -> None:
     _ends_under_traffic(how)
 
 
-@on_shared_host(guests=2)
+@on_simulated_host(guests=2)
 def _ends_under_traffic(how: signal.Signals) -> None:
     port = joined()
     before = host_state(host())
@@ -84,7 +84,7 @@ def _ends_under_traffic(how: signal.Signals) -> None:
     assert host_state(host()) == before
 
 
-@on_shared_host(guests=2)
+@on_simulated_host(guests=2)
 def test_the_guest_is_switched_off_and_on() -> None:
     """Its relay waits for it, and serves it again when it is back."""
     port = joined()
@@ -98,7 +98,7 @@ def test_the_guest_is_switched_off_and_on() -> None:
     assert document("show", port["id"])["link_up"]
 
 
-@on_shared_host(guests=2)
+@on_simulated_host(guests=2)
 def test_what_the_forwarder_has_lost_is_made_anew() -> None:
     """A VF back on the host, a bridge gone, a port gone, an empty database: reconcile mends it."""
     port = joined()
@@ -149,7 +149,7 @@ def _vsctl(*words: str) -> None:
     subprocess.run(["ovs-vsctl", f"--db={forwarder_switch(2).address}", *words], check=True)
 
 
-@on_shared_host(guests=2)
+@on_simulated_host(guests=2)
 def test_statistics_of_a_relay() -> None:
     """Both ways are counted at once, and rates are those of the second that is watched."""
     port = joined()

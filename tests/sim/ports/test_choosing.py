@@ -17,6 +17,7 @@ from smartvif.operations.reconcile import reconcile
 from smartvif.plug.each_port import Report
 from smartvif.plug.journal import Journal
 from smartvif.sim.host import BRIDGE, CONFIG
+from smartvif.sim.testing import on_simulated_host
 from tests.support.claims import (
     ASK,
     FIRST,
@@ -28,7 +29,6 @@ from tests.support.claims import (
     smartvif_in_process,
 )
 from tests.support.commands import attach, document, host, refused, smartvif
-from tests.support.shared_host import on_shared_host
 
 
 def configure(pci: str) -> None:
@@ -38,7 +38,7 @@ def configure(pci: str) -> None:
     os.environ["SMARTVIF_CONFIG"] = str(path)
 
 
-@on_shared_host("2x2", guests=1)
+@on_simulated_host("2x2", guests=1)
 def test_ports_are_spread_or_packed() -> None:
     """By default the PF that is used least is next; ``pack`` fills one before the next."""
     spread = [attach("vm1", "direct") for _ in range(3)]
@@ -52,7 +52,7 @@ def test_ports_are_spread_or_packed() -> None:
     refused(smartvif(*ASK), 2, "policy in .pci. is 'random'")
 
 
-@on_shared_host("3x2,legacy=1", guests=1)
+@on_simulated_host("3x2,legacy=1", guests=1)
 def test_by_capability() -> None:
     """A port gets a VF that has what it asks for, or an error that says who lacks what."""
     allowed = [
@@ -87,7 +87,7 @@ def test_by_capability() -> None:
     assert plain["pf"] == "0000:03:00.0"
 
 
-@on_shared_host("1x4", guests=1)
+@on_simulated_host("1x4", guests=1)
 def test_on_a_physical_network() -> None:
     """A VF is for the network that the list says, for tunnels where it says null, or for none."""
     entry = '{"address": "0000:04:00.%d"%s}'
@@ -101,7 +101,7 @@ def test_on_a_physical_network() -> None:
     assert "for tunnels it must say null" in smartvif(*ASK).err
 
 
-@on_shared_host("2x2", guests=1)
+@on_simulated_host("2x2", guests=1)
 def test_rates_are_counted() -> None:
     """More than a PF's speed is not promised, and what is detached can be promised again."""
     speed = document("nic", "capabilities")["pools"][0]["rate"]
@@ -116,7 +116,7 @@ def test_rates_are_counted() -> None:
     refused(smartvif(*ASK, "--min-rate", "-1"), 2, "-1 kbit/s is no rate")
 
 
-@on_shared_host("2x2", guests=1)
+@on_simulated_host("2x2", guests=1)
 def test_explained() -> None:
     """Of every VF it is said why it was not taken; where none is, as well."""
     first = attach("vm1", "direct")
@@ -136,7 +136,7 @@ def test_explained() -> None:
     refused(smartvif(*ASK[:4], "normal", *ASK[5:], "--trusted"), 2, "mode normal takes no VF")
 
 
-@on_shared_host("1x2", guests=1)
+@on_simulated_host("1x2", guests=1)
 def test_claims_follow_ports() -> None:
     """A VF is allocated while its port is attached, and nobody's before and afterwards."""
     here = host()
@@ -147,7 +147,7 @@ def test_claims_follow_ports() -> None:
     assert claims(here) == {}
 
 
-@on_shared_host("1x2", guests=1)
+@on_simulated_host("1x2", guests=1)
 def test_a_process_that_dies_with_a_claim() -> None:
     """Wherever it dies, reconcile brings claims and ports to agree, and no VF is lost."""
     start = host_state(host())
@@ -180,7 +180,7 @@ def test_a_process_that_dies_with_a_claim() -> None:
             assert reconcile(host()) == Report()
 
 
-@on_shared_host("1x2", guests=1)
+@on_simulated_host("1x2", guests=1)
 def test_lost_and_foreign() -> None:
     """A lost store is written anew from the journal; a VF that is in use is not given back."""
     port = attach("vm1", "direct", "--min-rate", "1000")
@@ -210,7 +210,7 @@ def test_lost_and_foreign() -> None:
     assert list(claims(host())) == [FIRST]
 
 
-@on_shared_host("1x2", guests=1)
+@on_simulated_host("1x2", guests=1)
 def test_a_living_process_keeps_its_claim() -> None:
     """A port that somebody is at work on is left alone, whatever the journal says of it."""
     here = host()

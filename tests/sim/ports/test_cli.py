@@ -14,6 +14,7 @@ from smartvif.demo.demo import host_state
 from smartvif.sim.guest import image, libvirtd
 from smartvif.sim.guest.guests import domain_xml
 from smartvif.sim.host import BRIDGE, CONFIG, LIBVIRT, OPENVSWITCH, STATE, host_switch
+from smartvif.sim.testing import on_simulated_host
 from tests.support.commands import MODES, attach, document, guests, host, refused, smartvif
 from tests.support.documents import (
     PORT_KEYS,
@@ -25,7 +26,6 @@ from tests.support.documents import (
     check_tables,
 )
 from tests.support.facts import port_facts
-from tests.support.shared_host import on_shared_host
 
 MAC = "52:54:00:00:00:aa"
 
@@ -104,7 +104,7 @@ BAD_CONFIG: list[tuple[bytes, int, str]] = [
 """A configuration, and the exit code and the words of an ``attach`` under it."""
 
 
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_bad_input_is_one_error_and_changes_nothing() -> None:
     """Every line of the tables gives its one error and its exit code, and leaves all as it was."""
     attach("vm1", "direct", "--mac", MAC)
@@ -147,7 +147,7 @@ def virsh(*words: str) -> None:
     subprocess.run(["virsh", "-q", "-c", uri, *words], check=True, capture_output=True)
 
 
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_who_does_not_answer_is_named_and_nothing_is_lost() -> None:
     """OVS or libvirt down: nobody can tell, and when it is back all works as if it had been up."""
     port = attach("vm1", "direct")["id"]
@@ -189,7 +189,7 @@ def with_down_libvirt(act: Callable[[], None]) -> None:
     libvirtd.start(LIBVIRT)
 
 
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_every_command_on_a_running_and_on_a_stopped_machine() -> None:
     """Each mode: JSON has exactly the documented keys and the truth; tables show it too."""
     guests().define("vm2", image.ensure())
@@ -229,7 +229,7 @@ def check_words_for_people() -> None:
     refused(smartvif("detach", port["id"]), 1, "there is no port")
 
 
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_a_port_of_a_machine_that_is_no_more_is_detached() -> None:
     """Ports of a machine that was undefined meanwhile, in every mode, are shown and go wholly."""
     guests().define("vm2", image.ensure())

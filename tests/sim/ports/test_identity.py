@@ -6,9 +6,8 @@ import subprocess
 
 from smartvif.demo.demo import host_state
 from smartvif.sim.host import BRIDGE
-from smartvif.sim.testing import settled
+from smartvif.sim.testing import on_simulated_host, settled
 from tests.support.commands import attach, configure, document, host, pings, smartvif
-from tests.support.shared_host import on_shared_host
 
 ADDRESSES = {"vm1": "10.0.0.1", "vm2": "10.0.0.2", "vm3": "10.0.0.3"}
 OVS = {"vm1": ("direct", "10"), "vm2": ("direct", "20"), "vm3": ("normal", "10")}
@@ -48,7 +47,7 @@ def ill(code: int) -> set[str]:
     return {port["id"] for port in found if port["health"] != "ok"}
 
 
-@on_shared_host(guests=3)
+@on_simulated_host(guests=3)
 def test_representors_that_exchange_their_names() -> None:
     """Each guest is in its own VLAN again, and in no other's; nothing else is left."""
     before = host_state(host())
@@ -77,7 +76,7 @@ def test_representors_that_exchange_their_names() -> None:
     assert host_state(host()) == before
 
 
-@on_shared_host(guests=2)
+@on_simulated_host(guests=2)
 def test_a_representor_with_another_name() -> None:
     """It is told, the port is moved to the new name, and packets pass."""
     ports = {vm: attach(vm, "direct") for vm in ("vm1", "vm2")}
@@ -94,7 +93,7 @@ def test_a_representor_with_another_name() -> None:
     assert set(host().drivers.switch("ovs").netdevs()) == {BRIDGE}
 
 
-@on_shared_host(guests=2)
+@on_simulated_host(guests=2)
 def test_a_representor_that_is_gone() -> None:
     """It is told, reconcile fails with the reason, and other ports are repaired all the same."""
     gone, other = attach("vm1", "direct"), attach("vm2", "direct")
@@ -112,7 +111,7 @@ def test_a_representor_that_is_gone() -> None:
     assert ill(1) == {gone["id"]}
 
 
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_what_is_shown_is_what_is_repaired() -> None:
     """A tap's MTU and a guest's interface are differences to ports and to reconcile alike."""
     vm = "vm1"

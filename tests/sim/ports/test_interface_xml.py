@@ -29,7 +29,7 @@ from smartvif.sim.guest.console import Console
 from smartvif.sim.guest.guests import domain_xml
 from smartvif.sim.guest.image import GuestImage
 from smartvif.sim.host import GUESTS
-from tests.support.shared_host import on_shared_host
+from smartvif.sim.testing import on_simulated_host
 
 PORT = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
 MAC = "52:54:00:12:34:56"
@@ -114,7 +114,7 @@ def defined(interface: str) -> ET.Element:
         connection.close()
 
 
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_every_variant_is_defined() -> None:
     """libvirt's schema and its driver take every variant, and drop nothing of it."""
     texts = dict.fromkeys(variants())
@@ -127,7 +127,7 @@ def test_every_variant_is_defined() -> None:
         )
 
 
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_what_is_left_out_is_refused() -> None:
     """Where no MTU and no reconnecting is said, libvirt would not take it."""
     import libvirt
@@ -147,7 +147,7 @@ def test_what_is_left_out_is_refused() -> None:
     assert host.domains.interfaces("vm1") == ()
 
 
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_a_guest_has_the_queues_of_its_tap() -> None:
     """A tap for many queues is plugged into a running guest, and all of them are opened."""
     host = HostContext(settings.load())
@@ -176,7 +176,7 @@ def test_a_guest_has_the_queues_of_its_tap() -> None:
     assert opened["numqueues"] + opened["numdisabled"] == 3
 
 
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_shared_memory() -> None:
     """A machine that is given what the advice says has memory that is shared."""
     import libvirt

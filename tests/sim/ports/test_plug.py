@@ -35,8 +35,8 @@ from smartvif.plug.steps.step import Step
 from smartvif.plug.steps.vrouter import AgentPort
 from smartvif.sim.host import BRIDGE, OPENVSWITCH, SIMULATION
 from smartvif.sim.nic.nic import NETNS, representor, vf_netdev
+from smartvif.sim.testing import on_simulated_host
 from tests.support.leftovers import everything
-from tests.support.shared_host import on_shared_host
 
 _STEPS: dict[tuple[str, Mode], tuple[type, ...]] = {
     ("ovs", Mode.NORMAL): (Tap, SwitchPort, AttachedInterface),
@@ -125,7 +125,7 @@ def _killed(work: Callable[[], object]) -> bool:
 
 
 @_on_each_switch
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_a_plan_that_fails_at_any_step_leaves_nothing(switch: str) -> None:
     """For every mode and step, failing before or after its act: all is as before, VF included."""
     host = _host()
@@ -140,7 +140,7 @@ def test_a_plan_that_fails_at_any_step_leaves_nothing(switch: str) -> None:
     assert reconcile(host) == Report()
 
 
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_every_mode_has_the_steps_that_are_tested() -> None:
     """The table above is true, and detaching undoes every step."""
     host = _host()
@@ -153,7 +153,7 @@ def test_every_mode_has_the_steps_that_are_tested() -> None:
 
 
 @_on_each_switch
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_a_process_killed_at_any_step_is_tidied_up_after(switch: str) -> None:
     """SIGKILL before or after any step's act: reconcile leaves the host as it was."""
     before = everything(_host())
@@ -169,7 +169,7 @@ def test_a_process_killed_at_any_step_is_tidied_up_after(switch: str) -> None:
 
 
 @_on_each_switch
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_a_killed_detach_is_finished_by_reconcile(switch: str) -> None:
     """SIGKILL while any step is undone: reconcile undoes the rest."""
     before = everything(_host())
@@ -182,7 +182,7 @@ def test_a_killed_detach_is_finished_by_reconcile(switch: str) -> None:
         assert everything(host) == before, (mode, kind)
 
 
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_a_death_between_the_ports_file_and_the_agent_is_tidied_up_after() -> None:
     """SIGKILL when a port's file is written or removed and the agent not told: nothing stays."""
     before = everything(_host())
@@ -208,7 +208,7 @@ def _then_die(real: Callable[..., None]) -> Callable[..., None]:
     return act
 
 
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_a_vf_that_vanished_is_no_hindrance_to_detaching() -> None:
     """The VF and its representor gone, and its sysfs entry: detach leaves nothing."""
     host = _host()
@@ -229,7 +229,7 @@ def test_a_vf_that_vanished_is_no_hindrance_to_detaching() -> None:
         assert host_state(_host()) == before - gone
 
 
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_a_vf_is_given_once() -> None:
     """Two attachments get two VFs; asking for one in use is refused; all used up is said."""
     host = _host()
@@ -243,7 +243,7 @@ def test_a_vf_is_given_once() -> None:
     assert host_state(host) == before
 
 
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_a_representor_that_somebody_put_in_a_switch_is_passed_over() -> None:
     """A VF whose representor is in a bridge already is in use; the next one is chosen."""
     subprocess.run(["ovs-vsctl", "add-port", BRIDGE, "p0r0"], check=True)
@@ -253,7 +253,7 @@ def test_a_representor_that_somebody_put_in_a_switch_is_passed_over() -> None:
         attach(_request(Mode.DIRECT, vf=sriov.pfs()[0].vfs[0].address), _host())
 
 
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_processes_that_attach_at_once_get_different_vfs() -> None:
     """Eight processes attach at the same time: eight ports, eight VFs, all working."""
     children = []
@@ -270,7 +270,7 @@ def test_processes_that_attach_at_once_get_different_vfs() -> None:
     assert len({record.vf for record in _host().journal.ports()}) == 8
 
 
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_a_stopped_vswitchd_undoes_the_plug_and_the_rest_waits_for_it() -> None:
     """With ovs-vswitchd stopped a plug fails at the deadline, with nothing left when it is back."""
     host = _host()
@@ -285,7 +285,7 @@ def test_a_stopped_vswitchd_undoes_the_plug_and_the_rest_waits_for_it() -> None:
     assert host_state(host) == before
 
 
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_plugging_again_mends_what_was_broken_and_keeps_the_rest() -> None:
     """A switch port or tap taken away behind our back is made again by reconcile."""
     host = _host()

@@ -9,8 +9,8 @@ from typing import Any
 
 from smartvif.demo.demo import host_state
 from smartvif.sim.host import BRIDGE, CONFIG
+from smartvif.sim.testing import on_simulated_host
 from tests.support.commands import Answer, configure, eventually_pings, host, refused, smartvif
-from tests.support.shared_host import on_shared_host
 from tests.support.toys_installed import ENGINE, SWITCH, install
 
 LINUX_BRIDGE = "lb0"
@@ -51,7 +51,7 @@ def make_bridge() -> None:
     ip("link", "set", LINUX_BRIDGE, "up")
 
 
-@on_shared_host(guests=2)
+@on_simulated_host(guests=2)
 def test_a_third_switch(tmp_path: Path) -> None:
     """It is attached to, listed, repaired and detached from like ours, and guests talk over it."""
     make_bridge()
@@ -94,7 +94,7 @@ def test_a_third_switch(tmp_path: Path) -> None:
     assert host_state(host()) == before
 
 
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_without_the_entry_point(tmp_path: Path) -> None:
     """A switch that no package registers is unknown, by name and by its section."""
     make_bridge()
@@ -106,7 +106,7 @@ def test_without_the_entry_point(tmp_path: Path) -> None:
     refused(attach("vm1", gone), 2, "unknown section: 'linuxbridge'")
 
 
-@on_shared_host(guests=2)
+@on_simulated_host(guests=2)
 def test_a_third_engine(tmp_path: Path) -> None:
     """Relays are made, listed, repaired and removed by it, and a guest behind it is reached."""
     before, told = host_state(host()), tmp_path / "told"

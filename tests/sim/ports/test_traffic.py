@@ -19,6 +19,7 @@ from smartvif.sim.host import (
     forwarder_switch,
     host_switch,
 )
+from smartvif.sim.testing import on_simulated_host
 from tests.support.commands import (
     MODES,
     attach,
@@ -31,14 +32,13 @@ from tests.support.commands import (
     netdev,
     pings,
 )
-from tests.support.shared_host import on_shared_host
 
 JUMBO = 9000
 MACS = {f"vm{number}": f"52:54:00:00:00:0{number}" for number in (1, 2, 3)}
 ADDRESSES = {f"vm{number}": f"10.0.0.{number}" for number in (1, 2, 3)}
 
 
-@on_shared_host(guests=2)
+@on_simulated_host(guests=2)
 def test_a_machine_attached_while_stopped_boots_with_its_interfaces() -> None:
     """In each mode a stopped machine takes a port, and has it working when it is started."""
     peer = attach("vm1", "normal")
@@ -57,7 +57,7 @@ def test_a_machine_attached_while_stopped_boots_with_its_interfaces() -> None:
     assert host_state(host()) == before
 
 
-@on_shared_host(guests=3)
+@on_simulated_host(guests=3)
 def test_vlan_mtu_and_mac_are_what_packets_meet() -> None:
     """VLANs part machines in all modes; 8000 bytes pass where the MTU is 9000; the MAC is given."""
     ports = {
@@ -103,7 +103,7 @@ def link_mac(name: str, netns: str | None = None) -> str:
     return link.mac
 
 
-@on_shared_host(guests=3)
+@on_simulated_host(guests=3)
 def test_ports_outlive_restarts_of_all_daemons() -> None:
     """After libvirtd, OVS and the forwarder are killed and started again, all works by itself."""
     before = host_state(host())

@@ -11,6 +11,7 @@ from smartvif.demo.demo import NETWORK
 from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.sim.guest import image
 from smartvif.sim.host import BRIDGE, CONFIG, host_vrouter
+from smartvif.sim.testing import on_simulated_host
 from smartvif.sim.vrouter import api
 from tests.support.commands import MODES, document, guests, host, join, refused, smartvif
 from tests.support.documents import (
@@ -26,7 +27,6 @@ from tests.support.documents import (
     check_tables,
 )
 from tests.support.leftovers import everything
-from tests.support.shared_host import on_shared_host
 from tests.support.vrouter import request, set_faults
 
 
@@ -57,7 +57,7 @@ BAD_INPUT: list[tuple[list[str], int, str]] = [
 """What is asked, the exit code, and what the error says. VF 0000:04:00.0 is a port's."""
 
 
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_bad_input_is_one_error_and_changes_nothing() -> None:
     """Every line of the table gives its one error and its exit code, and leaves all as it was."""
     join("vm1", "direct", NETWORK)
@@ -72,7 +72,7 @@ def test_bad_input_is_one_error_and_changes_nothing() -> None:
     assert everything(host()) == before
 
 
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_every_command_on_a_running_and_on_a_stopped_machine() -> None:
     """Each mode: JSON has exactly the documented keys and the truth; tables show it too."""
     guests().define("vm2", image.ensure())
@@ -113,7 +113,7 @@ def check_show(port: dict[str, Any], *, live: bool) -> None:
     assert all(step["done"] for step in shown["steps"])
 
 
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_a_port_may_wait_for_a_vrouter_that_is_down_where_it_can() -> None:
     """Without an agent a VF is not given; a tap's port waits in its file, and is unknown."""
     before = everything(host())
@@ -147,7 +147,7 @@ def state(code: int) -> tuple[bool | None, str]:
     return port["working"], ": ".join(port["health"].split(": ")[:2])
 
 
-@on_shared_host(guests=1)
+@on_simulated_host(guests=1)
 def test_a_refusal_of_the_agent_is_quoted_and_what_it_keeps_is_undone_later() -> None:
     """An agent that says no is quoted; what it would not undo either, reconcile undoes after."""
     before = everything(host())
@@ -171,7 +171,7 @@ def test_a_refusal_of_the_agent_is_quoted_and_what_it_keeps_is_undone_later() ->
 def test_what_was_taken_away_behind_our_back_is_made_again(mode: str) -> None:
     """Without its file, or in the agent, or both, a port is wrong until reconcile has been."""
 
-    @on_shared_host(guests=1)
+    @on_simulated_host(guests=1)
     def inside() -> None:
         port = join("vm1", mode, NETWORK)
         before = everything(host())
