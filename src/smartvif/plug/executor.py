@@ -89,7 +89,7 @@ def adopt(port: str, step: Step, journal: Journal) -> None:
     Raises: NotFound, where there is no such port.
     """
     with journal.locked(port):
-        if port not in journal:
+        if not journal.has(port):
             raise NotFound("it is not plugged", where=f"port {port}")
         entries = journal.entries(port)
         if any(entry.step == step for entry in entries):
@@ -127,7 +127,7 @@ def unplug(port: str, journal: Journal, drivers: Drivers) -> None:
     as ``sweep``.
     """
     with journal.locked(port):
-        if port in journal:
+        if journal.has(port):
             undo(port, journal, drivers)
         else:
             remove_orphans(port, drivers)

@@ -198,7 +198,7 @@ class Journal:
         rows = self._rows(f"{_STEPS} WHERE port = ? ORDER BY number", (port,))
         return tuple(self._entry(row) for row in rows)
 
-    def __contains__(self, port: str) -> bool:
+    def has(self, port: str) -> bool:
         """Whether there is a row for the port, readable or not."""
         return bool(self._rows("SELECT 1 FROM ports WHERE id = ?", (port,)))
 

@@ -127,11 +127,11 @@ def delete(port: str, host: HostContext) -> None:
 
     Raises: Failed, where something cannot be undone: it stays, to be tried again.
     """
-    if port in host.journal:
+    if host.journal.has(port):
         unplug(port, host.journal, host.drivers)
     with host.journal.locked(port):
         # Another program without a journal may have added it. No other switch is read.
-        if port not in host.journal:
+        if not host.journal.has(port):
             host.drivers.need(VRouterAgent).remove(port)
 
 
