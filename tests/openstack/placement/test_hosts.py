@@ -444,7 +444,8 @@ def placement_is_down(stored: Store) -> None:
         answer.err,
     ), answer
     assert host_state(host()) == start
-    refused(smartvif("reconcile"), 3, "no answer to GET")
+    reconciled = document("reconcile", code=3)
+    assert "no answer to GET" in reconciled["failed"]["claims"]["what"]
 
     with placement(stored) as running:
         # The attachment that failed has left its VF there, and the detached port.
