@@ -20,7 +20,7 @@ def in_nic(port: Port, binding: Binding) -> Vif:
     It is not plugged, and os-vif has no object for it: libvirt programs the NIC by its XML.
     """
     started = start(port, binding, VifKind.HOST_DEVICE, PLUGIN)
-    return replace(_tagged(started, binding), dev_address=vf(port))
+    return _tagged(replace(started, dev_address=vf(port)), binding)
 
 
 def macvtap_in_nic(port: Port, binding: Binding) -> Vif:
@@ -29,7 +29,7 @@ def macvtap_in_nic(port: Port, binding: Binding) -> Vif:
     ``vif_name`` is left for the name of the VF's netdev, which only its host knows.
     """
     started = start(port, binding, VifKind.GENERIC, PLUGIN)
-    return replace(_tagged(started, binding), dev_address=vf(port))
+    return _tagged(replace(started, dev_address=vf(port)), binding)
 
 
 def _tagged(vif: Vif, binding: Binding) -> Vif:
