@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from smartvif.context.host import HostContext
 from smartvif.diff.ports import Repair, RepairAct, StepVerdict, compare_port, repair, scope_of
 from smartvif.drivers.drivers import Drivers
-from smartvif.model.errors import CannotTell, NotFound, SmartvifError
+from smartvif.model.errors import CannotTell, Damaged, NotFound, SmartvifError
 from smartvif.observe.observation import Scope
 from smartvif.observe.read import read
 from smartvif.operations.migration.source import finish_migrations, migrating_ports
 from smartvif.operations.ports.claims import reconcile_claims
 from smartvif.plug.each_port import MOST_THREADS, Action, Report, for_each_port
 from smartvif.plug.executor import undo
-from smartvif.plug.journal import Journal, JournalEntry, PortRecord
+from smartvif.plug.journal import Journal
 
 
 def reconcile(host: HostContext, *, dry_run: bool = False) -> Report:
@@ -67,14 +67,13 @@ class _Repairs:
 
     def foresee(self, leave: Collection[str]) -> tuple[dict[str, Repair], dict[str, SmartvifError]]:
         """What the ports need, from one reading of the host; and those that cannot be read."""
-        failed: dict[str, SmartvifError] = dict(self.journal.damaged())
-        known: list[tuple[PortRecord, tuple[JournalEntry, ...]]] = []
-        for record in self.journal.ports():
-            try:
-                if record.id not in leave:
-                    known.append((record, self.journal.entries(record.id)))
-            except CannotTell as error:
-                failed[record.id] = error
+        readable, unreadable = self.journal.readable()
+        known = [(record, entries) for record, entries in readable if record.id not in leave]
+        failed: dict[str, SmartvifError] = {
+            port: error
+            for port, error in unreadable.items()
+            if port not in leave or isinstance(error, Damaged)
+        }
         scope = Scope()
         for record, entries in known:
             scope |= scope_of(record, entries)
@@ -90,7 +89,7 @@ class _Repairs:
         return found, failed
 
     def each(self, ports: list[str], to_do: Callable[[str], Action | None]) -> Report:
-        """Do it for each of the ports; ``to_do`` says nothing is to be done by an empty act."""
+        """Do for each of the ports what ``to_do`` says, under the port's lock."""
         return for_each_port(ports, to_do, self.journal, dry_run=False, threads=MOST_THREADS)
 
     def take_out(self, port: str) -> Action | None:

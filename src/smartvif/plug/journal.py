@@ -226,6 +226,19 @@ class Journal:
                 continue  # another version's step is not damaged
         return found
 
+    def readable(
+        self,
+    ) -> tuple[list[tuple[PortRecord, tuple[JournalEntry, ...]]], dict[str, CannotTell]]:
+        """Every port with its steps, in order; and why the others cannot be read, by port."""
+        unreadable: dict[str, CannotTell] = dict(self.damaged())
+        found = []
+        for record in self.ports():
+            try:
+                found.append((record, self.entries(record.id)))
+            except CannotTell as error:
+                unreadable[record.id] = error
+        return found, unreadable
+
     def find(self, name: str) -> str:
         """The identifier of the port whose identifier is or begins with ``name``.
 

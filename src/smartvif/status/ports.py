@@ -102,16 +102,9 @@ class PortList:
 
 def views(journal: Journal, drivers: Drivers) -> PortList:
     """Every attachment, with each source asked once."""
-    damaged: dict[str, CannotTell] = dict(journal.damaged())
-    known: list[tuple[PortRecord, tuple[JournalEntry, ...]]] = []
+    known, damaged = journal.readable()
     scope = Scope()
-    for record in journal.ports():
-        try:
-            entries = journal.entries(record.id)
-        except CannotTell as error:
-            damaged[record.id] = error
-            continue
-        known.append((record, entries))
+    for record, entries in known:
         scope |= _scope(record, entries)
     seen = read(scope, drivers)
     ports = tuple(_view(record, entries, seen) for record, entries in known)
