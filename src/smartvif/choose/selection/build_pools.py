@@ -64,7 +64,8 @@ def build_pools(
         alike: dict[_PoolKey, dict[PciAddress, str | None]] = defaultdict(dict)
         for vf in card.pf.vfs:
             tags = _tags(rules, vf.address)
-            likeness = _vf(vf, card, tags or {}, forwarder=forwarder)
+            used = vf.address in holders or vf.driver == _VFIO
+            likeness = _vf(vf, card, tags or {}, forwarder=forwarder, used=used)
             alike[likeness][vf.address] = _why_held(vf, tags, holders)
         pf_tags = None if rules is None else rules.tags(card.pf.address)
         if pf_tags is not None:
@@ -79,8 +80,11 @@ def _tags(rules: Rules | None, address: PciAddress) -> dict[str, str | None] | N
     return {"physical_network": None, "trusted": "true"} if rules is None else rules.tags(address)
 
 
-def _vf(vf: Vf, card: PfInventory, tags: Mapping[str, str | None], *, forwarder: bool) -> _PoolKey:
-    names = set(card.traits) | set(_said(tags)) | set(_uses(vf, card, forwarder=forwarder))
+def _vf(
+    vf: Vf, card: PfInventory, tags: Mapping[str, str | None], *, forwarder: bool, used: bool
+) -> _PoolKey:
+    uses = _uses(vf, card, forwarder=forwarder, used=used)
+    names = set(card.traits) | set(_said(tags)) | set(uses)
     unknown = set(card.unknown)
     if not _trust(tags):
         names.discard(traits.TRUSTED)
@@ -96,13 +100,13 @@ def _vf(vf: Vf, card: PfInventory, tags: Mapping[str, str | None], *, forwarder:
     )
 
 
-def _uses(vf: Vf, card: PfInventory, *, forwarder: bool) -> Iterator[str]:
-    """The VNIC types that the VF can serve."""
+def _uses(vf: Vf, card: PfInventory, *, forwarder: bool, used: bool) -> Iterator[str]:
+    """The VNIC types that the VF can serve, ``used`` or not: its pool must not change by that."""
     if vf.address in card.alone or vf.simulated:
         yield traits.vnic_type(VnicType.DIRECT)
     if forwarder:
         yield traits.vnic_type(VnicType.VIRTIO_FORWARDER)
-    if vf.netdev is not None:
+    if vf.netdev is not None or used:  # its user may have taken the netdev away
         yield traits.vnic_type(VnicType.MACVTAP)
     if vf.address in card.vdpa:
         yield traits.vnic_type(VnicType.VDPA)

@@ -167,6 +167,14 @@ def test_held() -> None:
     assert [pool.functions for pool in found if pool.free] == [(vf(2).address,)]
 
 
+def test_a_vf_in_use_stays_in_its_pool() -> None:
+    """Its user takes its netdev away, by another driver or into another namespace."""
+    bound = replace(vf(0), driver="vfio-pci", netdev=None)
+    elsewhere = replace(vf(1), netdev=None)
+    (pool,) = pools(card(bound, elsewhere, vf(2)), vf1="port p")
+    assert (pool.total, pool.functions) == (3, (vf(2).address,))
+
+
 def test_a_pf_goes_only_as_a_whole() -> None:
     """It is offered only where an entry says so, and not while a VF of it is used; and back."""
     entry = '{"address": "0000:03:00.0", "physical_network": "physnet0"}'
