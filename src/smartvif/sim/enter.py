@@ -23,8 +23,8 @@ def main() -> None:
         root = Path(os.readlink(FLEET / name))  # /proc/PROCESS/root
     except OSError as error:
         known = ", ".join(sorted(path.name for path in FLEET.glob("*"))) or "none"
-        what = f"error: there is no simulated host '{name}': {error.strerror}"
-        print(f"{what}\n hint: there are: {known}", file=sys.stderr)
+        what = f"there is no simulated host '{name}': {error.strerror} (there are: {known})"
+        print(what, file=sys.stderr)
         sys.exit(_UNREACHED)
     namespaces.enter(int(root.parent.name))
     # `smartvif` is the one that made the hosts, installed or not.
