@@ -8,4 +8,5 @@ __all__ = [
     "kernel",
     "libvirtd",
     "ping",
+    "vmlinux",
 ]

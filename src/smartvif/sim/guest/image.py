@@ -7,7 +7,6 @@ the network, so ``ensure`` is called before the simulated host's namespaces are 
 from __future__ import annotations
 
 import fcntl
-import gzip
 import hashlib
 import os
 import platform
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smartvif.model.errors import Failed
-from smartvif.sim.guest import cpio, kernel
+from smartvif.sim.guest import cpio, kernel, vmlinux
 
 # What a shell says of a command that SIGKILL ended, as the agent does at the time limit.
 KILLED = 137
@@ -32,6 +31,7 @@ CMDLINE = "console=ttyS0 quiet net.ifnames=0 panic=1 pci=nomsi"
 
 # Both are there from the boot on, so that the kernel binds a NIC the moment it is plugged in.
 _MODULES = ("virtio_pci", "virtio_net")
+_LAYOUT = b"not compressed"  # another image than of the versions that had other files
 _BUSYBOX = Path("/bin/busybox")
 _PT_INTERP = 3  # include/uapi/linux/elf.h
 
@@ -83,7 +83,7 @@ def ensure() -> GuestImage:
     """The image from the cache, built there first if need be; progress goes to stderr.
 
     The cache is ``$XDG_CACHE_HOME/smartvif/guest`` (~/.cache by default). A build takes seconds
-    and, where no kernel is installed, downloads one: about 70 MB, of which 10 MB are kept.
+    and, where no kernel is installed, downloads one: about 70 MB; the image has about as many.
 
     Raises: Failed.
     """
@@ -105,11 +105,14 @@ def ensure() -> GuestImage:
     except OSError as error:
         hint = "another place can be given in XDG_CACHE_HOME"
         raise Failed(f"cannot build it: {error}", where="guest image", hint=hint) from error
-    return GuestImage(kernel=place / "vmlinuz", initrd=place / "initrd.gz")
+    return GuestImage(kernel=place / "kernel", initrd=place / "initrd")
 
 
 def initrd(busybox: bytes, modules: dict[str, bytes]) -> bytes:
-    """The initramfs: our init, busybox, and the modules in the order of loading."""
+    """The initramfs: our init, busybox, and the modules in the order of loading.
+
+    Not compressed, as the kernel is not: an emulated processor is slow at that.
+    """
     directories = ("bin", "dev", "modules", "proc", "sys", "tmp")
     entries = [cpio.directory(name) for name in directories]
     entries.append(cpio.character_device("dev/console", 5, 1))
@@ -118,7 +121,7 @@ def initrd(busybox: bytes, modules: dict[str, bytes]) -> bytes:
     for number, (name, data) in enumerate(modules.items()):
         # init loads them in the order of their names.
         entries.append(cpio.program(f"modules/{number:02}-{name}.ko", data))
-    return gzip.compress(cpio.archive(entries), compresslevel=1, mtime=0)
+    return cpio.archive(entries)
 
 
 def is_static(program: bytes) -> bool:
@@ -145,7 +148,7 @@ def _cache_home() -> Path:
 
 def _key(busybox: bytes) -> str:
     """Names all that goes in but the kernel: any will do, and a newer one is no reason to build."""
-    digest = hashlib.sha256(_INIT)
+    digest = hashlib.sha256(_LAYOUT + _INIT)
     digest.update(" ".join(_MODULES).encode())
     digest.update(busybox)
     return digest.hexdigest()[:16]
@@ -169,9 +172,9 @@ def _build(place: Path, busybox: bytes) -> None:
         result.mkdir()
         found = kernel.find(Path("/")) or kernel.download(unpacked)
         print(f"guest image: building from {found.vmlinuz.name}", file=sys.stderr)
-        shutil.copyfile(found.vmlinuz, result / "vmlinuz")
+        (result / "kernel").write_bytes(vmlinux.unpacked(found.vmlinuz.read_bytes()))
         modules = kernel.modules(found.modules, _MODULES)
-        (result / "initrd.gz").write_bytes(initrd(busybox, modules))
+        (result / "initrd").write_bytes(initrd(busybox, modules))
         result.rename(place)
     finally:
         shutil.rmtree(building)

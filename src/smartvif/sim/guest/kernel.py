@@ -101,8 +101,16 @@ def _unpacked(path: Path) -> bytes:
     if path.suffix == ".xz":
         return lzma.decompress(path.read_bytes())
     if path.suffix == ".zst":
-        return _run(["zstd", "-dc", str(path)])
+        return unzstd(path.read_bytes())
     return path.read_bytes()
+
+
+def unzstd(data: bytes) -> bytes:
+    """What zstd compressed.
+
+    Raises: Failed, also where there is no zstd.
+    """
+    return _run(["zstd", "-dc"], data=data)
 
 
 def _packages() -> list[str]:
@@ -127,9 +135,9 @@ def _dependencies(package: str) -> list[str]:
     return re.findall(r"^\W*Depends: (\S+)$", listing, re.MULTILINE)
 
 
-def _run(command: list[str], *, cwd: Path | None = None) -> bytes:
+def _run(command: list[str], *, cwd: Path | None = None, data: bytes | None = None) -> bytes:
     try:
-        return subprocess.run(command, cwd=cwd, check=True, capture_output=True).stdout
+        return subprocess.run(command, cwd=cwd, input=data, check=True, capture_output=True).stdout
     except FileNotFoundError as error:
         hint = f"apt-get install {command[0].split('-')[0]}, or {_HINT}"
         raise Failed(f"no {command[0]} here", where="guest image", hint=hint) from error

@@ -1,6 +1,5 @@
 """The guests' image and the parts it is made of."""
 
-import gzip
 import lzma
 import platform
 import shutil
@@ -141,15 +140,14 @@ def test_initrd() -> None:
     parts = {"b": b"1", "a": b"2"}
     packed = image.initrd(b"busybox", parts)
     assert packed == image.initrd(b"busybox", parts)
-    archive = gzip.decompress(packed)
-    assert archive.index(b"modules/00-b.ko") < archive.index(b"modules/01-a.ko")
+    assert packed.index(b"modules/00-b.ko") < packed.index(b"modules/01-a.ko")
 
 
 def test_ensure(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The image is built once, says so, and leaves nothing else but its lock."""
     first = image.ensure()
     assert first.kernel.read_bytes() == b"kernel"
-    archive = gzip.decompress(first.initrd.read_bytes())
+    archive = first.initrd.read_bytes()
     assert b"modules/00-net_failover.ko" in archive
     assert b"modules/01-virtio_net.ko" in archive
     assert "building" in capsys.readouterr().err
