@@ -12,6 +12,7 @@ __all__ = [
     "output",
     "placement",
     "port_control",
+    "process",
     "sim",
     "status",
 ]

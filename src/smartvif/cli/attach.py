@@ -10,6 +10,7 @@ import click
 from smartvif.cli import context
 from smartvif.cli.candidates import candidates_json, print_candidates
 from smartvif.cli.output import errors_json, example, print_errors, print_json, with_format
+from smartvif.cli.process import reporting
 from smartvif.model import checks
 from smartvif.model.needs import Needs, NumaPolicy
 from smartvif.model.pci import PciAddress
@@ -108,13 +109,14 @@ def attach(
     finally:
         if explain:
             print_candidates(candidates)
-    if output == "json":
-        found = {"candidates": candidates_json(candidates)} if explain else {}
-        print_json("attach", {**port_json(record), **found})
-    else:
-        click.echo(record.id)
-        for part in record.facts.simulated:
-            click.echo(f"note: the {part} of this port is simulated", err=True)
+    with reporting():
+        if output == "json":
+            found = {"candidates": candidates_json(candidates)} if explain else {}
+            print_json("attach", {**port_json(record), **found})
+        else:
+            click.echo(record.id)
+    for part in record.facts.simulated if output == "table" else ():
+        click.echo(f"note: the {part} of this port is simulated", err=True)
 
 
 @click.command(epilog=example("smartvif detach 175d80b6"))
@@ -129,7 +131,8 @@ def detach(output: str, port: str) -> None:
 
     name, record = chain_detach(port, context.host())
     if output == "json":
-        print_json("detach", {"id": name} if record is None else port_json(record))
+        with reporting():
+            print_json("detach", {"id": name} if record is None else port_json(record))
 
 
 def port_json(record: PortRecord) -> dict[str, object]:
@@ -152,12 +155,14 @@ def reconcile(output: str, dry_run: bool) -> None:
     from smartvif.operations.reconcile import reconcile as chain_reconcile
 
     report = chain_reconcile(context.host(), dry_run=dry_run)
-    if output == "json":
-        failed = errors_json(report.failed)
-        print_json("reconcile", {"dry_run": dry_run, "ports": dict(report.done), "failed": failed})
-    else:
-        for port, action in report.done.items():
-            click.echo(f"{port}  {action}")
+    with reporting():
+        if output == "json":
+            failed = errors_json(report.failed)
+            done = {"dry_run": dry_run, "ports": dict(report.done), "failed": failed}
+            print_json("reconcile", done)
+        else:
+            for port, action in report.done.items():
+                click.echo(f"{port}  {action}")
     print_errors(report.failed)
     for error in report.failed.values():
         sys.exit(error.exit_code)

@@ -11,7 +11,7 @@ import click
 
 import smartvif
 from smartvif.cli import attach as ports
-from smartvif.cli import demo, device_spec, migrate, placement, sim, status
+from smartvif.cli import demo, device_spec, migrate, placement, process, sim, status
 from smartvif.cli.output import log_to_stderr
 from smartvif.model.errors import Invalid, SmartvifError
 
@@ -44,6 +44,7 @@ for command in (
 
 def main() -> None:
     """Run the command; every error of ours becomes a message and an exit code."""
+    process.prepare()
     try:
         # Not standalone: click itself would turn our errors into tracebacks.
         code = cli.main(standalone_mode=False)
@@ -56,6 +57,9 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         code = 130
+    except process.Ended as ended:
+        click.echo(ended.explained(), err=True, nl=False)
+        code = ended.exit_code
     sys.exit(code if isinstance(code, int) else 0)
 
 

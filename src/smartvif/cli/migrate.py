@@ -10,6 +10,7 @@ import click
 
 from smartvif.cli import context
 from smartvif.cli.output import example, print_json, print_table, with_format
+from smartvif.cli.process import reporting
 from smartvif.model.error_codec import encode
 from smartvif.model.errors import Invalid, SmartvifError
 
@@ -36,7 +37,8 @@ def migrate(output: str, vm: str, to: str, check: bool) -> None:
         return
     failed = chain.migrate(vm, host, peer, lambda step: click.echo(f" ✓ {step}", err=True))
     if output == "json":
-        print_json("migrate", {"vm": vm, "to": to, "failed": failed})
+        with reporting():
+            print_json("migrate", {"vm": vm, "to": to, "failed": failed})
     for port, reason in failed.items():
         click.echo(f"error: port {port} is not attached on {to}: {reason}", err=True)
     if failed:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from smartvif.cli import process
 from smartvif.cli.output import example
 from smartvif.drivers.vrouter.port import NIL
 from smartvif.model import checks
@@ -141,11 +142,15 @@ def run(words: Sequence[str], *, waits: Timeouts | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         code = 130
+    except process.Ended as ended:
+        click.echo(ended.explained(), err=True, nl=False)
+        code = ended.exit_code
     return code if isinstance(code, int) else 0
 
 
 def main() -> None:
     """Run the command."""
+    process.prepare()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -23,7 +23,7 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
     config = tmp_path / "smartvif.toml"
     config.write_text(
         f'[vrouter]\nagent = "http://127.0.0.1:{server.port}"\nports = "{tmp_path}/ports"\n'
-        "timeout = 0.5\n"
+        "timeout = 2\n"
     )
     monkeypatch.setenv("SMARTVIF_CONFIG", str(config))
     monkeypatch.setenv("SMARTVIF_STATE_DIR", str(tmp_path / "state"))
