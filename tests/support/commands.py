@@ -18,6 +18,7 @@ from smartvif.context.host import HostContext
 from smartvif.sim.guest.console import Console
 from smartvif.sim.guest.guests import SimulatedGuests
 from smartvif.sim.host import BRIDGE, GUESTS
+from tests.support.hung import evidence
 
 SMARTVIF = Path(sys.executable).with_name("smartvif")
 MODES = ("normal", "direct", "virtio-forwarder")
@@ -47,9 +48,10 @@ def smartvif(*words: str, env: dict[str, str] | None = None) -> Answer:
     try:
         out, err = process.communicate(timeout=240)
     except subprocess.TimeoutExpired:
+        seen = evidence()
         process.send_signal(signal.SIGABRT)
         out, err = process.communicate()
-        raise AssertionError(f"{words} did not end: {err}") from None
+        raise AssertionError(f"{words} did not end: {err}\n{seen}") from None
     return Answer(code=process.returncode, out=out, err=err)
 
 

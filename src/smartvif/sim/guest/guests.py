@@ -57,7 +57,7 @@ class SimulatedGuests:
         with translated(f"guest {name}"):
             domain.destroy()
 
-    def wait_ready(self, name: str, *, timeout: float = 120.0) -> Console:
+    def wait_ready(self, name: str, *, timeout: float = 240.0) -> Console:
         """Wait until a started guest takes commands, ``timeout`` seconds; returns its console.
 
         Raises: TimedOut or, where the guest stopped, Failed; both with the end of its log.

@@ -48,7 +48,7 @@ class Libvirtd:
     process: subprocess.Popen[bytes]
 
 
-def start(run_dir: Path, *, timeout: float = 30.0) -> Libvirtd:
+def start(run_dir: Path, *, timeout: float = 60.0) -> Libvirtd:
     """Start the daemon in ``run_dir`` and wait until it takes connections, ``timeout`` seconds.
 
     /run and /sys must be the namespaces' own (namespaces.run), and their first process must reap

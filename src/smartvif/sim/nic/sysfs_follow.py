@@ -23,7 +23,7 @@ from smartvif.sim.process import namespaces
 from smartvif.sim.process.daemons import tail
 
 _SOCKET, _LOG = "sysfs.sock", "sysfs.log"
-_DEADLINE = 30.0  # seconds; the largest card takes one of them
+_DEADLINE = 60.0  # seconds; the largest card takes one of them
 
 
 def start(layout: nic.NicLayout, directory: Path) -> None:

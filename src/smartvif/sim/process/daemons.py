@@ -51,7 +51,7 @@ def spawn(
 
 
 def wait_for(
-    path: Path, process: subprocess.Popen[bytes], log: Path, *, seconds: float = 10.0
+    path: Path, process: subprocess.Popen[bytes], log: Path, *, seconds: float = 60.0
 ) -> None:
     """Wait until ``process`` takes connections on the UNIX socket at ``path``.
 

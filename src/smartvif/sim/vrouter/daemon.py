@@ -15,7 +15,7 @@ from smartvif.model.errors import Failed, Refused, TimedOut
 from smartvif.sim.process import daemons
 from smartvif.sim.vrouter.api import PORT
 
-_LONGEST = 10.0  # seconds until it listens
+_LONGEST = 60.0  # seconds until it listens
 
 
 @dataclass(slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 
-_LONGEST = 10.0  # seconds that another thread waits for its answer
+_LONGEST = 60.0  # seconds that another thread waits for its answer
 
 
 class _File(Protocol):
