@@ -11,7 +11,7 @@ from smartvif.model.errors import Invalid
 from smartvif.model.port import Binding, Port, VifType, VnicType
 from smartvif.model.vif import Vif, VifKind
 
-PLUGIN = VifType.HW_VEB.value  # no plugin is called that, and Nova makes no object for one
+_PLUGIN = VifType.HW_VEB.value  # no plugin is called that, and Nova makes no object for one
 
 
 def in_nic(port: Port, binding: Binding) -> Vif:
@@ -19,7 +19,7 @@ def in_nic(port: Port, binding: Binding) -> Vif:
 
     It is not plugged, and os-vif has no object for it: libvirt programs the NIC by its XML.
     """
-    started = start(port, binding, VifKind.HOST_DEVICE, PLUGIN)
+    started = start(port, binding, VifKind.HOST_DEVICE, _PLUGIN)
     return _tagged(replace(started, dev_address=vf(port)), binding)
 
 
@@ -28,7 +28,7 @@ def macvtap_in_nic(port: Port, binding: Binding) -> Vif:
 
     ``vif_name`` is left for the name of the VF's netdev, which only its host knows.
     """
-    started = start(port, binding, VifKind.GENERIC, PLUGIN)
+    started = start(port, binding, VifKind.GENERIC, _PLUGIN)
     return _tagged(replace(started, dev_address=vf(port)), binding)
 
 

@@ -8,17 +8,23 @@ kinds of steps (``plug``), and a driver (``drivers``). The rows of ours are in
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from smartvif.control.vif_parts import VifBuilder
 from smartvif.model import traits
 from smartvif.model.errors import Invalid
-from smartvif.model.port import Binding, Port, VnicType
-from smartvif.model.port_spec import PortSpec
-from smartvif.model.vif import VifKind
-from smartvif.plug.plans.inputs import PlanInput
-from smartvif.plug.steps.step import Plan, Step
+
+if TYPE_CHECKING:
+    from smartvif.control.vif_parts import VifBuilder
+    from smartvif.model.port import Binding, Port, VnicType
+    from smartvif.model.port_spec import PortSpec
+    from smartvif.model.vif import VifKind
+    from smartvif.plug.plans.inputs import PlanInput
+    from smartvif.plug.steps.step import Plan, Step
+
+    VifTable = Mapping[tuple[str, VnicType], VifBuilder]
+    SocketTable = Mapping[str, VifBuilder]
+    PlanTable = Mapping[tuple[VifKind, bool], Callable[[PlanInput], Plan]]
 
 D = TypeVar("D")
 
@@ -59,7 +65,8 @@ class SwitchBackend(Generic[D]):
     ``vifs`` has a builder for each of its VIF types and VNIC type. ``sockets`` is for the VIF type
     ``vhostuser``, which several switches share: the builder by the key of ``binding:vif_details``
     that names the switch. ``plans`` has the steps by the VIF's shape and whether a representor is
-    behind it, and ``steps`` the kinds of steps that only these plans have.
+    behind it. These three are functions that import the tables, which only a plug needs: every
+    command reads the rows. ``steps`` are the kinds of steps that only these plans have.
 
     ``access`` is None where no command gives it ports, only a controller.
     """
@@ -68,9 +75,9 @@ class SwitchBackend(Generic[D]):
     title: str
     vif_types: frozenset[str]
     plugins: frozenset[str]
-    plans: Mapping[tuple[VifKind, bool], Callable[[PlanInput], Plan]]
-    vifs: Mapping[tuple[str, VnicType], VifBuilder]
-    sockets: Mapping[str, VifBuilder] = field(default_factory=dict)
+    plans: Callable[[], PlanTable]
+    vifs: Callable[[], VifTable]
+    sockets: Callable[[], SocketTable] = dict
     steps: tuple[type[Step], ...] = ()
     requires: frozenset[str] = frozenset()
     refuses: frozenset[str] = frozenset()

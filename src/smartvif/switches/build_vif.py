@@ -40,7 +40,7 @@ def _builder(port: Port, binding: Binding) -> VifBuilder | None:
             where=f"port {port.id}",
             hint="see whether the port is bound, and by which controller",
         )
-    return row.vifs.get((binding.vif_type, port.vnic_type))
+    return row.vifs().get((binding.vif_type, port.vnic_type))
 
 
 def _socket(binding: Binding) -> VifBuilder:
@@ -48,7 +48,7 @@ def _socket(binding: Binding) -> VifBuilder:
     row = registry.of_socket(key for key in binding.details if flag(binding, key))
     if row is None:
         return _external_socket
-    return next(builder for key, builder in row.sockets.items() if flag(binding, key))
+    return next(builder for key, builder in row.sockets().items() if flag(binding, key))
 
 
 def _external_socket(port: Port, binding: Binding) -> Vif:

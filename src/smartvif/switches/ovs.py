@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from smartvif.control import bind_ovs, ovs_vif
-from smartvif.control.bind_ovs import HostSwitch
 from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
-from smartvif.model.port import Binding, Port, VifType
-from smartvif.model.port_spec import PortSpec
-from smartvif.plug.plans import ovs as plans
+from smartvif.model.port import VifType
 from smartvif.plug.steps.links import HybridBridge
 from smartvif.plug.steps.ovs import SwitchPort
 from smartvif.switches.backend import Access, SwitchBackend
+
+if TYPE_CHECKING:
+    from smartvif.model.port import Binding, Port
+    from smartvif.model.port_spec import PortSpec
+    from smartvif.switches.backend import PlanTable, SocketTable, VifTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +36,33 @@ def _check(spec: PortSpec, switch: OpenVSwitch) -> None:
 
 
 def _bind(port: Port, switch: OpenVSwitch, sockets: str) -> Binding:
+    from smartvif.control.bind_ovs import HostSwitch, bind
+
     assert port.network.bridge is not None
     bridge = switch.bridge(port.network.bridge)
     found = HostSwitch(
         datapath_type="netdev" if bridge.datapath_type == "netdev" else "system",
         vhost_user_dir=sockets,
     )
-    return bind_ovs.bind(port, found)
+    return bind(port, found)
+
+
+def _vifs() -> VifTable:
+    from smartvif.control import ovs_vif
+
+    return ovs_vif.VIFS
+
+
+def _sockets() -> SocketTable:
+    from smartvif.control import ovs_vif
+
+    return ovs_vif.SOCKETS
+
+
+def _plans() -> PlanTable:
+    from smartvif.plug.plans import ovs
+
+    return ovs.PLANS
 
 
 OVS = SwitchBackend(
@@ -50,9 +72,9 @@ OVS = SwitchBackend(
     plugins=frozenset({"ovs", "agilio_ovs"}),
     requires=frozenset({"bridge"}),
     refuses=frozenset({"network"}),
-    vifs=ovs_vif.VIFS,
-    sockets=ovs_vif.SOCKETS,
-    plans=plans.PLANS,
+    vifs=_vifs,
+    sockets=_sockets,
+    plans=_plans,
     steps=(HybridBridge, SwitchPort),
     access=Access(
         section="openvswitch",

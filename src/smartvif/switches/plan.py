@@ -32,7 +32,7 @@ def plan(vif: Vif, *, machine: Machine, devices: PortDevices | None = None) -> P
     """
     row = switch_of(vif)
     offloaded = vif.profile is not None and vif.profile.offload is not None
-    planner = row.plans.get((vif.kind, offloaded))
+    planner = row.plans().get((vif.kind, offloaded))
     if planner is None:
         raise Invalid(
             f"{row.title} has no plan for a {vif.kind} {'with' if offloaded else 'without'} a VF",

@@ -75,7 +75,7 @@ def of_vif_type(vif_type: str) -> Backend | None:
 def of_socket(details: Iterable[str]) -> Backend | None:
     """The switch that details of VIF type ``vhostuser`` name by one of these keys, if any."""
     named = set(details)
-    return _first(lambda row: not named.isdisjoint(row.sockets))
+    return _first(lambda row: not named.isdisjoint(row.sockets()))
 
 
 def of_section(section: str) -> Backend | None:
@@ -117,6 +117,8 @@ def _load(entry: EntryPoint, rows: Mapping[str, Backend]) -> Backend:
     about = f"the switch '{entry.name}' of {_package(entry)} is left out"
     try:
         row = entry.load()
+        if isinstance(row, SwitchBackend):
+            row.sockets()  # it imports as well
     except Exception as error:  # a foreign module may raise whatever there is
         raise Invalid(f"{about}: {entry.value} cannot be loaded: {error!r}") from error
     if not isinstance(row, SwitchBackend):
@@ -137,7 +139,7 @@ def _clash(row: Backend, other: Backend) -> str | None:
     claims = {
         "VIF type": (row.vif_types, other.vif_types),
         "os-vif plugin": (row.plugins, other.plugins),
-        "detail": (row.sockets.keys(), other.sockets.keys()),
+        "detail": (row.sockets().keys(), other.sockets().keys()),
         "section": (_sections(row), _sections(other)),
     }
     for kind, (mine, theirs) in claims.items():

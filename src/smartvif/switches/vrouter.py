@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from smartvif.control import vrouter_vif
-from smartvif.control.bind_vrouter import VRouterHost, bind_vrouter
 from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.drivers.vrouter.files import PortFiles
-from smartvif.model.port import Binding, Port, VifType
-from smartvif.model.port_spec import PortSpec
-from smartvif.plug.plans import vrouter as plans
+from smartvif.model.port import VifType
 from smartvif.plug.steps.vrouter import AgentPort
 from smartvif.switches.backend import Access, SwitchBackend
+
+if TYPE_CHECKING:
+    from smartvif.model.port import Binding, Port
+    from smartvif.model.port_spec import PortSpec
+    from smartvif.switches.backend import PlanTable, SocketTable, VifTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,27 @@ def _check(spec: PortSpec, agent: VRouterAgent) -> None:
 
 
 def _bind(port: Port, agent: VRouterAgent, sockets: str) -> Binding:
+    from smartvif.control.bind_vrouter import VRouterHost, bind_vrouter
+
     return bind_vrouter(port, VRouterHost(name="", dpdk=False, vhost_user_dir=sockets))
+
+
+def _vifs() -> VifTable:
+    from smartvif.control import vrouter_vif
+
+    return vrouter_vif.VIFS
+
+
+def _sockets() -> SocketTable:
+    from smartvif.control import vrouter_vif
+
+    return vrouter_vif.SOCKETS
+
+
+def _plans() -> PlanTable:
+    from smartvif.plug.plans import vrouter
+
+    return vrouter.PLANS
 
 
 VROUTER = SwitchBackend(
@@ -52,9 +74,9 @@ VROUTER = SwitchBackend(
     plugins=frozenset({"vrouter", "contrail_vrouter"}),
     requires=frozenset({"network"}),
     refuses=frozenset({"bridge", "vlan"}),
-    vifs=vrouter_vif.VIFS,
-    sockets=vrouter_vif.SOCKETS,
-    plans=plans.PLANS,
+    vifs=_vifs,
+    sockets=_sockets,
+    plans=_plans,
     steps=(AgentPort,),
     access=Access(
         section="vrouter",

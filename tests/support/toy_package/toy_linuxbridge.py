@@ -204,8 +204,8 @@ BACKEND = SwitchBackend(
     plugins=frozenset({NAME}),
     requires=frozenset({"bridge"}),
     refuses=frozenset({"network", "vlan"}),
-    vifs={(NAME, VnicType.NORMAL): _vif},
-    plans={(VifKind.GENERIC, False): _tap},
+    vifs=lambda: {(NAME, VnicType.NORMAL): _vif},
+    plans=lambda: {(VifKind.GENERIC, False): _tap},
     steps=(OnLinuxBridge,),
     access=Access(
         section=NAME, settings=LinuxBridgeSettings, open=LinuxBridges, check=_check, bind=_bind

@@ -79,6 +79,7 @@ BROKEN = {
     "unnamed": ("toy_linuxbridge:ROW", "toy_linuxbridge:ROW cannot be loaded: AttributeError"),
     "raising": ("toy_raising:ROW", "cannot be loaded: ZeroDivisionError"),
     "text": ("toy_linuxbridge:NAME", "toy_linuxbridge:NAME is no SwitchBackend"),
+    "sockets": ("toy_sockets:ROW", "toy_sockets:ROW cannot be loaded: TypeError"),
     "misnamed": ("toy_linuxbridge:BACKEND", "its row is called 'linuxbridge'"),
     "plugin": ("toy_plugin:ROW", "os-vif plugin 'ovs' belongs to another switch, 'ovs'"),
     "vif": ("toy_vif:ROW", "VIF type 'hw_veb' belongs to another switch, 'hw_veb'"),
@@ -93,6 +94,7 @@ def test_a_broken_one_hides_no_other(
     """What is wrong is told once, with the package, and is the error where it is asked for."""
     value, what = BROKEN[name]
     (path / "toy_raising.py").write_text("1 / 0\n")
+    module(path, "toy_sockets", name=name, sockets={})
     module(path, "toy_plugin", name=name, plugins={"ovs"})
     module(path, "toy_vif", name=name, plugins={"own"}, vif_types={"hw_veb"})
     text = 'ROW = replace(ROW, access=replace(BACKEND.access, section="vrouter"))\n'
