@@ -19,7 +19,8 @@ import click
 from bench.forwarder import throughput
 from smartvif.context import settings
 from smartvif.context.host import HostContext
-from smartvif.model.port_spec import Mode, PortSpec
+from smartvif.model.choices import Mode
+from smartvif.model.port_spec import PortSpec
 from smartvif.operations.ports.attach import attach
 from smartvif.sim import host
 from smartvif.sim.guest.console import Console

@@ -16,8 +16,9 @@ import click
 
 from smartvif.context import settings
 from smartvif.context.host import HostContext
+from smartvif.model.choices import Mode
 from smartvif.model.errors import Failed
-from smartvif.model.port_spec import Mode, PortSpec
+from smartvif.model.port_spec import PortSpec
 from smartvif.operations.migration.peer import RemotePeer
 from smartvif.operations.migration.source import migrate
 from smartvif.operations.ports.attach import attach

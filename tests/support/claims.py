@@ -9,7 +9,8 @@ from collections.abc import Callable
 from unittest import mock
 
 from smartvif.context.host import HostContext
-from smartvif.model.port_spec import Mode, PortSpec
+from smartvif.model.choices import Mode
+from smartvif.model.port_spec import PortSpec
 from smartvif.operations.ports import attach
 from smartvif.sim.host import BRIDGE
 from tests.support.commands import host

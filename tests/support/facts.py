@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from smartvif.model.choices import Mode
 from smartvif.model.pci import PciAddress
 from smartvif.model.port_facts import PortFacts, VfIdentity
-from smartvif.model.port_spec import Mode
 
 _FACTS = PortFacts(
     vm="vm1",

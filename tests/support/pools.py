@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from smartvif.choose.selection.pool import Guest, Pool
 from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.model import traits
-from smartvif.model.needs import NumaPolicy
+from smartvif.model.choices import NumaPolicy
 from smartvif.model.pci import PciAddress
 
 NEAR, SAME_SOCKET, FAR, NOWHERE = 0, 1, 2, None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from smartvif.model.needs import Needs, NumaPolicy
+from smartvif.model.choices import Mode, NumaPolicy
+from smartvif.model.needs import Needs
 from smartvif.model.pci import PciAddress
 from smartvif.model.port_facts import PortFacts, VfIdentity
-from smartvif.model.port_spec import Mode
 
 ADDRESSES = st.builds(
     PciAddress,

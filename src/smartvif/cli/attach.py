@@ -12,9 +12,10 @@ from smartvif.cli.candidates import candidates_json, print_candidates
 from smartvif.cli.output import errors_json, example, print_errors, print_json, with_format
 from smartvif.cli.process import reporting
 from smartvif.model import checks
-from smartvif.model.needs import Needs, NumaPolicy
+from smartvif.model.choices import DEFAULT_SWITCH, Mode, NumaPolicy
+from smartvif.model.needs import Needs
 from smartvif.model.pci import PciAddress
-from smartvif.model.port_spec import DEFAULT_SWITCH, Mode, PortSpec
+from smartvif.model.port_spec import PortSpec
 
 if TYPE_CHECKING:
     from smartvif.choose.selection.explain import Candidate

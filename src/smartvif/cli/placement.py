@@ -73,8 +73,8 @@ def placement_schedule(output: str, ports: tuple[str, ...], explain: bool) -> No
 
 def _wish(text: str) -> PortRequirements:
     """Raises: Invalid."""
+    from smartvif.model.choices import DEFAULT_SWITCH, Mode
     from smartvif.model.needs import Needs
-    from smartvif.model.port_spec import DEFAULT_SWITCH, Mode
     from smartvif.operations.placement import PortRequirements
 
     mode, *pairs = text.split(",")

@@ -19,9 +19,9 @@ from smartvif.cli import process
 from smartvif.cli.output import example
 from smartvif.drivers.vrouter.port import NIL
 from smartvif.model import checks
+from smartvif.model.choices import Mode
 from smartvif.model.errors import Invalid, SmartvifError, StepFailed
 from smartvif.model.pci import PciAddress
-from smartvif.model.port_spec import Mode
 from smartvif.model.vif import SocketMode
 
 if TYPE_CHECKING:

@@ -19,8 +19,9 @@ from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.host import sriov
+from smartvif.model.choices import Mode
 from smartvif.model.errors import Failed, TimedOut
-from smartvif.model.port_spec import Mode, PortSpec
+from smartvif.model.port_spec import PortSpec
 from smartvif.operations.ports.attach import attach
 from smartvif.operations.ports.detach import detach
 from smartvif.plug.journal import PortRecord

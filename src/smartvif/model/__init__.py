@@ -2,6 +2,7 @@
 
 __all__ = [
     "checks",
+    "choices",
     "deadline",
     "error_codec",
     "errors",

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from smartvif.model import checks, traits
+from smartvif.model.choices import NumaPolicy
 from smartvif.model.errors import Invalid
 
 _HIGHEST_RATE = 2**31 - 1  # what Placement can hold (placement/db/constants.py, MAX_INT)
-
-
-class NumaPolicy(StrEnum):
-    """How near a device must be to its guest (Nova, ``hw:pci_numa_affinity_policy``)."""
-
-    REQUIRED = "required"
-    SOCKET = "socket"
-    LEGACY = "legacy"
-    PREFERRED = "preferred"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+from smartvif.model.choices import Mode
 from smartvif.model.errors import Damaged, SmartvifError
 from smartvif.model.needs import NOTHING_SPECIAL, Needs
 from smartvif.model.pci import PciAddress
-from smartvif.model.port_spec import Mode, PortSpec
+from smartvif.model.port_spec import PortSpec
 
 T = TypeVar("T")
 

@@ -4,33 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from smartvif.model import checks
+from smartvif.model.choices import DEFAULT_SWITCH, Mode
 from smartvif.model.errors import Invalid
 from smartvif.model.needs import NOTHING_SPECIAL, Needs
 from smartvif.model.pci import PciAddress
-from smartvif.model.port import VnicType
-
-
-class Mode(StrEnum):
-    """The three ways of attaching a machine, which are Neutron's VNIC types."""
-
-    NORMAL = "normal"
-    DIRECT = "direct"
-    VIRTIO_FORWARDER = "virtio-forwarder"
-
-    @property
-    def vnic_type(self) -> VnicType:
-        """The VNIC type of the same name."""
-        return VnicType(self.value)
-
-    @property
-    def needs_vf(self) -> bool:
-        """Whether the port has a VF."""
-        return self is not Mode.NORMAL
-
 
 _CHECKS: dict[str, Callable[[Any], object]] = {
     "bridge": checks.ifname,
@@ -40,10 +20,6 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "mtu": checks.mtu,
     "mac": checks.mac,
 }
-
-
-DEFAULT_SWITCH = "ovs"
-"""The switch of a port that names none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,10 +15,10 @@ from smartvif.choose.selection.schedule import Decision, HostOffer, schedule
 from smartvif.choose.selection.select import Policy
 from smartvif.context.host import HostContext
 from smartvif.model import traits
+from smartvif.model.choices import DEFAULT_SWITCH, Mode
 from smartvif.model.errors import CannotTell, Conflict, Failed, TimedOut
 from smartvif.model.needs import NOTHING_SPECIAL, Needs
 from smartvif.model.port import Network, Port
-from smartvif.model.port_spec import DEFAULT_SWITCH, Mode
 from smartvif.operations.migration.source import migrating_ports
 from smartvif.operations.ports.device_users import port_devices
 from smartvif.operations.ports.inventory import publish

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from smartvif.drivers.drivers import Drivers
+from smartvif.model.choices import Mode
 from smartvif.model.needs import Needs
 from smartvif.model.port_facts import PortFacts, VfIdentity
-from smartvif.model.port_spec import Mode
 from smartvif.model.vif import Machine, Vif, VifKind
 from smartvif.plug.plans.inputs import PortDevices
 from smartvif.plug.steps.step import OnVfNetdev, Plan

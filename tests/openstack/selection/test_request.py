@@ -13,7 +13,7 @@ from nova.accelerator import cyborg
 
 from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.model import traits
-from smartvif.model.needs import NumaPolicy
+from smartvif.model.choices import NumaPolicy
 from smartvif.model.port import VifType, VnicType
 from smartvif.switches.device_request import device_request
 from tests.support.nova.neutron_ports import PORT_ID, Case, neutron_stood_in, nova_requests, segment

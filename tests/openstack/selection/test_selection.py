@@ -19,7 +19,7 @@ from nova.pci import stats as nova_stats
 
 from smartvif.choose.selection.request import DeviceType
 from smartvif.choose.selection.select import Selection
-from smartvif.model.needs import NumaPolicy
+from smartvif.model.choices import NumaPolicy
 from smartvif.model.port import VifType, VnicType
 from tests.support.nova.hosts import Function, SmartNic, cells, restarted, tracker
 from tests.support.nova.neutron_ports import Case, neutron_stood_in, nova_requests, segment

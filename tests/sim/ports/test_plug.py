@@ -20,8 +20,9 @@ from smartvif.drivers.kernel.links import Links
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.drivers.vrouter.files import PortFiles
 from smartvif.host import sriov
+from smartvif.model.choices import Mode
 from smartvif.model.errors import Failed, Refused, SmartvifError, StepFailed, TimedOut
-from smartvif.model.port_spec import Mode, PortSpec
+from smartvif.model.port_spec import PortSpec
 from smartvif.operations.ports.attach import attach
 from smartvif.operations.ports.detach import detach
 from smartvif.operations.reconcile import reconcile

@@ -15,7 +15,8 @@ import pytest
 from nova import context, objects
 from nova.network import neutron
 
-from smartvif.model.needs import Needs, NumaPolicy
+from smartvif.model.choices import NumaPolicy
+from smartvif.model.needs import Needs
 from smartvif.model.port import Network, Port, VnicType
 
 PORT_ID = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"

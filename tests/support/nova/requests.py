@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from smartvif.model.needs import NumaPolicy
+from smartvif.model.choices import NumaPolicy
 from smartvif.model.port import VifType, VnicType
 from tests.support.nova.neutron_ports import Case, segment
 

@@ -8,7 +8,7 @@ from typing import Any
 from smartvif.choose.selection.request import DeviceRequest
 from smartvif.choose.selection.select import Selection, select
 from smartvif.model import traits
-from smartvif.model.needs import NumaPolicy
+from smartvif.model.choices import NumaPolicy
 from smartvif.model.port import VifType, VnicType
 from smartvif.switches.device_request import device_request
 from tests.support.nova.hosts import Function, SmartNic, guest, pools

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smartvif.model.choices import Mode, NumaPolicy
 from smartvif.model.errors import Damaged
-from smartvif.model.needs import Needs, NumaPolicy
+from smartvif.model.needs import Needs
 from smartvif.model.pci import PciAddress
 from smartvif.model.port_facts import PortFacts, VfIdentity
-from smartvif.model.port_spec import Mode
 from tests.support.facts import port_facts
 from tests.support.values import IDENTITIES, facts
 

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from smartvif.context import settings
+from smartvif.model.choices import Mode
 from smartvif.model.errors import Invalid
-from smartvif.model.port_spec import Mode, PortSpec
+from smartvif.model.port_spec import PortSpec
 from smartvif.plug.steps import codec
 from smartvif.switches import registry
 from smartvif.switches.ovs import OVS

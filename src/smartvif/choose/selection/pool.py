@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.model import traits
-from smartvif.model.needs import NumaPolicy
+from smartvif.model.choices import NumaPolicy
 from smartvif.model.pci import PciAddress
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from smartvif.model import traits
-from smartvif.model.needs import NumaPolicy
+from smartvif.model.choices import NumaPolicy
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Port, VnicType
 

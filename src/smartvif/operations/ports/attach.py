@@ -9,10 +9,11 @@ from collections.abc import Callable
 from smartvif.choose.selection.pool import ANYWHERE
 from smartvif.context.host import HostContext
 from smartvif.model import checks
+from smartvif.model.choices import Mode
 from smartvif.model.errors import Invalid, Refused
 from smartvif.model.needs import NOTHING_SPECIAL
 from smartvif.model.port import Network, Port
-from smartvif.model.port_spec import Mode, PortSpec
+from smartvif.model.port_spec import PortSpec
 from smartvif.model.vif import Machine
 from smartvif.operations.ports import preflight
 from smartvif.operations.ports.claims import OnCandidates, claim_synced_with_journal

@@ -9,10 +9,11 @@ from smartvif.choose.selection.request import DeviceRequest
 from smartvif.context.host import HostContext
 from smartvif.control import names
 from smartvif.guest.xml import interface_xml
+from smartvif.model.choices import Mode
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Port
 from smartvif.model.port_facts import PortFacts
-from smartvif.model.port_spec import Mode, PortSpec
+from smartvif.model.port_spec import PortSpec
 from smartvif.model.vif import Machine, PortProfile, ProfileKind, Vif, VifKind
 from smartvif.operations.ports.claims import OnCandidates, claim
 from smartvif.plug import port_vf

@@ -16,10 +16,10 @@ from smartvif.drivers.vrouter.agent import VRouterAgent, wait_for_datapath
 from smartvif.drivers.vrouter.files import PortFiles
 from smartvif.drivers.vrouter.port import PortType
 from smartvif.model import checks
+from smartvif.model.choices import Mode
 from smartvif.model.errors import Failed, Invalid
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Network, Port, VifType
-from smartvif.model.port_spec import Mode
 from smartvif.model.vif import Machine, SocketMode, Vif
 from smartvif.plug import port_vf
 from smartvif.plug.executor import plug, unplug

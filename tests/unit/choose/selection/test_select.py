@@ -15,7 +15,7 @@ from smartvif.choose.selection.pool import ANYWHERE, Guest, Pool, mismatch
 from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.choose.selection.select import Policy, Selection, select
 from smartvif.model import traits
-from smartvif.model.needs import NumaPolicy
+from smartvif.model.choices import NumaPolicy
 from smartvif.model.pci import PciAddress
 from tests.support.pools import (
     FAR,

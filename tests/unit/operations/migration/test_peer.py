@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from smartvif.context.settings import MigrationSettings
 from smartvif.model import errors
+from smartvif.model.choices import Mode
 from smartvif.model.error_codec import encode
 from smartvif.model.errors import (
     CannotTell,
@@ -28,7 +29,7 @@ from smartvif.model.errors import (
     StepFailed,
     TimedOut,
 )
-from smartvif.model.port_spec import Mode, PortSpec
+from smartvif.model.port_spec import PortSpec
 from smartvif.model.vif import Machine
 from smartvif.operations.migration import peer as module
 from smartvif.operations.migration.offer import MachineOffer
