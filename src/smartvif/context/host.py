@@ -8,9 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smartvif.choose.claims.mirrored import MirroredClaims
-from smartvif.choose.claims.sqlite import SqliteClaims
-from smartvif.choose.claims.store import ClaimStore as ClaimEngine
 from smartvif.context.settings import Settings
 from smartvif.drivers.drivers import Drivers, SwitchDriver
 from smartvif.drivers.forwarder.registry import open_engine
@@ -23,6 +20,8 @@ from smartvif.switches.backend import Access
 from smartvif.switches.registry import Backend
 
 if TYPE_CHECKING:
+    from smartvif.choose.claims.sqlite import SqliteClaims
+    from smartvif.choose.claims.store import ClaimStore
     from smartvif.choose.placement.claims import PlacementClaims
 
 
@@ -50,14 +49,18 @@ class HostContext:
     @cached_property
     def claims(self) -> SqliteClaims:
         """The claims on devices of this host."""
+        from smartvif.choose.claims.sqlite import SqliteClaims
+
         return SqliteClaims(Path(self.settings.state.directory) / "claims.db")
 
     @cached_property
-    def engine(self) -> ClaimEngine:
+    def engine(self) -> ClaimStore:
         """Where claims are made: here, and where it is configured in Placement as well."""
-        return (
-            self.claims if self.placement is None else MirroredClaims(self.claims, self.placement)
-        )
+        if self.placement is None:
+            return self.claims
+        from smartvif.choose.claims.mirrored import MirroredClaims
+
+        return MirroredClaims(self.claims, self.placement)
 
     @cached_property
     def placement(self) -> PlacementClaims | None:

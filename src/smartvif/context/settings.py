@@ -13,14 +13,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from smartvif.choose.allow_list.spec import DeviceSpec, parse
-from smartvif.choose.selection.select import Policy
+from smartvif.choose.selection.policy import Policy
 from smartvif.drivers.forwarder.engine import EngineOptions
 from smartvif.model.errors import Invalid
 from smartvif.switches import registry
 from smartvif.switches.registry import Backend
+
+if TYPE_CHECKING:
+    from smartvif.choose.allow_list.spec import DeviceSpec
 
 DEFAULT_FILE = Path("/etc/smartvif/smartvif.toml")
 
@@ -91,7 +93,7 @@ class MigrationSettings:
 class PciSettings:
     """The PCI devices that guests may get, as in Nova; empty: every VF.
 
-    ``policy`` is the order of PFs: ``selection.select.Policy``.
+    ``policy`` is the order of PFs: ``selection.policy.Policy``.
     """
 
     device_spec: tuple[DeviceSpec, ...] = ()
@@ -225,11 +227,15 @@ def _pci(settings: PciSettings, path: Path) -> PciSettings:
             where=str(path),
             hint=f"known: {', '.join(Policy)}",
         )
+    if not settings.device_spec:
+        return settings
     return replace(settings, device_spec=_device_specs(settings.device_spec, path))
 
 
 def _device_specs(entries: Sequence[object], path: Path) -> tuple[DeviceSpec, ...]:
     """Each entry is a table, or JSON as in nova.conf: TOML cannot say null."""
+    from smartvif.choose.allow_list.spec import parse
+
     try:
         read = [parse(each, f"[pci] device_spec {n}") for n, each in enumerate(entries, 1)]
     except Invalid as error:

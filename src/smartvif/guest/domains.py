@@ -9,10 +9,9 @@ from enum import IntFlag
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from smartvif.guest import affinity, xml
+from smartvif.guest import xml
 from smartvif.guest.connection import Connection, translated
 from smartvif.guest.xml import Interface
-from smartvif.host import numa
 from smartvif.model.errors import Failed, NotFound, Refused, TimedOut
 from smartvif.model.pci import PciAddress
 
@@ -97,6 +96,9 @@ class Domains:
 
     def nodes(self, name: str) -> frozenset[int]:
         """The host's NUMA nodes that it is bound to; empty where it is bound to none."""
+        from smartvif.guest import affinity
+        from smartvif.host import numa
+
         domain = self._connection.domain(name)
         with translated(_where(name)):
             return affinity.nodes(domain.XMLDesc(), numa.nodes())

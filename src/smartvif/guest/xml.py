@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from smartvif.guest.element import LIBVIRTS_QUEUES, Queues, interface_element
 from smartvif.model.pci import PciAddress
-from smartvif.model.vif import Vif
+
+if TYPE_CHECKING:
+    from smartvif.guest.element import Queues
+    from smartvif.model.vif import Vif
 
 SHARED_MEMORY = "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"
 """The element by which a forwarder or switch can map a domain's memory, as vhost-user needs.
@@ -32,8 +35,8 @@ class Interface:
     target: str | None
 
 
-def interface_xml(vif: Vif, queues: Queues = LIBVIRTS_QUEUES) -> str:
-    """The ``<interface>`` that gives a guest ``vif``.
+def interface_xml(vif: Vif, queues: Queues | None = None) -> str:
+    """The ``<interface>`` that gives a guest ``vif``; without ``queues`` libvirt chooses them.
 
     The MTU is set only for taps. A PCI device has its own, and so has the netdev below a macvtap:
     libvirt refuses it there. For vhost-user libvirt 9 would set it on a netdev of the host as
@@ -45,7 +48,9 @@ def interface_xml(vif: Vif, queues: Queues = LIBVIRTS_QUEUES) -> str:
 
     Raises: Invalid, for a VIF that lacks a value, or that has another tap than ``queues`` need.
     """
-    interface = interface_element(vif, queues)
+    from smartvif.guest.element import LIBVIRTS_QUEUES, interface_element
+
+    interface = interface_element(vif, queues or LIBVIRTS_QUEUES)
     ET.indent(interface)
     return ET.tostring(interface, encoding="unicode")
 

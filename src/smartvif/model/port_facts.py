@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from smartvif.model.choices import Mode
 from smartvif.model.errors import Damaged, SmartvifError
 from smartvif.model.needs import NOTHING_SPECIAL, Needs
 from smartvif.model.pci import PciAddress
-from smartvif.model.port_spec import PortSpec
+
+if TYPE_CHECKING:
+    from smartvif.model.port_spec import PortSpec
 
 T = TypeVar("T")
 
@@ -112,6 +114,8 @@ class PortFacts:
 
         Raises: Invalid.
         """
+        from smartvif.model.port_spec import PortSpec
+
         return PortSpec(
             vm=self.vm,
             id=port_id,

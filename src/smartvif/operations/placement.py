@@ -8,11 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from smartvif.choose.selection.policy import Policy
 from smartvif.choose.selection.pool import Choice, Pool, as_unclaimed
 from smartvif.choose.selection.request import DeviceRequest
 from smartvif.choose.selection.request import request as device_request
 from smartvif.choose.selection.schedule import Decision, HostOffer, schedule
-from smartvif.choose.selection.select import Policy
 from smartvif.context.host import HostContext
 from smartvif.model import traits
 from smartvif.model.choices import DEFAULT_SWITCH, Mode

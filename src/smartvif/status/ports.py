@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from smartvif.diff.ports import compare_port, scope_of
 from smartvif.drivers.drivers import Drivers, SwitchPortState
-from smartvif.guest.domains import Domains, GuestInterface
 from smartvif.model.errors import CannotTell, NotFound
 from smartvif.model.known import Known, Present, Unknown
 from smartvif.model.pci import PciAddress
@@ -19,8 +18,10 @@ from smartvif.model.port_facts import PortFacts
 from smartvif.observe.observation import Observation, Scope
 from smartvif.observe.read import read
 from smartvif.plug.journal import Journal, JournalEntry, PortRecord, PortStatus
-from smartvif.status import relays
-from smartvif.status.relays import RelayView
+
+if TYPE_CHECKING:
+    from smartvif.guest.domains import Domains, GuestInterface
+    from smartvif.status.relays import RelayView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +119,8 @@ def detail(
 
     Raises: NotFound, Damaged; CannotTell, where libvirt or the forwarder does not answer.
     """
+    from smartvif.status import relays
+
     record = journal.port(port)
     if record is None:
         raise NotFound(f"there is no port '{port}'", where="ports")

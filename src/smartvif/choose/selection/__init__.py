@@ -3,6 +3,7 @@
 __all__ = [
     "build_pools",
     "explain",
+    "policy",
     "pool",
     "request",
     "schedule",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from smartvif.choose.selection.policy import Policy
 from smartvif.choose.selection.pool import Pool
 from smartvif.choose.selection.request import DeviceRequest, DeviceType
-from smartvif.choose.selection.select import Policy, Selection, select
+from smartvif.choose.selection.select import Selection, select
 from smartvif.model import traits
 
 

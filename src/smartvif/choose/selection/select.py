@@ -9,21 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import NamedTuple
 
+from smartvif.choose.selection.policy import Policy
 from smartvif.choose.selection.pool import ANYWHERE, Choice, Guest, Pool, mismatch
 from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.model.pci import PciAddress
 
 _WHOLE = 1 << 16  # more than the 65535 VFs that PCI SIG SR-IOV lets a PF have
-
-
-class Policy(StrEnum):
-    """The order of PFs: the smallest share of devices in use first, or the largest."""
-
-    SPREAD = "spread"
-    PACK = "pack"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 
 from smartvif.choose.claims.store import Claim, ClaimState
 from smartvif.choose.selection.explain import Candidate, explain, refusal
+from smartvif.choose.selection.policy import Policy
 from smartvif.choose.selection.pool import ANYWHERE, Guest, excluding
 from smartvif.choose.selection.request import DeviceRequest
-from smartvif.choose.selection.select import Policy, select
+from smartvif.choose.selection.select import select
 from smartvif.context.host import HostContext
 from smartvif.host import sriov
 from smartvif.model.errors import Conflict, SmartvifError

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smartvif.choose.selection.explain import explain, refusal
+from smartvif.choose.selection.policy import Policy
 from smartvif.choose.selection.pool import Pool
 from smartvif.choose.selection.request import DeviceRequest, DeviceType
-from smartvif.choose.selection.select import Policy, Selection, select
+from smartvif.choose.selection.select import Selection, select
 from smartvif.model import traits
 from smartvif.model.errors import NotFound, Refused, SmartvifError
 from smartvif.model.pci import PciAddress

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smartvif.choose.selection.policy import Policy
 from smartvif.choose.selection.pool import Pool
 from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.choose.selection.schedule import Decision, HostOffer, schedule
-from smartvif.choose.selection.select import Policy, select
+from smartvif.choose.selection.select import select
 from smartvif.model import traits
 from smartvif.model.port import Network, Port, VifType, VnicType
 from smartvif.switches.device_request import device_request

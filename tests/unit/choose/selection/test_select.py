@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smartvif.choose.selection.policy import Policy
 from smartvif.choose.selection.pool import ANYWHERE, Guest, Pool, mismatch
 from smartvif.choose.selection.request import DeviceRequest, DeviceType
-from smartvif.choose.selection.select import Policy, Selection, select
+from smartvif.choose.selection.select import Selection, select
 from smartvif.model import traits
 from smartvif.model.choices import NumaPolicy
 from smartvif.model.pci import PciAddress
