@@ -11,7 +11,6 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -89,7 +88,7 @@ class Links:
 
         Raises: NotFound, Failed.
         """
-        with self._lock, _kernel(f"putting link '{name}' into '{bridge}'"):
+        with self._lock, _netlink(f"putting link '{name}' into '{bridge}'"):
             self._route.link("set", ifname=name, master=self._index(bridge))
 
     def vf_admin(self, pf: str, number: int) -> VfAdmin:
@@ -98,7 +97,7 @@ class Links:
         Raises: NotFound, for a PF or VF that is not there; Failed.
         """
         link = None
-        with self._lock, _kernel(f"reading the VFs of link '{pf}'"):
+        with self._lock, _netlink(f"reading the VFs of link '{pf}'"):
             (link,) = self._route.link("get", ifname=pf, ext_mask=vf_info.WITH_VFS)
         found = vf_info.admin(link, number)
         if found is None:
@@ -136,7 +135,7 @@ class Links:
         Raises: NotFound, Failed.
         """
         found = None
-        with self._lock, _kernel(f"reading link '{name}'"):
+        with self._lock, _netlink(f"reading link '{name}'"):
             (found,) = self._route.link("get", ifname=name)
         info = found.get_attr("IFLA_LINKINFO") if found else None
         if not info or info.get_attr("IFLA_INFO_KIND") != "tun":
@@ -151,7 +150,7 @@ class Links:
 
         Raises: Failed.
         """
-        with self._lock, _kernel(f"adding veth '{name}'"):
+        with self._lock, _netlink(f"adding veth '{name}'"):
             self._route.link("add", ifname=name, kind="veth", peer={"ifname": peer})
 
     def add_bridge(self, name: str) -> None:
@@ -161,7 +160,7 @@ class Links:
         a migrated guest's frames are not sent to where it was.
         Raises: Failed.
         """
-        with self._lock, _kernel(f"adding bridge '{name}'"):
+        with self._lock, _netlink(f"adding bridge '{name}'"):
             self._route.link(
                 "add",
                 ifname=name,
@@ -177,7 +176,7 @@ class Links:
 
         Raises: Failed.
         """
-        with self._lock, _kernel(f"deleting link '{name}'", tolerate={errno.ENODEV}):
+        with self._lock, _netlink(f"deleting link '{name}'", tolerate={errno.ENODEV}):
             self._route.link("del", index=self._index(name))
 
     def move(self, name: str, to: str | None) -> None:
@@ -185,7 +184,7 @@ class Links:
 
         Raises: NotFound, Failed.
         """
-        with self._lock, _kernel(f"moving link '{name}'"):
+        with self._lock, _netlink(f"moving link '{name}'"):
             if to is not None:
                 self._route.link("set", ifname=name, net_ns_fd=to)
                 return
@@ -197,9 +196,9 @@ class Links:
 
         Raises: NotFound, Failed.
         """
-        with self._lock, _kernel(f"redirecting '{source}' to '{target}'"):
+        with self._lock, _netlink(f"redirecting '{source}' to '{target}'"):
             here, there = self._index(source), self._index(target)
-            with _kernel("clearing", tolerate=_NO_QDISC):
+            with _netlink("clearing", tolerate=_NO_QDISC):
                 self._route.tc("del", "ingress", here)
             self._route.tc("add", "ingress", here)
             self._route.tc(
@@ -223,7 +222,7 @@ class Links:
 
         Raises: Failed.
         """
-        with self._lock, _kernel(f"freeing '{source}'", tolerate=_NO_QDISC):
+        with self._lock, _netlink(f"freeing '{source}'", tolerate=_NO_QDISC):
             self._route.tc("del", "ingress", self._index(source))
 
     def close(self) -> None:
@@ -244,6 +243,8 @@ class Links:
         """A socket for netdevice(7); it stays in the namespace that it was made in."""
         if self._netns is None:
             return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        from concurrent.futures import ThreadPoolExecutor
+
         from pyroute2 import netns
 
         def inside() -> socket.socket:
@@ -260,7 +261,7 @@ class Links:
 
         done = False
         doing = f"setting the {what} of VF {number} of link '{pf}'"
-        with self._lock, _kernel(doing, tolerate={errno.EOPNOTSUPP}):
+        with self._lock, _netlink(doing, tolerate={errno.EOPNOTSUPP}):
             index = self._index(pf)
             try:
                 self._route.link("set", index=index, vf={"vf": number, **setting})
@@ -281,15 +282,29 @@ class Links:
 @contextmanager
 def _kernel(doing: str, tolerate: frozenset[int] | set[int] = frozenset()) -> Iterator[None]:
     """The kernel's errors as ours; those tolerated end the block quietly."""
-    from pyroute2.netlink.exceptions import NetlinkError
-
     try:
         yield
-    except (NetlinkError, OSError) as error:
-        code = error.code if isinstance(error, NetlinkError) else error.errno
-        if code in tolerate:
+    except OSError as error:
+        if error.errno in tolerate:
             return
-        if code == errno.ENODEV:
+        if error.errno == errno.ENODEV:
             raise NotFound(f"{doing}: there is no such link", where="kernel") from error
-        hint = "run it as root: it needs CAP_NET_ADMIN" if code in _NOT_ALLOWED else ""
-        raise Failed(f"{doing}: {os.strerror(code or 0)}", where="kernel", hint=hint) from error
+        hint = "run it as root: it needs CAP_NET_ADMIN" if error.errno in _NOT_ALLOWED else ""
+        what = f"{doing}: {os.strerror(error.errno or 0)}"
+        raise Failed(what, where="kernel", hint=hint) from error
+
+
+@contextmanager
+def _netlink(doing: str, tolerate: frozenset[int] | set[int] = frozenset()) -> Iterator[None]:
+    """The same where pyroute2 is used, whose errors are of its own class.
+
+    Apart, because to import pyroute2 takes longer than all else that a command does which only
+    reads links.
+    """
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    with _kernel(doing, tolerate):
+        try:
+            yield
+        except NetlinkError as error:
+            raise OSError(error.code, os.strerror(error.code)) from error
