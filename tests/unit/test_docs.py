@@ -18,6 +18,7 @@ from smartvif.context.settings import SECTIONS
 from smartvif.model import errors
 from smartvif.switches.registry import OURS
 from tests.support.checkout import CHECKOUT
+from tests.support.command_tree import below
 
 REFERENCE = CHECKOUT / "docs/reference/cli.md"
 ARCHITECTURE = CHECKOUT / "docs/architecture.md"
@@ -34,7 +35,7 @@ AVOIDED = re.compile(
 def commands(group: click.Group, name: str) -> Iterator[tuple[str, click.Command]]:
     """Every command below a group, by its full name; groups themselves as well."""
     yield name, group
-    for word, command in group.commands.items():
+    for word, command in below(group):
         if isinstance(command, click.Group):
             yield from commands(command, f"{name} {word}")
         else:
@@ -76,7 +77,7 @@ def test_every_command(name: str) -> None:
     """Each command has a section of its own, which names each of its options and arguments."""
     command, known = COMMANDS[name], sections(REFERENCE)
     if isinstance(command, click.Group) and name != "smartvif":
-        assert all(f"{name} {word}" in known for word in command.commands)
+        assert all(f"{name} {word}" in known for word, _ in below(command))
         return
     assert name in known
     if not isinstance(command, click.Group):

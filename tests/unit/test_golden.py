@@ -25,6 +25,7 @@ from smartvif.operations.migration.offer import Move
 from smartvif.plug.journal import Journal
 from smartvif.plug.steps import codec
 from smartvif.switches import registry
+from tests.support.command_tree import below
 
 CHECKOUT = Path(__file__).parents[2]
 GOLDEN = CHECKOUT / "tests/golden"
@@ -128,7 +129,7 @@ def options(command: click.Command, name: str) -> Iterator[str]:
             yield f"{name} {word}"
             yield from (f"{name} {word} {choice}" for choice in choices)
     if isinstance(command, click.Group):
-        for word, inner in command.commands.items():
+        for word, inner in below(command):
             yield from options(inner, f"{name} {word}")
 
 

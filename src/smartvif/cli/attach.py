@@ -13,9 +13,6 @@ from smartvif.cli.output import errors_json, example, print_errors, print_json, 
 from smartvif.cli.process import reporting
 from smartvif.model import checks
 from smartvif.model.choices import DEFAULT_SWITCH, Mode, NumaPolicy
-from smartvif.model.needs import Needs
-from smartvif.model.pci import PciAddress
-from smartvif.model.port_spec import PortSpec
 
 if TYPE_CHECKING:
     from smartvif.choose.selection.explain import Candidate
@@ -91,6 +88,9 @@ def attach(
     The new port's identifier is printed. Attaching is atomic: if a step fails, the steps before it
     are rolled back.
     """
+    from smartvif.model.needs import Needs
+    from smartvif.model.pci import PciAddress
+    from smartvif.model.port_spec import PortSpec
     from smartvif.operations.ports.attach import attach as chain_attach
 
     with checks.about("--vf"):

@@ -6,40 +6,56 @@ Exit codes: 0 yes or done, 1 no or failed, 2 usage, 3 unknown, 4 refused for saf
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from importlib import import_module
 
 import click
 
 import smartvif
-from smartvif.cli import attach as ports
-from smartvif.cli import demo, device_spec, migrate, placement, process, sim, status
+from smartvif.cli import process
 from smartvif.cli.output import log_to_stderr
 from smartvif.model.errors import Invalid, SmartvifError
 
+_COMMANDS: Mapping[str, str] = {
+    "attach": "attach:attach",
+    "demo": "demo:demo",
+    "detach": "attach:detach",
+    "device-spec": "device_spec:device_spec",
+    "map": "status:map_",
+    "migrate": "migrate:migrate",
+    "nic": "status:nic",
+    "placement": "placement:placement",
+    "ports": "status:ports",
+    "receive": "migrate:receive",
+    "reconcile": "attach:reconcile",
+    "show": "status:show",
+    "sim": "sim:sim",
+}
+"""Each command, with its module in this room and its name there."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class CommandGroup(click.Group):
+    """The commands, of which only those are imported that are run or helped with."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all, sorted."""
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, or None."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(f"smartvif.cli.{module}"), name)
+        return command
+
+
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(smartvif.__version__, prog_name="smartvif")
 @click.option("-v", "--verbose", is_flag=True, help="Log what is being done, on stderr.")
 def cli(verbose: bool) -> None:
     """Attach virtual machines to a switch through a SmartNIC, and check that the ports work."""
     log_to_stderr(verbose=verbose)
-
-
-for command in (
-    demo.demo,
-    ports.attach,
-    ports.detach,
-    ports.reconcile,
-    migrate.migrate,
-    migrate.receive,
-    status.ports,
-    status.show,
-    status.map_,
-    status.nic,
-    device_spec.device_spec,
-    placement.placement,
-    sim.sim,
-):
-    cli.add_command(command)
 
 
 def main() -> None:

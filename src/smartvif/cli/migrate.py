@@ -11,7 +11,6 @@ import click
 from smartvif.cli import context
 from smartvif.cli.output import example, print_json, print_table, with_format
 from smartvif.cli.process import reporting
-from smartvif.model.error_codec import encode
 from smartvif.model.errors import Invalid, SmartvifError
 
 if TYPE_CHECKING:
@@ -80,6 +79,8 @@ def receive(act: str) -> None:
     try:
         print_json("receive", _receive(act))
     except SmartvifError as error:
+        from smartvif.model.error_codec import encode
+
         print_json("error", {**encode(error)})
         raise
 
