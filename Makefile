@@ -1,6 +1,6 @@
 # `make demo` and `make test` do all their set-up themselves; scripts/setup says what it installs.
 
-.PHONY: demo test test-unit test-sim test-openstack test-lowest coverage setup lint bench bench-plug bench-forwarder bench-claims
+.PHONY: demo test test-unit test-sim test-openstack test-lowest coverage setup lint bench bench-plug bench-forwarder bench-claims bench-start
 .NOTPARALLEL:
 
 demo:
@@ -28,7 +28,7 @@ lint: setup
 	.venv/bin/mypy
 	.venv/bin/reno --quiet lint
 
-bench: bench-plug bench-forwarder bench-claims
+bench: bench-plug bench-forwarder bench-claims bench-start
 
 bench-plug: setup
 	@.venv/bin/python -m bench.plug
@@ -39,3 +39,6 @@ bench-forwarder: setup
 
 bench-claims: setup
 	@.venv/bin/python -m bench.claims
+
+bench-start: setup
+	@.venv/bin/python -m bench.start
