@@ -28,7 +28,7 @@ def card(host: str, number: int, *, vfs: int = VFS, used: int = 0) -> Pool:
         total=vfs,
         free=vfs - used,
         functions=tuple(functions[used:]),
-        held=dict.fromkeys(functions[:used], "in use"),
+        unavailable=dict.fromkeys(functions[:used], "in use"),
         numa_node=number,
         traits=_FIT,
     )

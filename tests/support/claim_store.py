@@ -23,7 +23,7 @@ def pool(
     *functions: PciAddress,
     device: DeviceType = VF,
     pf: PciAddress = P0,
-    held: Mapping[PciAddress, str] | None = None,
+    unavailable: Mapping[PciAddress, str] | None = None,
     rate: int | None = None,
     host: str = HOST,
 ) -> Pool:
@@ -32,10 +32,10 @@ def pool(
         host=host,
         pf=pf,
         device=device,
-        total=len(functions) + len(held or {}),
+        total=len(functions) + len(unavailable or {}),
         free=len(functions),
         functions=functions,
-        held=held or {},
+        unavailable=unavailable or {},
         rate=rate,
     )
 
@@ -54,7 +54,7 @@ def choice(
 
 def anything(of: Pool) -> Pool:
     """The pool without the addresses of its functions, as it is where all hosts are asked."""
-    return replace(of, functions=(), held={})
+    return replace(of, functions=(), unavailable={})
 
 
 def owned(claims: SqliteClaims) -> dict[PciAddress | None, str]:

@@ -38,7 +38,7 @@ def pool(number: int, free: int = 2, used: int = 0, *, first: int = 0, **changed
         "total": used + free,
         "free": free,
         "functions": tuple(vf(number, first + used + index) for index in range(free)),
-        "held": {address: "in use by port z" for address in held},
+        "unavailable": {address: "in use by port z" for address in held},
         "netdev": f"p{number}",
         "traits": FIT,
     }
@@ -51,7 +51,7 @@ def whole(number: int, holder: str | None = None, **changed: Any) -> Pool:
     if holder is None:
         values["functions"] = (pf(number),)
     else:
-        values["held"] = {pf(number): f"in use by {holder}"}
+        values["unavailable"] = {pf(number): f"in use by {holder}"}
     return pool(number, 0 if holder else 1, **values | changed)
 
 
@@ -82,7 +82,7 @@ def hosts(draw: st.DrawFn) -> list[Pool]:
                 alike: dict[str, Any] = {"first": place * 8, "device": device, "traits": names}
                 found.append(pool(number, free, used, **common | alike))
         if draw(st.booleans()):
-            in_use = any(each.held for each in found if each.pf == pf(number))
+            in_use = any(each.unavailable for each in found if each.pf == pf(number))
             found.append(whole(number, "port z" if in_use else None, **common))
     return found
 

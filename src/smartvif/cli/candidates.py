@@ -26,7 +26,7 @@ def pool_json(pool: Pool) -> dict[str, Any]:
         "capabilities": sorted(pool.traits),
         "unknown": sorted(pool.unknown),
         "drawback": pool.drawback,
-        "held": {str(address): why for address, why in pool.held.items()},
+        "held": {str(address): why for address, why in pool.unavailable.items()},
     }
 
 

@@ -32,7 +32,7 @@ def migrate(output: str, vm: str, to: str, check: bool) -> None:
     host = context.host()
     peer = RemotePeer(to, host.settings.migration)
     if check:
-        _tell_outlook(chain.check_migration(vm, host, peer), output)
+        _print_check(chain.check_migration(vm, host, peer), output)
         return
     failed = chain.migrate(vm, host, peer, lambda step: click.echo(f" ✓ {step}", err=True))
     if output == "json":
@@ -44,7 +44,7 @@ def migrate(output: str, vm: str, to: str, check: bool) -> None:
         sys.exit(1)
 
 
-def _tell_outlook(found: MigrationCheck, output: str) -> None:
+def _print_check(found: MigrationCheck, output: str) -> None:
     if output == "json":
         ports = [
             {
@@ -97,7 +97,7 @@ def _receive(act: str) -> dict[str, Any]:
     answer: dict[str, Any] = {}
     match act:
         case "examine":
-            answer = chain.examine(offer, host)
+            answer = chain.check(offer, host)
         case "prepare":
             answer = {"interfaces": chain.prepare(offer, host)}
         case "finish":

@@ -24,7 +24,7 @@ def placement() -> None:
 @placement.command("check", epilog=example("smartvif placement check"))
 def placement_check() -> None:
     """Check that Placement cannot allocate one device to two ports."""
-    context.host().need_placement().examine()
+    context.host().need_placement().check()
     click.echo("it gives each device to one port")
 
 

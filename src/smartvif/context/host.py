@@ -82,7 +82,7 @@ class HostContext:
             ),
             project=settings.project or "smartvif",
             user=settings.username or "smartvif",
-            here=self.name,
+            local_host=self.name,
             config=Path(settings.config) if settings.config else None,
             timeout=settings.timeout,
         )

@@ -47,7 +47,7 @@ def publish_host(host: HostContext) -> tuple[str, ...]:
     that is not to be seen, or libvirt or Placement does not answer; Failed.
     """
     placement = host.need_placement()
-    placement.examine()
+    placement.check()
     ours = port_devices(host)
     pools = [as_unclaimed(pool, ours) for pool in publish(host)]
     found = {trait for row in _alive(host) for trait in row.host_traits}

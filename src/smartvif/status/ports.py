@@ -131,7 +131,7 @@ def detail(
         view=_view(record, entries, seen),
         switch=state.as_json() if state is not None else None,
         interfaces=_interfaces(record, domains),
-        relay=relays.look(record, drivers, rates=rates),
+        relay=relays.read(record, drivers, rates=rates),
         steps=entries,
     )
 

@@ -52,7 +52,7 @@ class RelayView:
     traffic: dict[str, Any] | None
 
 
-def look(record: PortRecord, drivers: Drivers, *, rates: bool) -> RelayView | None:
+def read(record: PortRecord, drivers: Drivers, *, rates: bool) -> RelayView | None:
     """The relay of a port, or None where there is none.
 
     Raises: CannotTell, where the forwarder does not answer.
@@ -68,17 +68,17 @@ def look(record: PortRecord, drivers: Drivers, *, rates: bool) -> RelayView | No
 
 def _traffic(port: str, engine: ForwarderEngine, *, rates: bool) -> dict[str, Any] | None:
     try:
-        earlier = _read(port, engine)
+        earlier = _reading(port, engine)
         if earlier is None or not rates:
             return earlier.as_json() if earlier is not None else None
         time.sleep(_WATCHED)
-        now = _read(port, engine)
+        now = _reading(port, engine)
     except CannotTell:
         return None
     return now.as_json(earlier) if now is not None else None
 
 
-def _read(port: str, engine: ForwarderEngine) -> Reading | None:
+def _reading(port: str, engine: ForwarderEngine) -> Reading | None:
     counters = engine.statistics(port)
     return Reading(counters=counters, moment=time.monotonic()) if counters is not None else None
 

@@ -408,40 +408,40 @@ def test_claims_at_once(running: Service, host: str) -> None:
 # Whether it over-allocates
 
 
-def test_examine(engine: PlacementClaims, running: Service) -> None:
+def test_check(engine: PlacementClaims, running: Service) -> None:
     """Placement as it must be set is found to be so, and nothing is left of the finding out."""
     # It may be that the claims did not meet; three times in a row it hardly is.
     for number in range(3):
         try:
-            engine.examine()
+            engine.check()
             break
         except CannotTell:
             assert number < 2
     left = raw(running, "GET", "/resource_providers")["resource_providers"]
     assert [each["name"] for each in left if each["name"].startswith("smartvif-probe")] == []
-    client(running.url, config=running.config).examine()
+    client(running.url, config=running.config).check()
 
 
-def test_examine_the_default(stored: Store) -> None:
+def test_check_the_default(stored: Store) -> None:
     """Placement as it comes gives one thing twice, and is refused."""
     with service(stored, retries=10) as wrong:
         with pytest.raises(Refused, match="what is there once") as caught:
-            client(wrong.url).examine()
+            client(wrong.url).check()
         assert "allocation_conflict_retry_count = 1" in caught.value.hint
         left = raw(wrong, "GET", "/resource_providers")["resource_providers"]
         assert [each["name"] for each in left if each["name"].startswith("smartvif-probe")] == []
         with pytest.raises(Refused, match="sets 10"):
-            client(wrong.url, config=wrong.config).examine()
+            client(wrong.url, config=wrong.config).check()
 
 
-def test_examine_one_at_a_time(stored: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_one_at_a_time(stored: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where claims cannot meet, nobody can tell."""
     monkeypatch.setattr(placement_probe, "_MOST", 5)
     with (
         service(stored, workers=1, threads=1) as single,
         pytest.raises(CannotTell, match="only 0 times"),
     ):
-        client(single.url).examine()
+        client(single.url).check()
 
 
 @pytest.mark.parametrize(
@@ -455,7 +455,7 @@ def test_examine_one_at_a_time(stored: Store, monkeypatch: pytest.MonkeyPatch) -
         (None, CannotTell, "No such file"),
     ],
 )
-def test_examine_the_file(
+def test_check_the_file(
     text: str | None, error: type[Exception], match: str, tmp_path: Path
 ) -> None:
     """A configuration file that says otherwise, or nothing, or cannot be read."""
@@ -463,7 +463,7 @@ def test_examine_the_file(
     if text is not None:
         path.write_text(text)
     with pytest.raises(error, match=match):
-        client("http://127.0.0.1:9", config=path).examine()
+        client("http://127.0.0.1:9", config=path).check()
 
 
 def test_a_lost_answer(engine: PlacementClaims, running: Service, host: str) -> None:

@@ -68,9 +68,9 @@ class PeerBeside:
         """As the settings have it."""
         return RemotePeer(self.name, host().settings.migration).libvirt
 
-    def examine(self, offer: MachineOffer) -> dict[str, Any]:
+    def check(self, offer: MachineOffer) -> dict[str, Any]:
         """Ask the host."""
-        found: dict[str, Any] = self._call("examine", examine, offer)
+        found: dict[str, Any] = self._call("examine", check, offer)
         return found
 
     def prepare(self, offer: MachineOffer) -> dict[str, str]:
@@ -98,9 +98,9 @@ def _nothing() -> None:
     """What happens at most calls."""
 
 
-def examine(offer: MachineOffer) -> dict[str, Any]:
+def check(offer: MachineOffer) -> dict[str, Any]:
     """The host's part."""
-    return receive.examine(offer, host())
+    return receive.check(offer, host())
 
 
 def prepare(offer: MachineOffer, failing: int, *, early: bool) -> dict[str, str]:

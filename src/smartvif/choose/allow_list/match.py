@@ -78,11 +78,11 @@ def _target(spec: DeviceSpec, devices: Sequence[PciDevice]) -> _Target:
         address, single = spec.address, spec.address.single
         pf = next((each for each in devices if each.is_pf and str(each.address) == single), None)
     if spec.remote_managed:
-        _examine_remote(spec, address, pf)
+        _check_remote(spec, address, pf)
     return _Target(spec=spec, address=address, pf=pf)
 
 
-def _examine_remote(spec: DeviceSpec, address: AddressSpec | None, pf: PciDevice | None) -> None:
+def _check_remote(spec: DeviceSpec, address: AddressSpec | None, pf: PciDevice | None) -> None:
     """Check what Nova checks: a remotely managed PF has no representor that could be programmed.
 
     Raises: Invalid.

@@ -54,7 +54,7 @@ class ClaimsFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._mutex = threading.Lock()
-        self._turns = TicketLock(path.with_name(f"{path.name}-turns"))
+        self._queue = TicketLock(path.with_name(f"{path.name}-turns"))
         with self._explained():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
             self._db = sqlite3.connect(path, timeout=_SECONDS, check_same_thread=False)
@@ -72,7 +72,7 @@ class ClaimsFile:
     @contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
         """One transaction, under the ticket lock; rolled back if the body raises."""
-        with self._explained(), self._turns.mine(), self._mutex:
+        with self._explained(), self._queue.mine(), self._mutex:
             try:
                 self._db.execute("BEGIN IMMEDIATE")
                 yield self._db
@@ -91,7 +91,7 @@ class ClaimsFile:
 
         SQLite waits for other processes, but not while it switches a file to WAL: hence the lock.
         """
-        with self._explained(), self._turns.mine():
+        with self._explained(), self._queue.mine():
             version = self._version()
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")

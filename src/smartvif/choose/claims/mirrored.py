@@ -67,5 +67,8 @@ def _would_do(pool: Pool, requests: Sequence[DeviceRequest]) -> bool:
 
 def _given_away(pool: Pool) -> Pool:
     return replace(
-        pool, free=0, functions=(), held={**dict.fromkeys(pool.functions, _NONE), **pool.held}
+        pool,
+        free=0,
+        functions=(),
+        unavailable={**dict.fromkeys(pool.functions, _NONE), **pool.unavailable},
     )

@@ -15,7 +15,8 @@ from smartvif.choose.selection.request import DeviceType
 class Function:
     """One function.
 
-    ``held`` is the user outside of the store; ``rate`` is the guaranteed bandwidth in kbit/s.
+    ``unavailable`` is the user outside of the store; ``rate`` is the guaranteed bandwidth, in
+    kbit/s.
 
     ``facts`` are its pool's properties as JSON, ``speed`` is the PF's in kbit/s.
     """
@@ -24,7 +25,7 @@ class Function:
     facts: str
     speed: int | None
     address: str
-    held: str | None
+    unavailable: str | None
     owner: str | None
     rate: int
 
@@ -46,9 +47,13 @@ class PfFunctions:
         """Why the function is not free; None where it is."""
         if function.owner is not None:
             return f"in use by port {function.owner}"
-        return self.exclusion(function.device) if function.held is None else function.held
+        return (
+            self._exclusion(function.device)
+            if function.unavailable is None
+            else function.unavailable
+        )
 
-    def exclusion(self, device: DeviceType) -> str | None:
+    def _exclusion(self, device: DeviceType) -> str | None:
         """Why functions of the PF that are in use exclude such a device; None: they do not."""
         if device is not DeviceType.PF:
             whole = self._whole
@@ -57,7 +62,7 @@ class PfFunctions:
         if part is None:
             return None
         if part.owner is None:
-            return f"a {part.device} of it cannot be had: {part.held}"
+            return f"a {part.device} of it cannot be had: {part.unavailable}"
         return f"a {part.device} of it is in use by port {part.owner}"
 
     def bandwidth_left(self, pool: Sequence[Function]) -> int | None:
@@ -73,4 +78,4 @@ def _is_whole_taken(function: Function) -> bool:
 def _is_part_taken(function: Function) -> bool:
     if function.device is DeviceType.PF:
         return False
-    return function.owner is not None or function.held is not None
+    return function.owner is not None or function.unavailable is not None

@@ -20,7 +20,7 @@ from smartvif.model.pci import PciAddress
 Published = tuple[str, str, str, int | None, list[tuple[str, str | None]]]
 
 # Of every pool: host, PF, device, facts, speed; the number of functions: all, free, owned, owned or
-# held; and the bandwidth guaranteed to them.
+# unavailable; and the bandwidth guaranteed to them.
 COUNTS = """
 SELECT pools.host, pf, device, facts, speed,
     count(*), sum(state = 'available' AND held IS NULL),
@@ -54,8 +54,8 @@ def published(host: str, pools: Sequence[Pool]) -> list[Published]:
         if pool.host != host:
             raise Invalid(f"it is published with a pool of {pool.host}", where=f"host {host}")
         functions = [(str(address), None) for address in pool.functions]
-        held = [(str(address), reason) for address, reason in pool.held.items()]
-        listed = sorted([*functions, *held], key=itemgetter(0))
+        unavailable = [(str(address), reason) for address, reason in pool.unavailable.items()]
+        listed = sorted([*functions, *unavailable], key=itemgetter(0))
         found.append((str(pool.pf), pool.device, facts(pool), pool.rate, listed))
     times = Counter(address for *_, listed in found for address, _ in listed)
     twice = next((address for address, count in times.items() if count > 1), None)
@@ -79,7 +79,9 @@ def of_pf(host: str, pf: str, functions: PfFunctions) -> Iterator[Pool]:
             total=len(pool),
             free=len(free),
             functions=free,
-            held={address: reason for address, reason in obstacles.items() if reason is not None},
+            unavailable={
+                address: reason for address, reason in obstacles.items() if reason is not None
+            },
             rate=functions.bandwidth_left(pool),
             **_properties(text),
         )

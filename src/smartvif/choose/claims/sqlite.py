@@ -90,7 +90,7 @@ class SqliteClaims:
         self._file.close()
 
     def publish(self, host: str, pools: Sequence[Pool]) -> None:
-        """Replace what is known of the host by these pools, free and held functions alike.
+        """Replace what is known of the host by these pools, free and unavailable functions alike.
 
         A function that is gone is deleted; if a port has it, then when the port releases it.
         Raises: Invalid.
@@ -104,7 +104,7 @@ class SqliteClaims:
         with self._file.change() as db:
             for *pool, listed in found:
                 ((number,),) = db.execute(_POOL, (host, *pool)).fetchall()
-                db.executemany(_FUNCTION, [(host, name, number, held) for name, held in listed])
+                db.executemany(_FUNCTION, [(host, name, number, why) for name, why in listed])
             db.execute(_VANISHED, (host, addresses))
             db.execute(_VANISHED_IN_USE, (host, addresses))
             db.execute(_EMPTY, (host,))
@@ -152,7 +152,7 @@ class SqliteClaims:
     def release(self, owner: str) -> None:
         """Release the port's function. Idempotent."""
         with self._file.change() as db:
-            _give_back(db, owner)
+            _release(db, owner)
 
     def adopt(self, owner: str, host: str, address: PciAddress, *, rate: int = 0) -> None:
         """Record that the port uses the function, as another record says. Idempotent.
@@ -170,9 +170,9 @@ class SqliteClaims:
                 raise NotFound(f"{host} has no such function", where=str(address))
             functions = _read(db, host, rows[0][0])
             function = next(f for f in functions.functions if f.address == str(address))
-            # ``held`` does not block here: the user is this port.
+            # ``unavailable`` does not block here: the user is this port.
             if function.owner != owner:
-                taken = functions.blocker(replace(function, held=None))
+                taken = functions.blocker(replace(function, unavailable=None))
                 if taken is not None:
                     raise Refused(taken, where=str(address))
             db.execute(_ADOPT, (owner, rate, host, str(address)))
@@ -200,10 +200,10 @@ def _give_up_claimed(db: sqlite3.Connection, owner: str) -> None:
             raise Refused(
                 f"it uses {address} of {host} already", where=f"port {owner}", hint="detach it"
             )
-        _give_back(db, owner)
+        _release(db, owner)
 
 
-def _give_back(db: sqlite3.Connection, owner: str) -> None:
+def _release(db: sqlite3.Connection, owner: str) -> None:
     db.execute(_FORGET_VANISHED, (owner,))
     db.execute(_RELEASE, (owner,))
 
@@ -247,7 +247,7 @@ def _functions(rows: Any) -> PfFunctions:
             facts=facts,
             speed=speed,
             address=address,
-            held=held,
+            unavailable=held,
             owner=owner,
             rate=rate,
         )

@@ -37,9 +37,9 @@ _OWN = "consumer generation conflict"
 class PlacementClaims:
     """The Placement that ``adapter`` reaches, which must be for service_type placement.
 
-    ``project`` and ``user`` own the claims. ``here`` is the only host whose claims are released;
-    None for any host. ``config`` is Placement's own configuration file, where it can be read here.
-    ``timeout`` is in seconds, for one call with all of its requests.
+    ``project`` and ``user`` own the claims. ``local_host`` is the only host whose claims are
+    released; None for any host. ``config`` is Placement's own configuration file, where it can be
+    read here. ``timeout`` is in seconds, for one call with all of its requests.
     """
 
     def __init__(
@@ -48,25 +48,25 @@ class PlacementClaims:
         *,
         project: str,
         user: str,
-        here: str | None = None,
+        local_host: str | None = None,
         config: Path | None = None,
         timeout: float = 30.0,
     ) -> None:
         self._adapter = adapter
         self._project = project
         self._user = user
-        self._here = here
+        self._local_host = local_host
         self._config = config
         self._timeout = timeout
         self._providers: dict[Hashable, str] = {}  # of the pools that were shown
 
-    def examine(self) -> None:
+    def check(self) -> None:
         """Check that this Placement cannot allocate one device to two ports.
 
         Raises: Refused, where it can; CannotTell, where that cannot be determined.
         """
         if self._config is not None:
-            placement_probe.examine_config(self._config)
+            placement_probe.check_config(self._config)
         else:
             placement_probe.probe(self._call)
 
@@ -166,8 +166,8 @@ class PlacementClaims:
         """
         call = self._call()
         held = set(_held(call, owner).resources)
-        if held and self._here is not None:
-            held &= {provider.uuid for provider in call.tree(self._here)}
+        if held and self._local_host is not None:
+            held &= {provider.uuid for provider in call.tree(self._local_host)}
         if held:
             call.request("DELETE", f"/allocations/{owner}", accept=[HTTPStatus.NOT_FOUND])
 

@@ -28,7 +28,7 @@ _RIVALS = 4  # claims at once
 _ENOUGH, _MOST = 4, 40  # rounds in which claims met, and rounds
 
 
-def examine_config(path: Path) -> None:
+def check_config(path: Path) -> None:
     """Check the option in Placement's configuration file.
 
     Raises: Refused; CannotTell, where it cannot be read.

@@ -66,13 +66,13 @@ def build_pools(
             tags = _tags(rules, vf.address)
             used = vf.address in holders or vf.driver == _VFIO
             likeness = _vf(vf, card, tags or {}, forwarder=forwarder, used=used)
-            alike[likeness][vf.address] = _why_held(vf, tags, holders)
+            alike[likeness][vf.address] = _why_unavailable(vf, tags, holders)
         pf_tags = None if rules is None else rules.tags(card.pf.address)
         if pf_tags is not None:
-            alike[_pf(card, pf_tags)][card.pf.address] = _why_pf_held(card.pf, holders)
+            alike[_pf(card, pf_tags)][card.pf.address] = _why_pf_unavailable(card.pf, holders)
         if not alike:
             alike[_pf(card, {})] = {}
-        found += (_pool(host, card, likeness, held) for likeness, held in alike.items())
+        found += (_pool(host, card, likeness, functions) for likeness, functions in alike.items())
     return tuple(found)
 
 
@@ -139,7 +139,7 @@ def _trust(tags: Mapping[str, str | None]) -> frozenset[str]:
     return frozenset({traits.TRUSTED} if (tags.get("trusted") or "").lower() == "true" else ())
 
 
-def _why_held(
+def _why_unavailable(
     vf: Vf, tags: Mapping[str, str | None] | None, holders: Mapping[PciAddress, str]
 ) -> str | None:
     if vf.address in holders:
@@ -151,7 +151,7 @@ def _why_held(
     return _NOT_ALLOWED if tags is None else None
 
 
-def _why_pf_held(pf: Pf, holders: Mapping[PciAddress, str]) -> str | None:
+def _why_pf_unavailable(pf: Pf, holders: Mapping[PciAddress, str]) -> str | None:
     if pf.address in holders:
         return f"in use by {holders[pf.address]}"
     used = next((vf.address for vf in pf.vfs if vf.address in holders), None)
@@ -169,7 +169,7 @@ def _pool(
         total=len(functions),
         free=len(free),
         functions=free,
-        held={address: why for address, why in functions.items() if why is not None},
+        unavailable={address: why for address, why in functions.items() if why is not None},
         netdev=card.pf.netdev,
         numa_node=likeness.numa_node,
         traits=likeness.traits,

@@ -53,9 +53,9 @@ def _candidates(selection: Selection, owners: Mapping[PciAddress, str]) -> Itera
     devices = {owner: address for address, owner in owners.items()}
     for request, reasons in zip(selection.requests, selection.reasons, strict=True):
         for pool, reason in zip(selection.pools, reasons, strict=True):
-            for address in sorted({*pool.functions, *pool.held}):
+            for address in sorted({*pool.functions, *pool.unavailable}):
                 owner = owners.get(address)
-                why = pool.held.get(address)
+                why = pool.unavailable.get(address)
                 if owner == request.id:
                     why = None
                 elif owner is not None:
@@ -115,7 +115,7 @@ def refusal(selection: Selection, request: DeviceRequest) -> SmartvifError:
     candidates = {each.address: each for each in explain(selection) if each.port == request.id}
     if request.vf is None:
         alike = [pool for pool in pools if pool.device is request.device]
-        mine = sorted(address for pool in alike for address in (*pool.functions, *pool.held))
+        mine = sorted(address for pool in alike for address in (*pool.functions, *pool.unavailable))
         return _none_of([candidates[address] for address in mine], request)
     named = candidates.get(request.vf)
     if named is None or named.pf not in {pool.pf for pool in pools}:

@@ -16,8 +16,8 @@ class Pool:
     """Devices of one PF that have the same properties; a PF is one by itself.
 
     ``free`` of ``total`` can be had; ``functions`` are their addresses, in order, where they are
-    known, and ``held`` says for the others why not. What ``unknown`` traits are there nobody can
-    tell. ``rate`` is what is left of the PF's speed in kbit/s; None: nobody can tell.
+    known, and ``unavailable`` says for the others why not. What ``unknown`` traits are there
+    nobody can tell. ``rate`` is what is left of the PF's speed in kbit/s; None: nobody can tell.
     ``drawback`` is why it is the last to be taken.
     """
 
@@ -27,7 +27,7 @@ class Pool:
     total: int
     free: int
     functions: tuple[PciAddress, ...] = ()
-    held: Mapping[PciAddress, str] = field(default_factory=dict)
+    unavailable: Mapping[PciAddress, str] = field(default_factory=dict)
     netdev: str | None = None
     numa_node: int | None = None
     traits: frozenset[str] = frozenset()
@@ -72,15 +72,18 @@ def excluding(pool: Pool, taken: Mapping[PciAddress, str]) -> Pool:
     functions = tuple(each for each in pool.functions if each not in taken)
     gone = {each: f"in use by {taken[each]}" for each in pool.functions if each in taken}
     return replace(
-        pool, free=pool.free - len(gone), functions=functions, held={**pool.held, **gone}
+        pool,
+        free=pool.free - len(gone),
+        functions=functions,
+        unavailable={**pool.unavailable, **gone},
     )
 
 
 def as_unclaimed(pool: Pool, given: Collection[PciAddress]) -> Pool:
     """The pool as if nobody had those ``given``, and of devices that can be had only."""
-    functions = tuple(sorted({*pool.functions, *(pool.held.keys() & set(given))}))
+    functions = tuple(sorted({*pool.functions, *(pool.unavailable.keys() & set(given))}))
     count = len(functions)
-    return replace(pool, total=count, free=count, functions=functions, held={})
+    return replace(pool, total=count, free=count, functions=functions, unavailable={})
 
 
 def mismatch(pool: Pool, request: DeviceRequest, guest: Guest = ANYWHERE) -> str | None:

@@ -101,7 +101,7 @@ def _reason(pool: Pool, request: DeviceRequest, guest: Guest) -> str | None:
         return reason or (None if pool.free > 0 else "none of it is free")
     if request.vf in pool.functions:
         return None
-    return pool.held.get(request.vf, f"{request.vf} is not one of it")
+    return pool.unavailable.get(request.vf, f"{request.vf} is not one of it")
 
 
 def _problem(requests: Sequence[DeviceRequest], reasons: Sequence[Sequence[str | None]]) -> str:

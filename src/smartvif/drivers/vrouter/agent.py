@@ -123,7 +123,7 @@ class VRouterAgent:
         except _Down as down:
             if persist and deferrable:
                 return
-            raise self._nobody(down) from down
+            raise self._agent_down(down) from down
         # It says 200 to some of what it refuses, with the reason in the body.
         if status != _OK or not isinstance(answer, dict) or "error" in answer:
             raise AgentFailed(
@@ -160,7 +160,7 @@ class VRouterAgent:
         try:
             status, answer = self._request("GET", f"/port/{port}", self._deadline())
         except _Down as down:
-            raise self._nobody(down) from down
+            raise self._agent_down(down) from down
         if status == _NOT_FOUND:
             return None
         if status != _OK or not isinstance(answer, dict):
@@ -178,7 +178,7 @@ class VRouterAgent:
         try:
             self._exchange("GET", "/", self._deadline())
         except _Down as down:
-            raise self._nobody(down) from down
+            raise self._agent_down(down) from down
 
     def read_ports(self, keys: Collection[str]) -> dict[str, Known[AgentPortState]]:
         """The ports with those identifiers, from their files and from the agent.
@@ -294,7 +294,7 @@ class VRouterAgent:
             ) from error
         return response.status, text
 
-    def _nobody(self, down: _Down) -> AgentDown:
+    def _agent_down(self, down: _Down) -> AgentDown:
         return AgentDown(f"no vRouter agent runs: {down}", where=self.url, hint=_SEE)
 
 

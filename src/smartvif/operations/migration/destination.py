@@ -11,12 +11,18 @@ from smartvif.model.port_spec import PortSpec
 from smartvif.operations.migration.offer import MachineOffer
 from smartvif.operations.ports.attach import attach, port_from
 from smartvif.operations.ports.claims import claim_synced_with_journal, preview_claim, unplug
-from smartvif.operations.ports.prepare import Placement, bound, check_switch, place, wanted
+from smartvif.operations.ports.prepare import (
+    PreparedPort,
+    bind_port,
+    check_switch,
+    prepare_port,
+    requested_device,
+)
 from smartvif.plug.executor import adopt, plug
 from smartvif.plug.steps.guest import AttachedInterface
 
 
-def examine(offer: MachineOffer, host: HostContext) -> dict[str, Any]:
+def check(offer: MachineOffer, host: HostContext) -> dict[str, Any]:
     """The obstacles to receiving the machine, by port; nothing is changed.
 
     Returns ``problem``, of the machine itself; ``ports``, a problem or None for each; ``address``,
@@ -94,19 +100,19 @@ def _problem(
         # A port that an earlier attempt left releases its VF first.
         if port.mode.needs_vf and host.journal.port(port.id) is None:
             asked = port_from(port)
-            device = wanted(asked, bound(asked, port, host), port)
+            device = requested_device(asked, bind_port(asked, port, host), port)
             vfs[preview_claim(device, host, vfs)] = f"port {port.id}"
     except SmartvifError as error:
         return str(error)
     return None
 
 
-def _plug(port: PortSpec, offer: MachineOffer, host: HostContext) -> Placement:
+def _plug(port: PortSpec, offer: MachineOffer, host: HostContext) -> PreparedPort:
     check_switch(port, host)
     with claim_synced_with_journal(port.id, host):
-        placed = place(port_from(port), port, offer.machine, host)
-        plug(port.id, placed.steps, host.journal, host.drivers, facts=placed.facts)
-    return placed
+        prepared = prepare_port(port_from(port), port, offer.machine, host)
+        plug(port.id, prepared.steps, host.journal, host.drivers, facts=prepared.facts)
+    return prepared
 
 
 def _unplug(ports: list[str], host: HostContext) -> None:

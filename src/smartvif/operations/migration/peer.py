@@ -37,8 +37,8 @@ class Peer(Protocol):
     def libvirt(self) -> str:
         """The URI of its libvirt."""
 
-    def examine(self, offer: MachineOffer) -> dict[str, Any]:
-        """As ``destination.examine``."""
+    def check(self, offer: MachineOffer) -> dict[str, Any]:
+        """As ``destination.check``."""
 
     def prepare(self, offer: MachineOffer) -> dict[str, str]:
         """As ``destination.prepare``."""
@@ -68,8 +68,8 @@ class RemotePeer:
             raise Invalid(f"remote: {error}", where="[migration]", hint='"ssh {host}"') from error
         self._remote = [word.replace("{host}", name) for word in words]
 
-    def examine(self, offer: MachineOffer) -> dict[str, Any]:
-        """As ``destination.examine``."""
+    def check(self, offer: MachineOffer) -> dict[str, Any]:
+        """As ``destination.check``."""
         return self._run("examine", offer.as_json())
 
     def prepare(self, offer: MachineOffer) -> dict[str, str]:

@@ -58,7 +58,7 @@ def check_migration(vm: str, host: HostContext, peer: Peer) -> MigrationCheck:
     libvirt or a switch does not answer.
     """
     offer = _offer(vm, host)
-    there = peer.examine(offer)
+    there = peer.check(offer)
     problem = there["problem"] and f"{peer.name}: {there['problem']}"
     if not host.domains.running(vm):
         problem = "it does not run: define it there, and attach its ports"

@@ -18,7 +18,7 @@ from smartvif.model.vif import Machine
 from smartvif.operations.ports import preflight
 from smartvif.operations.ports.claims import OnCandidates, claim_synced_with_journal
 from smartvif.operations.ports.inventory import guest_location
-from smartvif.operations.ports.prepare import check_switch, place
+from smartvif.operations.ports.prepare import check_switch, prepare_port
 from smartvif.plug.executor import plug
 from smartvif.plug.journal import PortRecord
 from smartvif.plug.plans.inputs import DEFAULT_MTU
@@ -40,25 +40,27 @@ def attach(
     done has been undone; CannotTell, where OVS or libvirt does not answer.
     """
     port = port_from(request)
-    _examine(request, host)
+    _check(request, host)
     ready = preflight.read(request.vm, host) if request.mode is Mode.VIRTIO_FORWARDER else None
     if ready is not None:
         preflight.check(ready)
     machine = Machine(uuid=host.domains.uuid(request.vm), name=request.vm)
     near = guest_location(request.vm, host) if request.mode.needs_vf else ANYWHERE
     with claim_synced_with_journal(port.id, host):
-        placed = place(port, request, machine, host, guest=near, on_candidates=on_candidates)
-        if ready is not None and placed.vf is not None:
-            preflight.warn_of_distance(ready, placed.vf)
+        prepared = prepare_port(
+            port, request, machine, host, guest=near, on_candidates=on_candidates
+        )
+        if ready is not None and prepared.vf is not None:
+            preflight.warn_of_distance(ready, prepared.vf)
         interface = AttachedInterface(
-            domain=request.vm, mac=placed.vif.address, xml=placed.guest_xml
+            domain=request.vm, mac=prepared.vif.address, xml=prepared.guest_xml
         )
         plug(
             port.id,
-            (*placed.steps, interface),
+            (*prepared.steps, interface),
             host.journal,
             host.drivers,
-            facts=placed.facts,
+            facts=prepared.facts,
             on_step=on_step,
         )
     record = host.journal.port(port.id)
@@ -89,7 +91,7 @@ def _new_mac() -> str:
     return "52:54:00:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
 
 
-def _examine(request: PortSpec, host: HostContext) -> None:
+def _check(request: PortSpec, host: HostContext) -> None:
     """Look at everything that can be wrong before anything is changed."""
     check_switch(request, host)
     taken = {interface.mac for interface in host.domains.interfaces(request.vm)}

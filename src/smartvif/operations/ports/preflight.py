@@ -1,6 +1,6 @@
 """What a port behind the forwarder needs of the host and of its machine, looked at beforehand.
 
-``look`` reads; ``examine`` and ``distance`` decide. Nothing here changes anything. How long the
+``read`` reads; ``check`` and ``distance`` decide. Nothing here changes anything. How long the
 path of a socket may be is decided in ``control.bind``.
 """
 
@@ -69,7 +69,7 @@ class Readiness:
 
 
 def read(vm: str, host: HostContext) -> Readiness:
-    """Read what ``examine`` and ``distance`` decide by.
+    """Read what ``check`` and ``distance`` decide by.
 
     Raises: NotFound (machine); CannotTell, where the forwarder or libvirt does not answer.
     """
@@ -88,7 +88,7 @@ def check(found: Readiness) -> None:
     Raises: Refused, where the machine or the forwarder cannot take it; Failed, where the host is
     not set up for it.
     """
-    _examine_directory(found.sockets, found.machine)
+    _check_directory(found.sockets, found.machine)
     if not found.machine.shares_memory:
         raise Refused(
             "its memory is not shared, so that a forwarder could not reach its packets",
@@ -147,7 +147,7 @@ def _may_write(directory: Directory, user: User, groups: frozenset[int]) -> bool
     return directory.mode & wanted == wanted
 
 
-def _examine_directory(sockets: Directory, machine: MachineReadiness) -> None:
+def _check_directory(sockets: Directory, machine: MachineReadiness) -> None:
     if sockets.mode is None:
         raise Failed(
             f"the directory for the guests' sockets is not there: {sockets.path}",

@@ -27,7 +27,7 @@ from smartvif.switches.prepare import port_facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
+class PreparedPort:
     """A port with its VF claimed. ``steps`` are the host's; ``guest_xml`` is the guest's side."""
 
     vif: Vif
@@ -37,7 +37,7 @@ class Placement:
     facts: PortFacts
 
 
-def place(
+def prepare_port(
     port: Port,
     request: PortSpec,
     machine: Machine,
@@ -45,18 +45,18 @@ def place(
     *,
     guest: Guest = ANYWHERE,
     on_candidates: OnCandidates = lambda _: None,
-) -> Placement:
+) -> PreparedPort:
     """Choose and claim a VF if one is needed, and plan the port; nothing else is changed.
 
     The caller holds the port's lock, by ``claims.claim_synced_with_journal``.
     Raises: Invalid, NotFound, Refused (no VF is free); Conflict; CannotTell, where OVS or libvirt
     does not answer.
     """
-    binding = bound(port, request, host)
+    binding = bind_port(port, request, host)
     found = None
     if request.mode.needs_vf:
         address = claim(
-            wanted(port, binding, request), host, guest=guest, on_candidates=on_candidates
+            requested_device(port, binding, request), host, guest=guest, on_candidates=on_candidates
         )
         port = replace(port, vf=address)
         relayed = request.mode is Mode.VIRTIO_FORWARDER
@@ -64,18 +64,18 @@ def place(
         found = devices(vf, host.drivers.representors, relayed=relayed)
     vif = _with_tap(build_vif(port, binding))
     steps = plan(vif, machine=machine, devices=found)
-    placed = Placement(
+    prepared = PreparedPort(
         vif=vif,
         vf=port.vf,
         steps=steps,
         guest_xml=_guest_xml(vif, found),
         facts=port_facts(vif, machine, found, steps, host.drivers, needs=request.needs),
     )
-    host.journal.begin(port.id, placed.facts)
-    return placed
+    host.journal.begin(port.id, prepared.facts)
+    return prepared
 
 
-def wanted(port: Port, binding: Binding, request: PortSpec) -> DeviceRequest:
+def requested_device(port: Port, binding: Binding, request: PortSpec) -> DeviceRequest:
     """The device request of the port, with what the user has chosen."""
     return replace(device_request(port, binding.vif_type), pf=request.pf, vf=request.vf)
 
@@ -93,7 +93,7 @@ def check_switch(request: PortSpec, host: HostContext) -> None:
         host.drivers.need_forwarder().check_alive()
 
 
-def bound(port: Port, request: PortSpec, host: HostContext) -> Binding:
+def bind_port(port: Port, request: PortSpec, host: HostContext) -> Binding:
     """The controller's answer; here we are the controller."""
     access, driver = (
         host.access(registry.switch(request.switch)),

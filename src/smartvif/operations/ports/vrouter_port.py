@@ -104,7 +104,7 @@ def add(request: AgentPortRequest, host: HostContext, *, waits: Timeouts = _WAIT
     or SocketMissing among others.
     """
     vif = _vif(request)
-    _examine(request, host, waits)
+    _check(request, host, waits)
     found = None
     if request.vf is not None:
         relayed = request.mode is Mode.VIRTIO_FORWARDER
@@ -112,7 +112,7 @@ def add(request: AgentPortRequest, host: HostContext, *, waits: Timeouts = _WAIT
         found = devices(vf, host.drivers.representors, relayed=relayed)
     machine = Machine(uuid=request.machine, name=request.name, project=request.project)
     planned = plan(vif, machine=machine, devices=found)
-    steps = tuple(_told(step, request, waits) for step in planned)
+    steps = tuple(_with_request(step, request, waits) for step in planned)
     plug(
         request.id,
         steps,
@@ -185,7 +185,7 @@ def _vif(request: AgentPortRequest) -> Vif:
     return vif if request.netdev is None else replace(vif, vif_name=request.netdev)
 
 
-def _examine(request: AgentPortRequest, host: HostContext, waits: Timeouts) -> None:
+def _check(request: AgentPortRequest, host: HostContext, waits: Timeouts) -> None:
     """Check what may be down before anything is changed."""
     agent = host.drivers.need(VRouterAgent)
     if request.mode is Mode.VIRTIO_FORWARDER:
@@ -197,7 +197,7 @@ def _examine(request: AgentPortRequest, host: HostContext, waits: Timeouts) -> N
         wait_for_datapath(waits.datapath_socket, waits.datapath)
 
 
-def _told(step: Step, request: AgentPortRequest, waits: Timeouts) -> Step:
+def _with_request(step: Step, request: AgentPortRequest, waits: Timeouts) -> Step:
     """The step, if it is the agent's with what only the request says."""
     if not isinstance(step, AgentPort):
         return step

@@ -110,7 +110,7 @@ def test_a_pf_that_is_given_away_upstream() -> None:
     assert selection.choices[0].pool.pf == SECOND
     (left,) = MirroredClaims(Book(pool(FIRST)), Book()).pools([ASKED], "host")
     assert left.free == 0
-    assert "Placement offers none" in left.held[pool(FIRST).functions[0]]
+    assert "Placement offers none" in left.unavailable[pool(FIRST).functions[0]]
 
 
 def test_the_hosts_own_reason_is_told() -> None:

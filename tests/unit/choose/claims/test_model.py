@@ -44,7 +44,7 @@ class Known:
     """A function as the store should have it."""
 
     key: Key
-    held: str | None
+    unavailable: str | None
     published: bool = True
     owner: str | None = None
     state: str = "available"
@@ -126,15 +126,15 @@ class ClaimsMachine(RuleBasedStateMachine):
             pools[key] = (
                 replace(before, functions=(*before.functions, address))
                 if held is None
-                else replace(before, held={**before.held, address: held})
+                else replace(before, unavailable={**before.unavailable, address: held})
             )
         self.stores[by].publish(host, tuple(pools.values()))
         for place in [place for place in self.known if place[0] == host and place not in there]:
             self.known[place].published = False
             self.forget(place)
         for place, (key, held) in there.items():
-            known = self.known.setdefault(place, Known(key=key, held=held))
-            known.key, known.held, known.published = key, held, True
+            known = self.known.setdefault(place, Known(key=key, unavailable=held))
+            known.key, known.unavailable, known.published = key, held, True
 
     def forget(self, place: Place) -> None:
         """Forget it if it is not there and nobody's."""
@@ -160,10 +160,12 @@ class ClaimsMachine(RuleBasedStateMachine):
     def can_be_had(self, place: Place) -> bool:
         """Whether anybody could claim it."""
         known = self.known[place]
-        if known.owner is not None or known.held is not None:
+        if known.owner is not None or known.unavailable is not None:
             return False
         if known.key[1] is PF:
-            return all(each.owner is None and each.held is None for each in self.siblings(place))
+            return all(
+                each.owner is None and each.unavailable is None for each in self.siblings(place)
+            )
         return all(each.owner is None for each in self.siblings(place))
 
     def promised(self, host: str, pf: PciAddress) -> int:
@@ -264,9 +266,9 @@ class ClaimsMachine(RuleBasedStateMachine):
         elif place not in self.known:
             expected = NotFound
         elif not mine:
-            held, self.known[place].held = self.known[place].held, None
+            held, self.known[place].unavailable = self.known[place].unavailable, None
             expected = None if self.can_be_had(place) else Refused
-            self.known[place].held = held
+            self.known[place].unavailable = held
         if expected is not None:
             with pytest.raises(expected):
                 self.stores[by].adopt(owner, *place)
@@ -304,12 +306,12 @@ class ClaimsMachine(RuleBasedStateMachine):
         assert [anything(each) for each in pools] == list(self.stores[1].pools(()))
         functions = {(each.host, address) for each in pools for address in each.functions}
         assert functions == {place for place in self.known if self.can_be_had(place)}
-        held = {(each.host, address) for each in pools for address in each.held}
+        held = {(each.host, address) for each in pools for address in each.unavailable}
         assert functions | held == self.known.keys()
         for each in pools:
             assert (each.free, each.total) == (
                 len(each.functions),
-                len(each.functions) + len(each.held),
+                len(each.functions) + len(each.unavailable),
             )
             key = (each.pf, each.device, each.physical_network, bool(each.traits))
             speed = self.speeds[each.host, key]

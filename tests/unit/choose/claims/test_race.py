@@ -81,7 +81,7 @@ def test_a_turn_is_one_at_a_time_and_in_order(tmp_path: Path) -> None:
 
     def take() -> None:
         for _ in range(50):
-            with turns.mine() as number:
+            with turns.acquire() as number:
                 inside.append(number)
                 numbers.append(number)
                 assert inside == [number]
@@ -96,7 +96,7 @@ def test_a_turn_is_one_at_a_time_and_in_order(tmp_path: Path) -> None:
 
 
 def _hold(path: Path, ready: Connection) -> None:
-    with TicketLock(path).mine() as number:
+    with TicketLock(path).acquire() as number:
         ready.send(number)
         signal.pause()
 
@@ -129,20 +129,20 @@ def test_the_dead_are_not_waited_for(tmp_path: Path) -> None:
     for process in processes:
         process.kill()
         process.join()
-    with TicketLock(path).mine() as number:
+    with TicketLock(path).acquire() as number:
         assert number == 5
 
 
 def test_a_child_does_not_hold_its_parents_turn(tmp_path: Path) -> None:
     """A process forked within a turn keeps the file open, but not the turn."""
     turns = TicketLock(tmp_path / "turns")
-    with turns.mine():
+    with turns.acquire():
         child = PROCESSES.Process(target=signal.pause, daemon=True)
         child.start()
     had = threading.Event()
 
     def take() -> None:
-        with turns.mine():
+        with turns.acquire():
             had.set()
 
     thread = threading.Thread(target=take)
@@ -196,23 +196,23 @@ class Clock:
         self._begun = statement.startswith("BEGIN")
 
     @contextmanager
-    def mine(self, turns: TicketLock) -> Iterator[int]:
-        """Around ``Turns.mine``; without ``queued`` in its place, as if all in it were dead."""
+    def acquire(self, turns: TicketLock) -> Iterator[int]:
+        """Around ``TicketLock.acquire``; without ``queued`` as if all earlier writers were dead."""
         self.asked = self._count.value
-        with _MINE(turns) if self.queued else nullcontext(0) as self.drawn:
+        with _ACQUIRE(turns) if self.queued else nullcontext(0) as self.drawn:
             yield self.drawn
 
 
-_MINE = TicketLock.mine
+_ACQUIRE = TicketLock.acquire
 
 
 def _race(path: Path, me: int, start: Barrier, clock: Clock, out: Queue[Lap]) -> None:
     watch(clock.tell)
 
-    def mine(turns: TicketLock) -> AbstractContextManager[int]:
-        return clock.mine(turns)
+    def acquire(turns: TicketLock) -> AbstractContextManager[int]:
+        return clock.acquire(turns)
 
-    TicketLock.mine = mine  # type: ignore[method-assign, assignment]
+    TicketLock.acquire = acquire  # type: ignore[method-assign, assignment]
     claims = SqliteClaims(path)
     for number in range(ROUNDS):
         start.wait(60)
@@ -358,7 +358,7 @@ def die(path: Path, number: int, moments: random.Random) -> None:
     assert victim.exitcode == -signal.SIGKILL
 
 
-def examine(path: Path) -> int:
+def check_left(path: Path) -> int:
     """What the dead left must be whole, and what it had can be had again; how much it was."""
     db = sqlite3.connect(path)
     assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -383,7 +383,7 @@ def examine(path: Path) -> int:
             claims.release(owner)
     pools = claims.pools((), HOST)
     assert [pool.total for pool in pools] == [1, 16, 1, 16]
-    assert all("port bystander" in reason for pool in pools for reason in pool.held.values())
+    assert all("port bystander" in reason for pool in pools for reason in pool.unavailable.values())
     claims.close()
     return len(states)
 
@@ -399,7 +399,7 @@ def test_death_at_any_moment(tmp_path: Path, company: bool) -> None:
     left = []
     for number in range(KILLS // 2):
         die(path, number, moments)
-        left.append(examine(path))
+        left.append(check_left(path))
     assert sum(map(bool, left)) > KILLS // 10, "hardly anything was under way"
     if company:
         stop.set()

@@ -56,7 +56,7 @@ def test_it_is_an_engine(claims: SqliteClaims) -> None:
 def test_pools_are_as_published(claims: SqliteClaims) -> None:
     """A pool's properties come back, of its host and of all; of all hosts without addresses."""
     full = replace(
-        pool(*VFS[:2], held={VFS[3]: HELD, VFS[2]: ""}, rate=1000, pf=P1, host="b"),
+        pool(*VFS[:2], unavailable={VFS[3]: HELD, VFS[2]: ""}, rate=1000, pf=P1, host="b"),
         netdev="p1",
         numa_node=1,
         traits=frozenset({"HW_NIC_SRIOV", "CUSTOM_X"}),
@@ -64,7 +64,7 @@ def test_pools_are_as_published(claims: SqliteClaims) -> None:
         physical_network="blue",
         drawback="its link is down",
     )
-    other = replace(full, functions=(VDPAS[0],), total=1, free=1, held={}, drawback=None)
+    other = replace(full, functions=(VDPAS[0],), total=1, free=1, unavailable={}, drawback=None)
     claims.publish("b", [full, other])
     assert claims.pools((), "b") == (full, other)
     counted = tuple(anything(each) for each in (full, other))
@@ -74,23 +74,27 @@ def test_pools_are_as_published(claims: SqliteClaims) -> None:
 
 def test_a_pool_says_why_not(claims: SqliteClaims) -> None:
     """Each function that cannot be had has its reason, and a whole PF that of its parts."""
-    claims.publish(HOST, [WHOLE, pool(*VFS[1:], held={VFS[0]: HELD}), VDPA_POOL])
+    claims.publish(HOST, [WHOLE, pool(*VFS[1:], unavailable={VFS[0]: HELD}), VDPA_POOL])
     whole, virtual, vdpa = claims.pools((), HOST)
-    assert whole.held == {P0: f"a VF of it cannot be had: {HELD}"}
-    assert virtual.held == {VFS[0]: HELD}
+    assert whole.unavailable == {P0: f"a VF of it cannot be had: {HELD}"}
+    assert virtual.unavailable == {VFS[0]: HELD}
     assert vdpa.functions == VDPAS
     claims.publish(HOST, CARD)
     claims.claim([choice("a", vf=VFS[2])])
     whole, virtual, vdpa = claims.pools((), HOST)
-    assert (whole.total, whole.free, whole.held) == (1, 0, {P0: "a VF of it is in use by port a"})
+    assert (whole.total, whole.free, whole.unavailable) == (
+        1,
+        0,
+        {P0: "a VF of it is in use by port a"},
+    )
     assert (virtual.total, virtual.free) == (4, 3)
     assert virtual.functions == (VFS[0], VFS[1], VFS[3])
-    assert virtual.held == {VFS[2]: "in use by port a"}
+    assert virtual.unavailable == {VFS[2]: "in use by port a"}
     claims.release("a")
     claims.claim([choice("b", WHOLE)])
     whole, virtual, vdpa = claims.pools((), HOST)
-    assert whole.held == {P0: "in use by port b"}
-    assert set(virtual.held.values()) == {"its PF is in use by port b"}
+    assert whole.unavailable == {P0: "in use by port b"}
+    assert set(virtual.unavailable.values()) == {"its PF is in use by port b"}
     assert (virtual.free, vdpa.free) == (0, 0)
 
 
@@ -110,7 +114,7 @@ def test_publishing_the_same_writes_nothing(claims: SqliteClaims, path: Path) ->
     for changed in (
         replace(VIRTUAL, rate=1),
         replace(VIRTUAL, drawback="old"),
-        pool(*VFS[1:], held={VFS[0]: HELD}),
+        pool(*VFS[1:], unavailable={VFS[0]: HELD}),
         pool(*VFS[1:]),
     ):
         claims.publish(HOST, [changed])
@@ -200,7 +204,9 @@ def test_the_named_is_had_by_who_named_it(claims: SqliteClaims) -> None:
 
 def test_what_is_held_is_not_given(claims: SqliteClaims) -> None:
     """Neither by name nor otherwise; a PF that is held still has VFs to give."""
-    claims.publish(HOST, [pool(held={P0: HELD}, device=PF), pool(VFS[1], held={VFS[0]: HELD})])
+    claims.publish(
+        HOST, [pool(unavailable={P0: HELD}, device=PF), pool(VFS[1], unavailable={VFS[0]: HELD})]
+    )
     held_pool = replace(VIRTUAL, functions=VFS[:2])
     for wanted in (
         choice("a", held_pool, vf=VFS[0]),
@@ -232,10 +238,10 @@ def test_a_whole_pf_or_its_parts(claims: SqliteClaims, part: Pool) -> None:
 
 def test_a_whole_pf_of_which_a_part_is_held(claims: SqliteClaims) -> None:
     """A VF that something outside uses keeps its PF from being given; another PF's does not."""
-    claims.publish(HOST, [WHOLE, pool(held={VFS[0]: HELD})])
+    claims.publish(HOST, [WHOLE, pool(unavailable={VFS[0]: HELD})])
     with pytest.raises(Conflict):
         claims.claim([choice("a", WHOLE)])
-    claims.publish(HOST, [WHOLE, pool(held={VFS[0]: HELD}, pf=P1)])
+    claims.publish(HOST, [WHOLE, pool(unavailable={VFS[0]: HELD}, pf=P1)])
     claims.claim([choice("a", WHOLE)])
 
 
@@ -337,7 +343,7 @@ def test_only_the_owner_moves_a_claim(claims: SqliteClaims) -> None:
 
 def test_adopt(claims: SqliteClaims) -> None:
     """A device in use is its port's again, though what holds it was seen; twice is once."""
-    claims.publish(HOST, [WHOLE, pool(*VFS[1:], held={VFS[0]: HELD})])
+    claims.publish(HOST, [WHOLE, pool(*VFS[1:], unavailable={VFS[0]: HELD})])
     for _ in range(2):
         claims.adopt("a", HOST, VFS[0])
         (claim,) = claims.claims()
@@ -366,14 +372,14 @@ def test_adopt_refuses(claims: SqliteClaims) -> None:
     with pytest.raises(Refused, match="its PF is in use by port b"):
         claims.adopt("a", HOST, VFS[0])
     # What is written already stays, also where it would not be written now.
-    claims.publish(HOST, [WHOLE, pool(held={VFS[0]: HELD})])
+    claims.publish(HOST, [WHOLE, pool(unavailable={VFS[0]: HELD})])
     claims.adopt("b", HOST, P0)
     assert owned(claims) == {P0: "b"}
 
 
 def test_a_publication_that_cannot_be(claims: SqliteClaims) -> None:
     """A function is in one pool, free or held, and a pool is of the host that is published."""
-    for twice in ([VIRTUAL, pool(VFS[0], device=VDPA)], [pool(VFS[0], held={VFS[0]: HELD})]):
+    for twice in ([VIRTUAL, pool(VFS[0], device=VDPA)], [pool(VFS[0], unavailable={VFS[0]: HELD})]):
         with pytest.raises(Invalid, match=f"{VFS[0]} is published twice"):
             claims.publish(HOST, twice)
     with pytest.raises(Invalid, match=f"a pool of {HOST}") as caught:

@@ -134,7 +134,7 @@ def test_tags_tell_vfs_apart() -> None:
     assert mismatch(tunnels, ASKED) is None
     assert "it is on physical network physnet1" in (mismatch(physical, ASKED) or "")
     assert "must say null" in (mismatch(untagged, ASKED) or "")
-    assert "device-spec --check" in untagged.held[vf(3).address]
+    assert "device-spec --check" in untagged.unavailable[vf(3).address]
 
 
 def test_what_the_operator_says() -> None:
@@ -161,7 +161,7 @@ def test_held() -> None:
     """A VF in use is held by whom; one bound to vfio-pci by something that nobody knows."""
     bound = replace(vf(1), driver="vfio-pci", netdev=None)
     found = pools(card(vf(0), bound, vf(2)), vf0="bridge br0")
-    held = {address: why for pool in found for address, why in pool.held.items()}
+    held = {address: why for pool in found for address, why in pool.unavailable.items()}
     assert held[vf(0).address] == "in use by bridge br0"
     assert held[vf(1).address].startswith("bound to vfio-pci")
     assert [pool.functions for pool in found if pool.free] == [(vf(2).address,)]
@@ -186,10 +186,10 @@ def test_a_pf_goes_only_as_a_whole() -> None:
         "physnet0",
     )
     _, whole = pools(card(vf(0)), rules(entry, pf=entry), vf0="port a")
-    assert whole.held[PF] == f"its VF {vf(0).address} is in use by port a"
+    assert whole.unavailable[PF] == f"its VF {vf(0).address} is in use by port a"
     vfs, whole = pools(card(vf(0)), rules(entry, pf=entry), pf="virtual machine b")
-    assert whole.held[PF] == "in use by virtual machine b"
-    assert vfs.held[vf(0).address] == "its PF is in use by virtual machine b"
+    assert whole.unavailable[PF] == "in use by virtual machine b"
+    assert vfs.unavailable[vf(0).address] == "its PF is in use by virtual machine b"
 
 
 def test_speed_and_drawback_are_the_pfs() -> None:

@@ -138,7 +138,9 @@ def test_each_port_gets_one(pools: list[Pool], ports: list[DeviceRequest], polic
     """For each port every device is told once; one is chosen, if any is, and no other's."""
     selection = select(pools, ports, policy=policy, guest=GUEST)
     told = explain(selection)
-    everything = sorted(address for each in pools for address in (*each.functions, *each.held))
+    everything = sorted(
+        address for each in pools for address in (*each.functions, *each.unavailable)
+    )
     for port in ports:
         assert sorted(each.address for each in told if each.port == port.id) == everything
     chosen = [each for each in told if each.reason is None]

@@ -194,8 +194,8 @@ def test_what_is_asked(answer: Answer, tmp_path: Path) -> None:
         return document
 
     found = {"problem": None, "ports": {PORT.id: "no VF"}, "address": "192.0.2.2"}
-    examined = answer(said(**found)).examine(OFFER)
-    assert {key: examined[key] for key in found} == found
+    checked = answer(said(**found)).check(OFFER)
+    assert {key: checked[key] for key in found} == found
     asked("examine")
     assert answer(said(interfaces={PORT.id: "<x/>"})).prepare(OFFER) == {PORT.id: "<x/>"}
     asked("prepare")
@@ -222,7 +222,7 @@ def test_every_class(answer: Answer, kind: type[SmartvifError], noise: str) -> N
     there = kind("there is none", where="bridge br-int", hint="make it")
     text = there.explained() + "\n"
     with pytest.raises(SmartvifError) as caught:
-        answer(noise + failing(there), text, kind.exit_code).examine(OFFER)
+        answer(noise + failing(there), text, kind.exit_code).check(OFFER)
     error = caught.value
     assert type(error) is kind
     assert (error.what, error.where) == ("there is none", "host2: bridge br-int")
@@ -242,7 +242,7 @@ def test_a_failed_step(answer: Answer) -> None:
 def test_an_error_of_nowhere(answer: Answer) -> None:
     """Where the other host cannot say where, its name is all there is."""
     with pytest.raises(Conflict) as caught:
-        answer(failing(Conflict("full")), code=1).examine(OFFER)
+        answer(failing(Conflict("full")), code=1).check(OFFER)
     assert (caught.value.where, caught.value.hint) == ("host2", "")
 
 
@@ -251,7 +251,7 @@ def test_an_error_of_a_newer_version(answer: Answer) -> None:
     newer = failing(Failed("torn", where="page 3")).replace("Failed", "Newer")
     for code, kind in ((1, Failed), (3, CannotTell), (4, Refused)):
         with pytest.raises(SmartvifError) as caught:
-            answer(newer, code=code).examine(OFFER)
+            answer(newer, code=code).check(OFFER)
         assert type(caught.value) is kind
         assert (caught.value.what, caught.value.where) == ("torn", "host2: page 3")
 
@@ -274,7 +274,7 @@ def test_exit_codes(answer: Answer, code: int, kind: type[SmartvifError], out: s
     """Without a document that is understood the kind is the exit code's, and the words stderr's."""
     words = "error: bridge br-int: there is none"
     with pytest.raises(SmartvifError) as caught:
-        answer(out, words + "\n", code).examine(OFFER)
+        answer(out, words + "\n", code).check(OFFER)
     error = caught.value
     assert type(error) is kind
     assert (error.where, error.what) == ("host2", words)
@@ -287,7 +287,7 @@ def test_exit_codes(answer: Answer, code: int, kind: type[SmartvifError], out: s
 def test_no_error_of_ours(answer: Answer, err: str, what: str) -> None:
     """What a shell or ssh says is passed on, with what the settings have to do with it."""
     with pytest.raises(CannotTell, match=what) as caught:
-        answer(err=err, code=127).examine(OFFER)
+        answer(err=err, code=127).check(OFFER)
     assert "[migration]" in caught.value.hint
 
 
@@ -295,7 +295,7 @@ def test_no_error_of_ours(answer: Answer, err: str, what: str) -> None:
 def test_noise(answer: Answer, out: str) -> None:
     """What is no answer is shown, and not guessed at."""
     with pytest.raises(CannotTell, match="no answer") as caught:
-        answer(out).examine(OFFER)
+        answer(out).check(OFFER)
     assert "start-up file" in caught.value.hint
 
 
@@ -306,7 +306,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMARTVIF_CONFIG", str(path))
     remote = shlex.join(["env", f"PATH={Path(sys.executable).parent}"])
     with pytest.raises(Invalid) as caught:
-        RemotePeer("host2", MigrationSettings(remote=remote)).examine(OFFER)
+        RemotePeer("host2", MigrationSettings(remote=remote)).check(OFFER)
     assert caught.value.where == f"host2: {path}"
     assert "surprise" in caught.value.what
 
@@ -322,7 +322,7 @@ def test_no_answer_in_time() -> None:
     """A host that does not answer is given up on."""
     waiting = f"{shlex.quote(sys.executable)} -c 'import signal; signal.pause()'"
     with mock.patch.object(module, "_LONGEST", 0.2), pytest.raises(CannotTell, match="timed out"):
-        RemotePeer("host2", MigrationSettings(remote=waiting)).examine(OFFER)
+        RemotePeer("host2", MigrationSettings(remote=waiting)).check(OFFER)
 
 
 def test_libvirt() -> None:
