@@ -83,7 +83,7 @@ def join(vm: str, mode: str, network: str, *options: str) -> dict[str, Any]:
 
 
 def host() -> HostContext:
-    """The host that the commands work on, opened anew."""
+    """The host that the commands work on, opened again."""
     return HostContext(settings.load())
 
 

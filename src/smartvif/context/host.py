@@ -96,7 +96,7 @@ class HostContext:
             raise CannotTell(
                 "none is configured",
                 where="Placement",
-                hint="say its endpoint in [placement] of smartvif.toml",
+                hint="set its endpoint in [placement] of smartvif.toml",
             )
         return self.placement
 

@@ -185,7 +185,7 @@ class PrivilegedVfio(Vfio):
     """The VFs of this host. Every user may read sysfs; the daemon, which is root, writes.
 
     A VF goes to vfio-pci and to nothing else. The name of the driver that it had is the service's
-    word; but the kernel gives it back only to one that has the VF's identifier in its own table.
+    word; but the kernel rebinds it only to one that has the VF's identifier in its own table.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Taking a plan's steps, and taking them back."""
+"""Take the steps of a plan, and undo them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def plug(
             try:
                 journal.begin(port, facts)
             except Refused:
-                journal.forget(port)  # an earlier claim, of which nothing came
+                journal.forget(port)  # an earlier claim without steps
                 raise
         seen = read(_scope(plan), drivers) if was_plugged else None
         for number, step in enumerate(plan):
@@ -82,10 +82,10 @@ def plug(
 
 
 def adopt(port: str, step: Step, journal: Journal) -> None:
-    """Have a plugged port's plan end with a step that somebody else has taken, to be undone first.
+    """Append to a plugged port's plan a step that another program has taken; it is undone first.
 
-    A guest that migrates brings its interface along, for one. Its undo must need nothing that was
-    found. Twice is once.
+    For one, the interface that a migrated guest has brought. Its undo must need nothing that was
+    found. Idempotent.
     Raises: NotFound, where there is no such port.
     """
     with journal.locked(port):
@@ -122,9 +122,9 @@ def plug_many(
 def unplug(port: str, journal: Journal, drivers: Drivers) -> None:
     """Undo every step that was taken for ``port``; a port that is not there is unplugged already.
 
-    Of one that the journal does not know, what carries our ownership is taken away.
+    Of one that is not in the journal, orphans that carry our ownership are removed.
     Raises: Failed where a step cannot be undone: it and those before it stay, to be tried again;
-    as ``sweep``.
+    as ``remove_orphans``.
     """
     with journal.locked(port):
         if journal.has(port):
@@ -146,7 +146,7 @@ def undo(port: str, journal: Journal, drivers: Drivers) -> None:
             raise Failed(
                 f"cannot undo '{entry.step.describe()}': {error.what}",
                 where=error.where or f"port {port}",
-                hint=error.hint or "mend that, then: smartvif reconcile",
+                hint=error.hint or "remove the cause, then: smartvif reconcile",
             ) from error
         journal.undone(port, entry.number)
     journal.forget(port)
@@ -157,7 +157,7 @@ def _scope(plan: Plan) -> Scope:
 
 
 def _roll_back(port: str, journal: Journal, drivers: Drivers) -> None:
-    """Undo as much as can be undone; what cannot stays in the journal for ``recover``."""
+    """Undo as much as can be undone; what cannot stays in the journal for ``reconcile``."""
     for entry in reversed(journal.entries(port)):
         try:
             entry.step.undo(drivers, entry.found)

@@ -97,7 +97,7 @@ class Journal:
             raise CannotTell(
                 f"cannot use the journal: {error}",
                 where=str(self._path),
-                hint="run it as root, or set SMARTVIF_STATE_DIR to a directory of yours",
+                hint="run it as root, or set SMARTVIF_STATE_DIR to a directory you can write",
             ) from error
 
     def close(self) -> None:

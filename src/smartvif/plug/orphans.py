@@ -1,7 +1,7 @@
-"""Taking away what carries a port's ownership, where the journal does not know the port.
+"""Remove what carries a port's ownership, where the port is not in the journal.
 
 A journal is lost with its disk, or left behind when ``state_path`` is changed. What the switches
-keep says whose it is; the rest is known by its name at most, and that is no proof.
+keep names its owner; the rest is known by its name at most, and that is no proof.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 def remove_orphans(port: str, drivers: Drivers) -> None:
-    """Take away what is ``port``'s: most often nothing, because it never was plugged here.
+    """Remove what is ``port``'s: most often nothing, because it never was plugged here.
 
     A switch that does not answer is passed over with a warning: Nova unplugs up to three times what
     it has not plugged.
@@ -28,7 +28,7 @@ def remove_orphans(port: str, drivers: Drivers) -> None:
     answering = dict(_owned(port, drivers))
     if relay is not None:
         drivers.need_forwarder().remove(relay)
-    # Before the ports in the switches: should we die in between, they show again whose it is.
+    # Before the ports in the switches: if this process dies in between, they still name the owner.
     _links(port, drivers, known=bool(relay or any(answering.values())))
     for switch, owned in answering.items():
         try:
@@ -47,7 +47,7 @@ def _relay(port: str, drivers: Drivers) -> RelaySpec | None:
 
 
 def _owned(port: str, drivers: Drivers) -> Iterator[tuple[str, tuple[str, ...] | None]]:
-    """What each switch that answers says that it has for the port; None: it does not know."""
+    """What each switch that answers has for the port; None: unknown."""
     for name, switch in drivers.switches.items():
         try:
             yield name, switch.owned_by(port)
@@ -68,8 +68,12 @@ def _links(port: str, drivers: Drivers, *, known: bool) -> None:
         if known and name == tap and drivers.links.is_idle_tap(tap):
             drivers.links.delete(tap)
         else:
-            _log.warning("%s bears port %s's name, and may be another's: left", name, port)
+            _log.warning(
+                "%s has the name of port %s, and may have another owner: not removed", name, port
+            )
 
 
 def _passed_over(port: str, error: CannotTell | TimedOut) -> None:
-    _log.warning("port %s is not in the journal, and its rest is unknown: %s", port, error)
+    _log.warning(
+        "port %s is not in the journal, and what is left of it is not known: %s", port, error
+    )

@@ -171,12 +171,12 @@ def _health(
     record: PortRecord, entries: Sequence[JournalEntry], seen: Observation
 ) -> tuple[bool | None, str]:
     if record.status is not PortStatus.PLUGGED:
-        return False, f"{record.status}: half done; smartvif reconcile tidies it up"
+        return False, f"{record.status}: not complete; smartvif reconcile rolls it back"
     problem = compare_port(record, entries, seen).first_problem
     if problem is None:
         return True, "ok"
     if isinstance(problem, Unknown):
-        return None, f"cannot tell: {problem.what}"
+        return None, f"unknown: {problem.what}"
     return False, str(problem)
 
 

@@ -1,4 +1,4 @@
-"""The VIF for a bound port: what Nova's os_vif_util decides, and where Nova 34 is wrong, right.
+"""The VIF for a bound port: what Nova's os_vif_util decides, with Nova 34's mistakes corrected.
 
 One table for each switch maps ``binding:vif_type`` and the VNIC type to a VIF; what is in none
 is an error before anything is claimed or made. docs/reference/vif-table.md lists every row and
@@ -38,7 +38,7 @@ def _builder(port: Port, binding: Binding) -> VifBuilder | None:
         raise Invalid(
             f"there is no VIF for vif_type '{binding.vif_type}'",
             where=f"port {port.id}",
-            hint="see whether the port is bound, and by which controller",
+            hint="check that the port is bound, and by which controller",
         )
     return row.vifs().get((binding.vif_type, port.vnic_type))
 

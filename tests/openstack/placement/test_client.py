@@ -129,7 +129,7 @@ def test_a_short_failure() -> None:
 
 
 def test_always_too_late() -> None:
-    """Who loses every time is told so when the time is up."""
+    """A claim that loses to others until its deadline is a conflict."""
     conflict = refusal(409, "resource provider generation conflict", CONCURRENT)
     root = {"uuid": "r", "name": "h", "parent_provider_uuid": None, "root_provider_uuid": "r"}
     pf = {"uuid": providers.identity(name("h")), "name": name("h")}
@@ -137,6 +137,6 @@ def test_always_too_late() -> None:
     has = {"traits": sorted(pool("h").traits)}
     tree = [{"resource_providers": [root]}, {"resource_providers": [root, pf]}, has]
     with Stand(*((200, json.dumps(each)) for each in tree), conflict) as stand:
-        with pytest.raises(Conflict, match="all the time"):
+        with pytest.raises(Conflict, match="concurrent claims changed it"):
             client(stand.url, timeout=0.5).claim([Choice(request=wanted(), pool=pool("h"))])
         assert stand.requests.count("POST /allocations") > 1

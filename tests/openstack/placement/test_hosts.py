@@ -41,7 +41,7 @@ from tests.support.placement_service import RIGHT, Service, Store, service, stor
 
 HERE = "compute-1"
 SWITCHES = {traits.datapath("ovs"), traits.datapath("vrouter")}
-UNKNOWN = "HW_NIC_SRIOV_QOS_TX"  # nobody can tell it of a simulated VF
+UNKNOWN = "HW_NIC_SRIOV_QOS_TX"  # unknown of a simulated VF
 PF0, PF1 = "0000:03:00.0", "0000:03:00.1"
 
 
@@ -224,7 +224,7 @@ def hosts_are_chosen() -> None:
 
 
 def words_that_are_no_port() -> None:
-    """They are told apart from ports that no host has anything for."""
+    """They are distinguished from ports that no host has anything for."""
     for text, what in {
         "": "'' is no port",
         "direct,speed=1": "unknown key 'speed'",
@@ -314,7 +314,7 @@ def ports_from_elsewhere(stored: Store) -> None:
         assert booked(running) == both
         assert publish() == ""
         assert document("reconcile")["ports"] == {  # the host has got another name
-            port["id"]: f"write down again that it has VF {port['vf']}" for port in early
+            port["id"]: f"record again that it has VF {port['vf']}" for port in early
         }
         assert document("reconcile")["ports"] == {}
 
@@ -332,7 +332,7 @@ def ports_from_elsewhere(stored: Store) -> None:
 
 def what_is_given_away(stored: Store) -> None:
     """Of what others have in Placement nothing is taken; of what is in use here neither."""
-    none = "Placement offers none: they are given away there, or not published like this"
+    none = "Placement offers none: they are allocated there, or published with other properties"
     with placement(stored) as running:
         foreign = book(running, PF0, 2)
         port = attach("vm1", "direct")
@@ -356,7 +356,7 @@ def what_is_given_away(stored: Store) -> None:
         # What the host itself knows of a VF is the better reason.
         for capability, reason in {
             "HW_NIC_OFFLOAD_RDMA": "it lacks HW_NIC_OFFLOAD_RDMA",
-            UNKNOWN: f"nobody can tell whether it has {UNKNOWN}",
+            UNKNOWN: f"it is not known whether it has {UNKNOWN}",
         }.items():
             found = reasons(smartvif(*ASK, "--explain", "--capability", capability))
             assert found == {FIRST: reason, SECOND: reason, OF_SECOND_PF: in_use, last: reason}
@@ -397,7 +397,7 @@ def a_process_dies(stored: Store) -> None:
         (SqliteClaims, "release", False),
         (PlacementClaims, "release", False),
     ]
-    only_there = f"give back a VF of {PF0}, which only Placement knows of"
+    only_there = f"release a VF of {PF0}, which is claimed in Placement only"
     with placement(stored) as running:
         publish()
         for kind, method, before in moments:
@@ -439,7 +439,7 @@ def placement_is_down(stored: Store) -> None:
     answer = smartvif("detach", direct["id"])
     assert (answer.code, answer.out) == (0, "")
     assert re.fullmatch(
-        rf"WARNING: what port {direct['id']} had is not given back: Placement: no answer to .*;"
+        rf"WARNING: the claim of port {direct['id']} is not released: Placement: no answer to .*;"
         r" smartvif reconcile tries again\n",
         answer.err,
     ), answer
@@ -451,7 +451,7 @@ def placement_is_down(stored: Store) -> None:
         # The attachment that failed has left its VF there, and the detached port.
         assert len(booked(running)) == 2
         only_there = dict.fromkeys(
-            booked(running), f"give back a VF of {PF0}, which only Placement knows of"
+            booked(running), f"release a VF of {PF0}, which is claimed in Placement only"
         )
         assert direct["id"] in only_there
         assert document("reconcile", "--dry-run")["ports"] == only_there

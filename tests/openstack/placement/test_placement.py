@@ -83,8 +83,8 @@ def test_fewer_than_claimed(engine: PlacementClaims, host: str) -> None:
     claim(engine, host, *owners)
     notes = engine.publish(host, frozenset(), [pool(host, total=2)])
     assert notes == (
-        f"{name(host)} has 0 NET_BW_EGR_KILOBIT_PER_SEC, and 3000 are promised",
-        f"{name(host)} has 2 SRIOV_NET_VF, and 3 are promised",
+        f"{name(host)} has 0 NET_BW_EGR_KILOBIT_PER_SEC, and 3000 are allocated",
+        f"{name(host)} has 2 SRIOV_NET_VF, and 3 are allocated",
     )
     assert engine.pools([wanted()], host) == ()
     engine.release(owners[0].id)
@@ -280,7 +280,7 @@ def test_candidates(engine: PlacementClaims, host: str) -> None:
 
 
 def test_claim(engine: PlacementClaims, running: Service, host: str) -> None:
-    """Ports get devices, in the order of the choices; what they have can be read and given back."""
+    """Ports get devices, in the order of the choices; what they have can be read and released."""
     engine.publish(host, frozenset(), [pool(host, rate=SPEED), pool(host, PF1)])
     requests = [wanted(min_rate=1000), wanted(pf=str(PF1)), wanted(min_rate=500)]
     made = claim(engine, host, *requests)
@@ -351,7 +351,7 @@ def test_a_consumer_without_allocations(engine: PlacementClaims, stored: Store, 
 
 
 def test_not_a_port(engine: PlacementClaims, running: Service, host: str) -> None:
-    """What is somebody else's by its identifier is neither replaced nor given back."""
+    """What has another owner by its identifier is neither replaced nor released."""
     engine.publish(host, frozenset(), [pool(host)])
     request = wanted()
     provider = placement_provider.identity(name(host))
@@ -425,7 +425,7 @@ def test_check(engine: PlacementClaims, running: Service) -> None:
 def test_check_the_default(stored: Store) -> None:
     """Placement as it comes gives one thing twice, and is refused."""
     with service(stored, retries=10) as wrong:
-        with pytest.raises(Refused, match="what is there once") as caught:
+        with pytest.raises(Refused, match="claims got one device") as caught:
             client(wrong.url).check()
         assert "allocation_conflict_retry_count = 1" in caught.value.hint
         left = raw(wrong, "GET", "/resource_providers")["resource_providers"]
@@ -435,11 +435,11 @@ def test_check_the_default(stored: Store) -> None:
 
 
 def test_check_one_at_a_time(stored: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where claims cannot meet, nobody can tell."""
+    """Where claims cannot be concurrent, the result is unknown."""
     monkeypatch.setattr(placement_probe, "_MOST", 5)
     with (
         service(stored, workers=1, threads=1) as single,
-        pytest.raises(CannotTell, match="only 0 times"),
+        pytest.raises(CannotTell, match="only 0 had a conflict"),
     ):
         client(single.url).check()
 

@@ -194,7 +194,7 @@ def refused_or_judged(
 def agree(text: str, host: tuple[PciDevice, ...], placement: bool, counts: dict[str, int]) -> bool:
     """One entry is the same to both. Returns: whether it is sound."""
     refusal, verdicts = refused_or_judged(text, host, placement)
-    if refusal is not None and refusal.what.startswith("it selects nothing"):
+    if refusal is not None and refusal.what.startswith("it has no selector"):
         (their,) = nova_specs([text], placement=placement).specs
         seen = [each for each in host if each is not DISK]
         if their.get_tags().get("remote_managed") in ("true", "True"):

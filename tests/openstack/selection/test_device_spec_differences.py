@@ -98,7 +98,7 @@ DIFFERENCES = (
         id="no-selector",
         texts=entry(physical_network="physnet1"),
         nova_is=everything,
-        refused="it selects nothing",
+        refused="it has no selector",
     ),
     Difference(
         id="devname-form",
@@ -140,7 +140,7 @@ DIFFERENCES = (
         id="duplicate-key",
         texts=('{"address": "0000:03:00.0", "address": "*"}',),
         nova_is=everything,
-        refused="'address' is there twice",
+        refused="'address' is given twice",
     ),
     Difference(
         id="network-form",
@@ -152,7 +152,7 @@ DIFFERENCES = (
         id="tag-word",
         texts=entry(address="*", trusted=True),
         nova_is=never_asked_for("trusted", "True", "False"),
-        refused="trusted is true, which no port asks for",
+        refused="trusted is true, which no port requests",
     ),
     Difference(
         id="tag-type",
@@ -173,7 +173,7 @@ DIFFERENCES = (
         id="short-id",
         texts=entry(vendor_id="5b3", address="*"),
         nova_is=nothing,
-        warned="vendor_id '5b3' is taken for 05b3",
+        warned="vendor_id '5b3' is read as 05b3",
     ),
     Difference(
         id="decides-nothing",
@@ -231,9 +231,9 @@ def test_every_difference(difference: Difference) -> None:
         ('{"devname": "a/../b"}', None, "not a network interface name"),
         ('{"vendor_id": "15_b3"}', None, "is not a hexadecimal number"),
         ('{"product_id": "+101e"}', None, "is not a hexadecimal number"),
-        ('{"address": {}}', None, "it selects nothing"),
-        ('{"address": " "}', None, "it selects nothing"),
-        ("{}", None, "it selects nothing"),
+        ('{"address": {}}', None, "it has no selector"),
+        ('{"address": " "}', None, "it has no selector"),
+        ("{}", None, "it has no selector"),
         ('{"address": []}', None, r"address \[\] is neither"),
         ('{"address": {"bus": null}}', TypeError, "bus None in address is not text"),
         ('{"address": {"bus": "a{99999999999}"}}', OverflowError, "not a regular expression"),

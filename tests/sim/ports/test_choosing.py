@@ -182,12 +182,12 @@ def test_a_process_that_dies_with_a_claim() -> None:
 
 @on_simulated_host("1x2", guests=1)
 def test_lost_and_foreign() -> None:
-    """A lost store is written anew from the journal; a VF that is in use is not given back."""
+    """A lost store is written again from the journal; a VF that is in use is not released."""
     port = attach("vm1", "direct", "--min-rate", "1000")
     store = Path(settings.load().state.directory) / "claims.db"
     for path in store.parent.glob("claims.db*"):
         path.unlink()
-    done = {port["id"]: f"write down again that it has VF {FIRST}"}
+    done = {port["id"]: f"record again that it has VF {FIRST}"}
     assert document("reconcile", "--dry-run")["ports"] == done
     # Even before, nobody else gets it.
     refused(smartvif(*ASK, "--vf", FIRST), 4, f"in use by port {port['id']}")
@@ -206,7 +206,7 @@ def test_lost_and_foreign() -> None:
     assert str(orphan.address) in claims(host())
     subprocess.run(["ovs-vsctl", "del-port", "p0r1"], check=True)
     done = document("reconcile")["ports"]
-    assert done == {orphan.owner: f"give back VF {SECOND}: its process died"}
+    assert done == {orphan.owner: f"release VF {SECOND}: its process died"}
     assert list(claims(host())) == [FIRST]
 
 

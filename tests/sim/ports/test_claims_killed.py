@@ -1,4 +1,4 @@
-"""Processes that claim and give back, and are killed: after reconcile no VF is lost or shared."""
+"""Processes that claim and release, and are killed: after reconcile no VF is lost or shared."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def slowed(rng: random.Random) -> None:
 
 
 def work(of: HostContext, seed: int) -> None:
-    """Claim and give back for ever, as attach and detach do, with up to four ports at a time."""
+    """Claim and release for ever, as attach and detach do, with up to four ports at a time."""
     rng = random.Random(seed)  # noqa: S311
     slowed(rng)
     mine: list[str] = []
@@ -110,5 +110,5 @@ def test_killed_at_random_moments() -> None:
             assert here.claims.claims() == ()
     print(found)
     # Both kinds of unfinished work have been met, or nothing was tested.
-    assert found["give back"] > 0
+    assert found["release"] > 0
     assert found["undo: it was plugging"] + found["undo: it was unplugging"] > 0

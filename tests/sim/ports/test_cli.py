@@ -170,7 +170,7 @@ def test_who_does_not_answer_is_named_and_nothing_is_lost() -> None:
 def undecided(ports: list[dict[str, Any]]) -> None:
     """Of no port is it said that it works or that it does not."""
     assert [port["working"] for port in ports] == [None]
-    assert ports[0]["health"].startswith("cannot tell: ")
+    assert ports[0]["health"].startswith("unknown: ")
 
 
 def with_down_database(act: Callable[[], None]) -> None:

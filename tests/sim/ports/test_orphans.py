@@ -150,7 +150,10 @@ def test_ports_of_others() -> None:
         subprocess.run(["ovs-vsctl", "add-port", BRIDGE, name, *setting], check=True)
     before = drivers.need(OpenVSwitch).ports()
     (warning,) = _warnings(ONE, drivers)
-    assert warning == f"{names.tap(ONE)} bears port {ONE}'s name, and may be another's: left"
+    assert (
+        warning
+        == f"{names.tap(ONE)} has the name of port {ONE}, and may have another owner: not removed"
+    )
     assert drivers.need(OpenVSwitch).ports() == before
     assert links.get(names.tap(ONE)) is not None
 

@@ -127,7 +127,7 @@ def test_a_port_may_wait_for_a_vrouter_that_is_down_where_it_can() -> None:
     port = join("vm1", "normal", NETWORK)
     assert host().drivers.need(VRouterAgent).files.read(port["id"]) is not None
     assert port["simulated"] == []
-    assert state(3) == (None, "cannot tell: no vRouter agent runs")
+    assert state(3) == (None, "unknown: no vRouter agent runs")
     assert document("show", port["id"], code=3)["vrouter"] is None
     reconciled = document("reconcile", code=3)
     assert (reconciled["ports"], list(reconciled["failed"])) == ({}, [port["id"]])

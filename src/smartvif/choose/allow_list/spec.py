@@ -84,7 +84,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise Invalid(f"'{twice}' is there twice", hint="only the last would count")
+        raise Invalid(f"'{twice}' is given twice", hint="only the last value would count")
     return found
 
 
@@ -103,14 +103,14 @@ def _spec(raw: object, where: str, *, placement: bool) -> DeviceSpec:
         raise Invalid("it has both devname and address", hint="leave one of them away")
     if devname is None and _says_nothing(raw):
         raise Invalid(
-            "it selects nothing, so it would be every PCI device of the host",
+            "it has no selector, so it would match every PCI device of the host",
             hint=f"give {', '.join(_SELECTORS[:-1])} or {_SELECTORS[-1]};"
             ' where every device is meant, say {"address": "*"}',
         )
     address = address_spec(raw.get("address")) if devname is None else None
     ids = {key: _identifier(key, raw[key]) for key in ("vendor_id", "product_id") if key in raw}
     notes = [
-        f"{key} '{raw[key]}' is taken for {digits}"
+        f"{key} '{raw[key]}' is read as {digits}"
         for key, digits in ids.items()
         if digits is not None and len(raw[key].strip().lower().removeprefix("0x")) < len(digits)
     ]
@@ -173,7 +173,7 @@ def _text(key: str, value: object) -> str | None:
 def _network(key: str, value: object) -> str | None:
     if value == "":
         raise Invalid(
-            f"{key} is empty, which no port asks for",
+            f"{key} is empty, which no port requests",
             hint="name a network, or write null for tunnelled networks and offload",
         )
     return _text(key, value)
@@ -183,7 +183,7 @@ def _word(key: str, value: object) -> str | None:
     # Nova compares the texts, with 'True' and 'False' of its own (nova/pci/utils.py).
     if value is not None and (not isinstance(value, str) or value.lower() not in ("true", "false")):
         raise Invalid(
-            f"{key} is {json.dumps(value, default=str)}, which no port asks for",
+            f"{key} is {json.dumps(value, default=str)}, which no port requests",
             hint='write "true" or "false", in quotes',
         )
     return value
@@ -195,7 +195,7 @@ def _boolean(key: str, value: object) -> str | None:
     word = str(value).strip().lower()
     if isinstance(value, str | int) and word in _TRUE + _FALSE:
         return "true" if word in _TRUE else "false"
-    raise Invalid(f"{key} {value!r} is neither yes nor no", hint='write "true" or "false"')
+    raise Invalid(f"{key} {value!r} is not a boolean", hint='write "true" or "false"')
 
 
 _TAGS: dict[str, Callable[[str, object], str | None]] = {

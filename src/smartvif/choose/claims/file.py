@@ -72,7 +72,7 @@ class ClaimsFile:
     @contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
         """One transaction, under the ticket lock; rolled back if the body raises."""
-        with self._explained(), self._queue.mine(), self._mutex:
+        with self._explained(), self._queue.acquire(), self._mutex:
             try:
                 self._db.execute("BEGIN IMMEDIATE")
                 yield self._db
@@ -91,7 +91,7 @@ class ClaimsFile:
 
         SQLite waits for other processes, but not while it switches a file to WAL: hence the lock.
         """
-        with self._explained(), self._queue.mine():
+        with self._explained(), self._queue.acquire():
             version = self._version()
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
@@ -111,7 +111,7 @@ class ClaimsFile:
             "SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version"
         ).fetchall()
         if version == 0 and tables:
-            raise CannotTell("it is a file of something else", where=str(self._path))
+            raise CannotTell("it is not a store of claims", where=str(self._path))
         if version > _VERSION:
             raise CannotTell(
                 f"a newer smartvif made it, in version {version}; this one knows {_VERSION}",
@@ -128,5 +128,5 @@ class ClaimsFile:
             raise CannotTell(
                 f"cannot use the claims: {error}",
                 where=str(self._path),
-                hint="run it as root, or set SMARTVIF_STATE_DIR to a directory of yours",
+                hint="run it as root, or set SMARTVIF_STATE_DIR to a directory you can write",
             ) from error

@@ -13,7 +13,7 @@ from smartvif.choose.claims.store import Claim, ClaimStore
 from smartvif.choose.selection.pool import Choice, Pool, mismatch
 from smartvif.choose.selection.request import DeviceRequest
 
-_NONE = "Placement offers none: they are given away there, or not published like this"
+_NONE = "Placement offers none: they are allocated there, or published with other properties"
 
 
 class MirroredClaims:

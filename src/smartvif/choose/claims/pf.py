@@ -15,10 +15,8 @@ from smartvif.choose.selection.request import DeviceType
 class Function:
     """One function.
 
-    ``unavailable`` is the user outside of the store; ``rate`` is the guaranteed bandwidth, in
-    kbit/s.
-
-    ``facts`` are its pool's properties as JSON, ``speed`` is the PF's in kbit/s.
+    ``unavailable`` is the user outside of the store; ``rate`` is the guaranteed bandwidth and
+    ``speed`` the PF's, in kbit/s. ``facts`` are its pool's properties as JSON.
     """
 
     device: DeviceType
@@ -35,7 +33,7 @@ class PfFunctions:
 
     def __init__(self, functions: Iterable[Function]) -> None:
         self.functions = tuple(functions)
-        self._promised = sum(each.rate for each in self.functions)
+        self._guaranteed = sum(each.rate for each in self.functions)
         self._whole = next((each for each in self.functions if _is_whole_taken(each)), None)
         self._part = next((each for each in self.functions if _is_part_taken(each)), None)
 
@@ -62,13 +60,13 @@ class PfFunctions:
         if part is None:
             return None
         if part.owner is None:
-            return f"a {part.device} of it cannot be had: {part.unavailable}"
+            return f"a {part.device} of it is unavailable: {part.unavailable}"
         return f"a {part.device} of it is in use by port {part.owner}"
 
     def bandwidth_left(self, pool: Sequence[Function]) -> int | None:
         """What is left of the PF's speed, in kbit/s; None where it is unknown."""
         # The PF's speed can have fallen below what is guaranteed.
-        return None if pool[0].speed is None else max(0, pool[0].speed - self._promised)
+        return None if pool[0].speed is None else max(0, pool[0].speed - self._guaranteed)
 
 
 def _is_whole_taken(function: Function) -> bool:

@@ -93,7 +93,7 @@ def counted(rows: Iterable[tuple[Any, ...]]) -> Iterator[Pool]:
         pools = tuple(members)
         whole = any(taken for _, _, device, *_, taken, _, _ in pools if device == DeviceType.PF)
         part = any(busy for _, _, device, *_, busy, _ in pools if device != DeviceType.PF)
-        promised = sum(rate for *_, rate in pools)
+        guaranteed = sum(rate for *_, rate in pools)
         for _, _, device, text, speed, total, free, *_ in pools:
             excluded = part if device == DeviceType.PF else whole
             yield Pool(
@@ -102,7 +102,7 @@ def counted(rows: Iterable[tuple[Any, ...]]) -> Iterator[Pool]:
                 device=DeviceType(device),
                 total=total,
                 free=0 if excluded else free,
-                rate=None if speed is None else max(0, speed - promised),
+                rate=None if speed is None else max(0, speed - guaranteed),
                 **_properties(text),
             )
 

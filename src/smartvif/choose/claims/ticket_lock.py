@@ -26,7 +26,7 @@ class TicketLock:
         self._path = path
 
     @contextmanager
-    def mine(self) -> Iterator[int]:
+    def acquire(self) -> Iterator[int]:
         """Hold the lock in the body, after all earlier writers; yields the ticket number.
 
         Raises: OSError.

@@ -152,9 +152,9 @@ class PlacementClaims:
                 held = {owner: each if each.resources else empty for owner, each in held.items()}
         else:
             raise Conflict(
-                f"others claimed of it all the time, for {self._timeout:g} s",
+                f"concurrent claims changed it for {self._timeout:g} s",
                 where="Placement",
-                hint="try it again",
+                hint="try again",
             )
         return tuple(_claim(choice) for choice in choices)
 

@@ -34,13 +34,13 @@ _HINTS = {
     HTTPStatus.FORBIDDEN: "the user needs the role service or admin",
     HTTPStatus.NOT_ACCEPTABLE: f"microversion {MICROVERSION} is needed: Placement of Xena or newer",
 }
-_ANYBODY = "is it Placement that has this address?"
+_IS_IT_PLACEMENT = "is it Placement that has this address?"
 _random = random.SystemRandom()  # processes that were forked must not keep in step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacementResponse:
-    """What Placement said; of what it refused its ``code`` and its own ``words``."""
+    """Placement's response; for a refusal with its ``code`` and ``words``."""
 
     status: int
     body: dict[str, Any] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class PlacementResponse:
 
     @property
     def ok(self) -> bool:
-        """Whether it did it."""
+        """Whether the request succeeded."""
         return self.status < HTTPStatus.BAD_REQUEST
 
 
@@ -87,7 +87,7 @@ class Call:
             raise CannotTell(
                 f"the answer to GET {path} has no {', '.join(keys)}",
                 where="Placement",
-                hint=_ANYBODY,
+                hint=_IS_IT_PLACEMENT,
             )
         found = [body[key] for key in keys]
         return found[0] if len(found) == 1 else found
@@ -119,7 +119,7 @@ class Call:
         return (root, *(each for each in below if each.uuid != root.uuid))
 
     def known_traits(self, names: Iterable[str]) -> frozenset[str]:
-        """Which of the traits Placement knows; questions with others it takes for wrong.
+        """Which of the traits Placement knows; it refuses queries with others.
 
         Raises: CannotTell; Failed.
         """
@@ -139,10 +139,10 @@ class Call:
     ) -> PlacementResponse:
         """Send a request. What it refuses is an error, unless ``accept`` has the status.
 
-        Raises: CannotTell, where nobody answers, or not in time, or somebody else than Placement;
-        Conflict, where somebody else was quicker; Failed with Placement's words.
+        Raises: CannotTell, where there is no answer in time, or none of Placement's; Conflict,
+        where a concurrent change was first; Failed with Placement's words.
         """
-        answer, problem = None, "the time was up before it was asked"
+        answer, problem = None, "the deadline passed before the request was sent"
         for number in self.tries():
             try:
                 answer = self._once(method, path, body, query)
@@ -196,7 +196,7 @@ class Call:
 
 
 class _Silent(Exception):
-    """Nobody answered."""
+    """There was no answer."""
 
 
 def refuse(answer: PlacementResponse) -> NoReturn:
@@ -206,7 +206,7 @@ def refuse(answer: PlacementResponse) -> NoReturn:
     """
     status = HTTPStatus(answer.status)
     if status is HTTPStatus.CONFLICT:
-        raise Conflict(answer.words, where="Placement", hint="try it again")
+        raise Conflict(answer.words, where="Placement", hint="try again")
     raise Failed(
         f"{status.value} {status.phrase}: {answer.words}",
         where="Placement",
@@ -230,7 +230,7 @@ def _answer(status: int, content: bytes, parse: Any) -> PlacementResponse:
         return PlacementResponse(status=status, code=error.get("code", ""), words=words)
     except (AttributeError, KeyError, TypeError, ValueError):
         text = " ".join(content[:200].decode(errors="replace").split())
-    # Who stands before Placement has no JSON where it finds nobody behind it, or no such user.
+    # A proxy before Placement answers without JSON where Placement is down, or for an unknown user.
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) or status >= 500:
         return PlacementResponse(status=status, words=f"{status} {text}".strip())
-    raise CannotTell(f"it answered {status} '{text}'", where="Placement", hint=_ANYBODY)
+    raise CannotTell(f"it answered {status} '{text}'", where="Placement", hint=_IS_IT_PLACEMENT)

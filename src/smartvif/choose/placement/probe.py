@@ -24,7 +24,7 @@ _OPTION = ("placement", "allocation_conflict_retry_count")
 _LINE = "allocation_conflict_retry_count = 1"
 _SCRATCH = "smartvif-probe-"
 _CLASS = "CUSTOM_SMARTVIF_PROBE"
-_RIVALS = 4  # claims at once
+_RIVALS = 4  # concurrent claims
 _ENOUGH, _MOST = 4, 40  # rounds in which claims met, and rounds
 
 
@@ -72,9 +72,9 @@ def probe(begin: Callable[[], Call]) -> None:
     finally:
         begin().request("DELETE", path, accept=[HTTPStatus.NOT_FOUND])
     raise CannotTell(
-        f"of {_RIVALS} claims at once, {_MOST} times, only {met} times two met",
+        f"in {_MOST} rounds of {_RIVALS} concurrent claims only {met} had a conflict",
         where="Placement",
-        hint=f"see in its configuration file, under [placement], that there is: {_LINE}",
+        hint=f"check that its configuration file has under [placement]: {_LINE}",
     )
 
 
@@ -106,7 +106,7 @@ def _round(begin: Callable[[], Call], provider: str) -> bool:
             begin().request("DELETE", f"/allocations/{consumer}", accept=[HTTPStatus.NOT_FOUND])
     granted = sum(answer.ok for answer in answers)
     if granted > 1:
-        raise _refused(f"it gave {granted} claims what is there once", "Placement")
+        raise _refused(f"{granted} concurrent claims got one device", "Placement")
     return any(answer.code == CONCURRENT for answer in answers)
 
 

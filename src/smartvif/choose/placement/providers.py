@@ -106,7 +106,7 @@ def names(host: str, pools: Iterable[Pool]) -> dict[str, Pool]:
     for pool in sorted(some, key=lambda each: (each.pf, each.device, each.functions)):
         if kinds[pool.pf, pool.device] > 1 and not pool.functions:
             raise Invalid(
-                f"several pools of PF {pool.pf} are to be told apart, and one says no function",
+                f"PF {pool.pf} has several pools, and one lists no function to name it by",
                 where=host,
             )
         name = f"{host}_{str(pool.pf).upper()}{_SUFFIXES[pool.device]}"
@@ -119,16 +119,16 @@ def names(host: str, pools: Iterable[Pool]) -> dict[str, Pool]:
 def inventories(published: Mapping[str, Pool]) -> dict[str, dict[str, dict[str, Any]]]:
     """The inventories of each provider.
 
-    A PF's speed is promised once: it is with the first of its pools of VFs or vDPA devices, so the
-    others are for ports without a promise. A whole PF has its speed to itself.
+    A PF's speed is an inventory once: with the first of its pools of VFs or vDPA devices, so the
+    others are for ports without a guaranteed rate. A whole PF has its speed to itself.
     """
-    found, promised = {}, set[tuple[PciAddress, bool]]()
+    found, published_speeds = {}, set[tuple[PciAddress, bool]]()
     for name, pool in published.items():
         found[name] = {CLASSES[pool.device]: _inventory(pool.total)}
-        whose = (pool.pf, pool.device is DeviceType.PF)
-        if pool.rate and whose not in promised:
+        key = (pool.pf, pool.device is DeviceType.PF)
+        if pool.rate and key not in published_speeds:
             found[name][BANDWIDTH] = _inventory(pool.rate)
-            promised.add(whose)
+            published_speeds.add(key)
     return found
 
 
@@ -165,8 +165,8 @@ def request_traits(request: DeviceRequest) -> frozenset[str]:
 def resources(request: DeviceRequest) -> dict[str, int]:
     """What a request takes."""
     assert request.device is not None
-    promised = {BANDWIDTH: request.min_rate} if request.min_rate else {}
-    return {CLASSES[request.device]: 1, **promised}
+    bandwidth = {BANDWIDTH: request.min_rate} if request.min_rate else {}
+    return {CLASSES[request.device]: 1, **bandwidth}
 
 
 def pool(

@@ -68,7 +68,7 @@ def _made_root(call: Call, host: str) -> tuple[Provider, ...]:
     # Nova or another smartvif may have created it meanwhile.
     tree = call.tree(host)
     if not tree:
-        raise Conflict(answer.words, where=host, hint="try it again")
+        raise Conflict(answer.words, where=host, hint="try again")
     return tree
 
 
@@ -88,7 +88,7 @@ def _foreign(name: str) -> Refused:
     return Refused(
         f"there is a resource provider '{name}' that is not ours",
         where="Placement",
-        hint="where Nova tells Placement of the PF itself, leave its VFs to Nova, or set"
+        hint="where Nova reports the PF to Placement itself, leave its VFs to Nova, or set"
         " [pci] report_in_placement = false before nova-compute first does",
     )
 
@@ -139,7 +139,7 @@ def _set_inventories(
         for name, used in sorted(usages.items()):
             most = wanted[name]["total"] if name in wanted else 0
             if used > most:
-                notes.append(f"{provider.name} has {most} {name}, and {used} are promised")
+                notes.append(f"{provider.name} has {most} {name}, and {used} are allocated")
         return notes
     raise _busy(provider)
 
@@ -153,7 +153,7 @@ def _remove(call: Call, provider: Provider) -> list[str]:
         return []
     there = call.get(f"{path}/inventories", "inventories")
     _set_inventories(call, provider, {name: _drained(entry) for name, entry in there.items()})
-    return [f"{provider.name} is gone, and what ports have of it is not given back yet"]
+    return [f"{provider.name} is gone, and ports still have allocations of it"]
 
 
 def _drained(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def _drained(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _busy(provider: Provider) -> Conflict:
     return Conflict(
-        "others change it all the time",
+        "concurrent changes do not end",
         where=f"resource provider {provider.name}",
         hint="try again",
     )

@@ -16,8 +16,8 @@ class Pool:
     """Devices of one PF that have the same properties; a PF is one by itself.
 
     ``free`` of ``total`` can be had; ``functions`` are their addresses, in order, where they are
-    known, and ``unavailable`` says for the others why not. What ``unknown`` traits are there
-    nobody can tell. ``rate`` is what is left of the PF's speed in kbit/s; None: nobody can tell.
+    known, and ``unavailable`` says for the others why not. ``unknown`` are the traits that could
+    not be determined. ``rate`` is what is left of the PF's speed in kbit/s; None: unknown.
     ``drawback`` is why it is the last to be taken.
     """
 
@@ -68,7 +68,7 @@ _HAVING = {
 
 
 def excluding(pool: Pool, taken: Mapping[PciAddress, str]) -> Pool:
-    """The pool, were some of its functions taken, by whom ``taken`` says."""
+    """The pool with some of its functions in use; ``taken`` has the user of each."""
     functions = tuple(each for each in pool.functions if each not in taken)
     gone = {each: f"in use by {taken[each]}" for each in pool.functions if each in taken}
     return replace(
@@ -80,7 +80,7 @@ def excluding(pool: Pool, taken: Mapping[PciAddress, str]) -> Pool:
 
 
 def as_unclaimed(pool: Pool, given: Collection[PciAddress]) -> Pool:
-    """The pool as if nobody had those ``given``, and of devices that can be had only."""
+    """The pool as if the functions ``given`` were free, without others that are unavailable."""
     functions = tuple(sorted({*pool.functions, *(pool.unavailable.keys() & set(given))}))
     count = len(functions)
     return replace(pool, total=count, free=count, functions=functions, unavailable={})
@@ -101,7 +101,7 @@ def mismatch(pool: Pool, request: DeviceRequest, guest: Guest = ANYWHERE) -> str
 
 
 def names_pf(pool: Pool, name: str) -> bool:
-    """Whether a person means the pool's PF: by its address in either case, or by its netdev."""
+    """Whether ``name`` is the pool's PF: its address in either case, or its netdev."""
     return name == pool.netdev or name.lower() == str(pool.pf)
 
 
@@ -110,13 +110,13 @@ def _without(pool: Pool, request: DeviceRequest) -> str | None:
     if not request.required <= pool.traits:
         name = min(request.required - pool.traits)
         if name in pool.unknown:
-            return f"nobody can tell whether it has {name}"
+            return f"it is not known whether it has {name}"
         return _LACKING.get(name, f"it lacks {name}")
     if not request.forbidden.isdisjoint(pool.traits):
         name = min(request.forbidden & pool.traits)
         return _HAVING.get(name, f"it has {name}")
     if not request.forbidden.isdisjoint(pool.unknown):
-        return f"nobody can tell whether it has {min(request.forbidden & pool.unknown)}"
+        return f"it is not known whether it has {min(request.forbidden & pool.unknown)}"
     return None
 
 
@@ -140,7 +140,7 @@ def _elsewhere(pool: Pool, request: DeviceRequest) -> str | None:
 def _slow(pool: Pool, request: DeviceRequest) -> str | None:
     """Whether its PF has too little speed left."""
     if request.min_rate and pool.rate is None:
-        return "nobody can tell how fast its PF is"
+        return "the speed of its PF is not known"
     if request.min_rate > (pool.rate or 0):
         return f"{pool.rate} kbit/s of its PF are left, and {request.min_rate} are needed"
     return None

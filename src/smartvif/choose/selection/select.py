@@ -140,7 +140,7 @@ class _Search:
         numbers = {pool.pf: number for number, pool in enumerate(pools)}
         self._pf = [numbers[pool.pf] for pool in pools]  # of each pool
         self._used = [0] * len(pools)
-        self._promised = [0] * len(pools)  # of each PF
+        self._guaranteed = [0] * len(pools)  # of each PF
         self._parts = [0] * len(pools)  # of each PF, how many devices are allocated
         self._failed: set[Hashable] = set()
         self._found = [0] * len(requests)
@@ -172,7 +172,7 @@ class _Search:
         left: dict[int, list[Hashable]] = {}
         for index, pf in enumerate(self._pf):
             pool, users = self._pools[index], tuple(index in each for each in self._fitting)
-            rate = (pool.rate or 0) - self._promised[pf]
+            rate = (pool.rate or 0) - self._guaranteed[pf]
             left.setdefault(pf, [self._parts[pf]]).append(
                 (users, pool.free - self._used[index], rate)
             )
@@ -188,11 +188,11 @@ class _Search:
             return False
         if pool.device is DeviceType.PF and self._parts[pf]:
             return False
-        return not rate or self._promised[pf] + rate <= (pool.rate or 0)
+        return not rate or self._guaranteed[pf] + rate <= (pool.rate or 0)
 
     def _take(self, index: int, rate: int, count: int) -> None:
         pf = self._pf[index]
         self._used[index] += count
-        self._promised[pf] += rate * count
+        self._guaranteed[pf] += rate * count
         whole = self._pools[index].device is DeviceType.PF
         self._parts[pf] += count * (_WHOLE if whole else 1)

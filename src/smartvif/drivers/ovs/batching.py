@@ -71,6 +71,6 @@ class Batcher(Generic[T]):
                 return
             self._queue.remove(mine)
         raise TimedOut(
-            f"others were served for {deadline.seconds:g} s",
+            f"still queued after {deadline.seconds:g} s",
             hint="the switch is very busy, or stuck",
         )

@@ -1,7 +1,7 @@
 """os-vif objects as our values.
 
 An os-vif object is read by its field names only (os_vif/objects/vif.py, 5.3.0), so nothing of
-OpenStack is imported here. A declared default is not applied to a field nobody set, and reading
+OpenStack is imported here. A declared default is not applied to an unset field, and reading
 such a field raises NotImplementedError; hence ``'field' in obj`` before every read.
 """
 
@@ -141,16 +141,18 @@ def _known(kinds: type[_Kind], obj: Any, where: str) -> _Kind:
         return kinds(obj.obj_name())
     except ValueError:
         raise Invalid(
-            f"{obj.obj_name()} is not what smartvif plugs",
+            f"smartvif cannot plug a {obj.obj_name()}",
             where=where,
-            hint="it plugs " + ", ".join(kinds),
+            hint="supported: " + ", ".join(kinds),
         ) from None
 
 
 def _required(obj: Any, field: str, where: str) -> Any:
     value = _get(obj, field)
     if value is None:
-        raise Invalid(f"the VIF has no {field}", where=where, hint="whoever made it must set one")
+        raise Invalid(
+            f"the VIF has no {field}", where=where, hint="the service that made the VIF must set it"
+        )
     return value
 
 

@@ -109,7 +109,7 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
     def _leave_to_libvirt(self, vif: Vif) -> None:
         """Check that libvirt, which plugs this VIF itself, finds the bridge and no port of ours."""
         bridge = vif.bridge_name or vif.network.bridge
-        assert bridge is not None  # plan() has seen to it
+        assert bridge is not None  # checked by plan()
         self._world.need(OpenVSwitch).bridge(bridge)
         executor.unplug(vif.id, self._journal, self._world)
 
@@ -117,7 +117,7 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
         if vif.profile is None or vif.profile.offload is None:
             return None
         address = vif.profile.offload.representor_address
-        assert address is not None  # _checked() has seen to it
+        assert address is not None  # checked by _normalised()
         if vif.kind is VifKind.VHOSTUSER and self._world.forwarder is None:
             raise CannotTell(
                 "no forwarder is configured",

@@ -53,13 +53,13 @@ class Peer(Protocol):
 class RemotePeer:
     """The host called ``name``.
 
-    Raises: Invalid, for what can be no host's name, or settings that are no words.
+    Raises: Invalid, for a malformed host name or remote command.
     """
 
     def __init__(self, name: str, settings: MigrationSettings) -> None:
         # ssh would take one with a dash in front for an option.
         if not _NAME.fullmatch(name):
-            raise Invalid(f"this is no host's name: '{name}'", where="--to", hint="host2, for one")
+            raise Invalid(f"'{name}' is not a host name", where="--to", hint="host2, for one")
         self.name = name
         self.libvirt = settings.libvirt.replace("{host}", name)
         try:
@@ -112,7 +112,7 @@ class RemotePeer:
             answer["schema"]
         except (ValueError, LookupError, TypeError) as error:
             raise CannotTell(
-                f"it answers what is no answer: {done.stdout[:200]!r}",
+                f"its output is not a document of smartvif: {done.stdout[:200]!r}",
                 where=self.name,
                 hint="does a shell's start-up file print something there?",
             ) from error

@@ -140,7 +140,7 @@ def _migrate(vm: str, host: HostContext, peer: Peer, tell: Callable[[str], None]
         raise Refused(
             "; ".join(reason for reason in reasons if reason),
             where=_where(vm),
-            hint=f"smartvif migrate --vm {vm} --to {peer.name} --check tells it port by port",
+            hint=f"smartvif migrate --vm {vm} --to {peer.name} --check shows each port",
         )
     offer = _offer(vm, host)
     host.journal.begin_move(vm, Move(to=peer.name, offer=offer).dump())
@@ -165,7 +165,7 @@ def _migrate(vm: str, host: HostContext, peer: Peer, tell: Callable[[str], None]
     # This first: the switch here sends its packets to its old port until that is gone, or the
     # guest has been heard from the other host.
     _clean_up_source(offer, host)
-    tell("nothing of it is left here")
+    tell(f"{vm} and its ports are removed here")
     failed = peer.finish(offer, interfaces)
     host.journal.end_move(vm)
     tell(f"{peer.name} has taken over")

@@ -92,7 +92,7 @@ def _new_mac() -> str:
 
 
 def _check(request: PortSpec, host: HostContext) -> None:
-    """Look at everything that can be wrong before anything is changed."""
+    """Check all that can be checked before anything is changed."""
     check_switch(request, host)
     taken = {interface.mac for interface in host.domains.interfaces(request.vm)}
     if request.mac is not None and request.mac.lower() in taken:

@@ -1,7 +1,7 @@
-"""Claiming a VF for a port of this host, and giving it back. Claims follow the journal.
+"""Claim and release VFs for ports of this host. Claims follow the journal.
 
-A VF is claimed before a port's first step is written, allocated when its last is taken, and given
-back when the journal has forgotten the port. A process may die in between: ``reconcile_claims``
+A VF is claimed before a port's first step is written, allocated when its last is taken, and
+released when the journal has deleted the port. A process may die in between: ``reconcile_claims``
 then does what it would have done.
 """
 
@@ -29,10 +29,10 @@ from smartvif.plug.journal import PortRecord, PortStatus
 
 _log = logging.getLogger(__name__)
 
-_TRIES = 64  # so many others may be quicker, one after another
+_TRIES = 64  # claims that may be lost to concurrent ones, one after another
 
 OnCandidates = Callable[[tuple[Candidate, ...]], None]
-"""Hears of every device that was looked at, and why it was not taken."""
+"""Called with every device that was considered, and why it was not taken."""
 
 
 def claim(
@@ -44,8 +44,8 @@ def claim(
 ) -> PciAddress:
     """Make a port the owner of the device that suits it best.
 
-    Raises: NotFound and Refused, where there is none; Conflict, where others always were quicker;
-    CannotTell.
+    Raises: NotFound and Refused, where there is none; Conflict, where every claim was lost to a
+    concurrent one; CannotTell.
     """
     barren = [pool for pool in publish(host) if not pool.total]
     for _ in range(_TRIES):
@@ -68,13 +68,15 @@ def claim(
         address = claims[0].address
         assert address is not None
         return address
-    raise Conflict(f"{_TRIES} times another was quicker", where="SmartNICs", hint="try again")
+    raise Conflict(
+        f"{_TRIES} claims were lost to concurrent ones", where="SmartNICs", hint="try again"
+    )
 
 
 def preview_claim(
     wanted: DeviceRequest, host: HostContext, besides: Mapping[PciAddress, str]
 ) -> PciAddress:
-    """The device that a port would get, were those ``besides`` taken as well, by whom it says.
+    """The device that a port would get if those of ``besides`` were in use, by the user it names.
 
     Raises: NotFound and Refused, where there is none; CannotTell.
     """
@@ -97,9 +99,9 @@ def claim_synced_with_journal(port: str, host: HostContext) -> Iterator[None]:
 
 
 def unplug(port: str, host: HostContext) -> None:
-    """Undo every step of a port, and give back what it had.
+    """Undo every step of a port, and release its VF.
 
-    Raises: as plug.apply.unplug does.
+    Raises: as plug.executor.unplug does.
     """
     with claim_synced_with_journal(port, host):
         executor.unplug(port, host.journal, host.drivers)
@@ -108,10 +110,10 @@ def unplug(port: str, host: HostContext) -> None:
 def reconcile_claims(
     host: HostContext, *, leave: Collection[str] = (), dry_run: bool = False
 ) -> Report:
-    """Bring claims to an end whose process died, and write down those that were lost.
+    """Complete claims whose process died, and record those that were lost.
 
-    A claim of a port that nothing knows is given back, unless a switch or a machine still has the
-    device. Returns what was done, or with ``dry_run`` would be, by port, and what failed.
+    A claim of a port that is not in the journal is released, unless a switch or a machine still has
+    the device. Returns what was done, or with ``dry_run`` would be, by port, and what failed.
     """
     try:
         found = host.engine.claims(host.name)
@@ -128,7 +130,7 @@ def reconcile_claims(
 
 
 def _to_do(port: str, booked: Claim | None, host: HostContext) -> Action | None:
-    """What a port's claim needs that nobody is at work on; ``booked`` is what has none here."""
+    """What a port's claim needs. ``booked`` is its allocation in Placement without a claim here."""
     record = host.journal.port(port)
     mine = [each for each in host.claims.claims(host.name) if each.owner == port]
     if record is None and mine:
@@ -140,18 +142,18 @@ def _to_do(port: str, booked: Claim | None, host: HostContext) -> Action | None:
     vf = record.vf
     if [each.address for each in mine] != [vf]:
         return Action(
-            words=f"write down again that it has VF {vf}", do=lambda: _adopt(record, vf, host)
+            words=f"record again that it has VF {vf}", do=lambda: _adopt(record, vf, host)
         )
     if mine[0].state is ClaimState.CLAIMED:
         return Action(
-            words=f"write down that it has VF {vf} for good",
+            words=f"record that VF {vf} is allocated",
             do=lambda: host.claims.allocate(port),
         )
     return None
 
 
 def _adopt(port: PortRecord, vf: PciAddress, host: HostContext) -> None:
-    """Write down a claim that the store has lost, or, of a port of Nova's, never had."""
+    """Record a claim that the store has lost or, for a port of Nova's, never had."""
     publish(host)
     rate = 0 if port.facts.needs is None else port.facts.needs.min_rate
     host.claims.release(port.id)  # it may be by a name that this host had
@@ -159,12 +161,12 @@ def _adopt(port: PortRecord, vf: PciAddress, host: HostContext) -> None:
 
 
 def _release_orphan(port: str, mine: Sequence[Claim], host: HostContext) -> Action | None:
-    """Give back what a port claimed that the journal does not know."""
+    """Release what is claimed by a port that is not in the journal."""
     taken = device_users(sriov.pfs(), host)
     for each in mine:
         if each.address in taken:
             _log.warning(
-                "port %s is not in the journal, and its VF %s is in use by %s: left",
+                "port %s is not in the journal, and its VF %s is in use by %s: not released",
                 port,
                 each.address,
                 taken[each.address],
@@ -172,14 +174,14 @@ def _release_orphan(port: str, mine: Sequence[Claim], host: HostContext) -> Acti
             return None
     claimed = ", ".join(f"VF {each.address}" for each in mine)
     return Action(
-        words=f"give back {claimed}: its process died", do=lambda: host.engine.release(port)
+        words=f"release {claimed}: its process died", do=lambda: host.engine.release(port)
     )
 
 
 def _release_booking(booked: Claim, host: HostContext) -> Action:
-    """Give back what a port has in Placement and not here."""
+    """Release what a port has in Placement and not here."""
     return Action(
-        words=f"give back a VF of {booked.pf}, which only Placement knows of",
+        words=f"release a VF of {booked.pf}, which is claimed in Placement only",
         do=lambda: host.engine.release(booked.owner),
     )
 
@@ -187,8 +189,8 @@ def _release_booking(booked: Claim, host: HostContext) -> Action:
 def _sync_claim(port: str, host: HostContext) -> None:
     """Bring a port's claim to where the journal has the port.
 
-    A port that is gone is gone, also where Placement does not answer: reconcile gives back later
-    what is booked there. One without a claim here needs nobody to answer.
+    A port can be unplugged also where Placement does not answer: reconcile releases later what is
+    booked there. For one without a claim here nothing is asked of Placement.
     """
     record = host.journal.port(port)
     if record is None and any(each.owner == port for each in host.claims.claims()):
@@ -196,7 +198,7 @@ def _sync_claim(port: str, host: HostContext) -> None:
             host.engine.release(port)
         except SmartvifError as error:
             _log.warning(
-                "what port %s had is not given back: %s; smartvif reconcile tries again",
+                "the claim of port %s is not released: %s; smartvif reconcile tries again",
                 port,
                 error,
             )

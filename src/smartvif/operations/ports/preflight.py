@@ -1,7 +1,7 @@
-"""What a port behind the forwarder needs of the host and of its machine, looked at beforehand.
+"""Check what a port behind the forwarder needs of the host and its machine, beforehand.
 
 ``read`` reads; ``check`` and ``distance`` decide. Nothing here changes anything. How long the
-path of a socket may be is decided in ``control.bind``.
+path of a socket may be is decided in ``control.bind_ovs``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ACL = "system.posix_acl_access"
 class Directory:
     """The directory of the guests' sockets. ``mode`` is None where there is none.
 
-    Where it has an access control list as well, its mode does not tell who may write.
+    Where it has an access control list as well, its mode does not show which users may write.
     """
 
     path: Path
@@ -46,7 +46,7 @@ class Directory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineReadiness:
-    """What counts of a machine. ``user`` is QEMU's, None where nobody can tell; ``groups`` are its.
+    """What counts of a machine. ``user`` is QEMU's, None where it is unknown; ``groups`` are its.
 
     ``nodes`` are the NUMA nodes that it is bound to.
     """
@@ -64,7 +64,7 @@ class Readiness:
 
     machine: MachineReadiness
     sockets: Directory
-    room: EngineCapacity
+    capacity: EngineCapacity
     huge_pages: HugePages
 
 
@@ -77,13 +77,13 @@ def read(vm: str, host: HostContext) -> Readiness:
     return Readiness(
         machine=_machine(vm, host),
         sockets=directory(Path(host.settings.forwarder.sockets)),
-        room=engine.capacity(),
+        capacity=engine.capacity(),
         huge_pages=numa.huge_pages(),
     )
 
 
 def check(found: Readiness) -> None:
-    """See that a relay could be made, and the machine served by it.
+    """Check that a relay can be made, and can serve the machine.
 
     Raises: Refused, where the machine or the forwarder cannot take it; Failed, where the host is
     not set up for it.
@@ -93,25 +93,25 @@ def check(found: Readiness) -> None:
         raise Refused(
             "its memory is not shared, so that a forwarder could not reach its packets",
             where=f"virtual machine {found.machine.name}",
-            hint=f"add {SHARED_MEMORY} to its XML and start it anew",
+            hint=f"add {SHARED_MEMORY} to its XML and restart it",
         )
-    room = found.room
-    if room.most is not None and room.relays >= room.most:
+    capacity = found.capacity
+    if capacity.most is not None and capacity.relays >= capacity.most:
         raise Refused(
-            f"it has memory for {room.most} relays, and has {room.relays}",
+            f"it has memory for {capacity.most} relays, and has {capacity.relays}",
             where="forwarder",
             hint="detach another port, or give it more memory and say for how many relays",
         )
-    if room.hugepages and not found.huge_pages.total:
+    if capacity.hugepages and not found.huge_pages.total:
         raise Failed(
             "the forwarder takes its memory from huge pages, and the host has none",
             where="/sys/kernel/mm/hugepages",
-            hint="sysctl vm.nr_hugepages=1024, and start the forwarder anew",
+            hint="sysctl vm.nr_hugepages=1024, and restart the forwarder",
         )
 
 
 def distance(found: Readiness, vf: Vf) -> str | None:
-    """What is to be said of a VF that is far from the machine's memory, or None.
+    """The warning of a VF that is far from the machine's memory, or None.
 
     Packets then cross from one NUMA node to another: they get through, but slower.
     """
@@ -127,7 +127,7 @@ def distance(found: Readiness, vf: Vf) -> str | None:
 
 
 def warn_of_distance(found: Readiness, vf: PciAddress) -> None:
-    """Say on the log where the VF with that address is far from the machine's memory."""
+    """Log a warning where the VF with that address is far from the machine's memory."""
     words = distance(found, sriov.vf(vf))
     if words is not None:
         _log.warning("%s", words)

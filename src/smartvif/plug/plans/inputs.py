@@ -1,4 +1,4 @@
-"""What a plan is made from: the VIF, whose it is, and the VF behind it."""
+"""The input of a plan: the VIF, its machine, and the VF behind it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class PlanInput:
     @property
     def with_vf(self) -> PortDevices:
         """The VF, of a VIF that has one."""
-        assert self.devices is not None  # plan() has seen to it
+        assert self.devices is not None  # checked by plan()
         return self.devices
 
     @property

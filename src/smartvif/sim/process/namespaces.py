@@ -177,7 +177,7 @@ def end_on_interrupt() -> None:
     """Have signals that end a command end this process, whatever it is at.
 
     As an exception they would be lost where Python takes none, as in its hooks around a fork; and
-    there is nothing to tidy up that does not go with the namespaces.
+    there is nothing to clean up that does not go with the namespaces.
     """
     for number in (*_INTERRUPTS, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)

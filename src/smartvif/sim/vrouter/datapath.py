@@ -49,9 +49,9 @@ class Datapath:
         )
 
     def start(self) -> None:
-        """Clear away what a dead vRouter left, and follow the kernel's links.
+        """Delete the tunnels and flows that an ended vRouter left, and follow the kernel's links.
 
-        Raises: SmartvifError, where it cannot be cleared: packets would go who knows where.
+        Raises: SmartvifError, where it cannot be cleared: stale flows would forward packets.
         """
         self.offers.reset()
         tunnel.flush()
@@ -67,11 +67,11 @@ class Datapath:
         self._loop.call(partial(self.vifs.delete, port.id))
 
     def tick(self) -> None:
-        """What is to be done now and then: ask the card again for what it would not give up."""
+        """Periodic work: try again to end flows that the card did not delete."""
         self.offers.end_again()
 
     def count_missed(self) -> None:
-        """Count what the kernel has dropped in front of us: it is told only when asked for."""
+        """Count what the kernel has dropped before us: its counter has to be polled."""
         for vif in self.vifs:
             if vif.socket is not None:
                 self._count_missed(vif.socket)
@@ -82,7 +82,7 @@ class Datapath:
             self.dropped["queue full"] += missed
 
     def _links_changed(self) -> None:
-        """Read what the kernel tells only to look at all anew: some of it may be lost anyway."""
+        """Drain the events and read all links again: some events may be lost."""
         try:
             while self._events.recv(1 << 16):
                 pass
@@ -113,8 +113,8 @@ class Datapath:
             try:
                 frame = vif.socket.receive()
             except OSError as error:
-                # Of a netdev that has gone the kernel tells by its links as well; else it is a
-                # frame that the header cannot tell of.
+                # A netdev that is gone is also in the link events; any other error is a frame
+                # that its header cannot describe.
                 if error.errno not in _NOT_THERE:
                     self._drop(error)
                 continue
@@ -133,7 +133,7 @@ class Datapath:
             self.flows.end_address(origin, frozenset(vif.id for vif in network.vifs()))
         target = None if mac[0] & 1 else network.bridge.find(mac)
         if target is source:
-            self.dropped["it was there already"] += 1
+            self.dropped["destination behind the source interface"] += 1
         elif target is None:
             self._flood(source, network, frame)
         elif self._send(target, frame):
@@ -147,7 +147,7 @@ class Datapath:
         if targets:
             self.flooded += 1
         else:
-            self.dropped["nobody else is there"] += 1
+            self.dropped["no other interface in the network"] += 1
         for target in targets:
             self._send(target, frame)
 

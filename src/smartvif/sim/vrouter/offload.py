@@ -16,7 +16,7 @@ from smartvif.sim.vrouter.vif import VRouterInterface
 
 
 class FlowOffload(Protocol):
-    """What a SmartNIC's driver can be told. Every hook may raise SmartvifError."""
+    """What a SmartNIC's driver can do. Every hook may raise SmartvifError."""
 
     def soft_reset(self) -> None:
         """Forget everything: the vRouter's tables are new."""

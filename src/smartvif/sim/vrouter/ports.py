@@ -96,7 +96,9 @@ class Ports:
                 raise
             for port in ports:
                 try:
-                    self._write(port, anew=not self.upstream and self._stored(port.id) != [port])
+                    self._write(
+                        port, replace_file=not self.upstream and self._stored(port.id) != [port]
+                    )
                 except OSError as error:
                     if self.upstream:
                         continue
@@ -153,7 +155,7 @@ class Ports:
                 return
             changed = replace(port, link_state=int(enabled))
             try:
-                self._write(changed, anew=True)
+                self._write(changed, replace_file=True)
             except OSError as error:
                 if not self.upstream:
                     verb = "enable" if enabled else "disable"
@@ -227,7 +229,7 @@ class Ports:
         return True
 
     def _expire(self, port_id: str) -> None:
-        # Nobody asked, so there is nobody to tell; the file that stays tells.
+        # There is no client to report to; the file that stays shows the failure.
         with contextlib.suppress(Failed):
             self.delete(port_id)
 
@@ -242,10 +244,10 @@ class Ports:
         except (Invalid, OSError):
             return []
 
-    def _write(self, port: AgentPortMessage, *, anew: bool) -> None:
-        """Write a port's file; one that is there already only ``anew``, and then in one go."""
+    def _write(self, port: AgentPortMessage, *, replace_file: bool) -> None:
+        """Write a port's file; an existing one only with ``replace_file``, and then atomically."""
         path = self._path(port.id)
-        if path.exists() and not anew:
+        if path.exists() and not replace_file:
             return
         half = path.with_name(f".{path.name}")
         half.write_text(messages.file_text(port, time.time()), encoding="utf-8")

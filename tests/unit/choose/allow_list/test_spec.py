@@ -184,10 +184,10 @@ def test_the_tags() -> None:
         ('{"address": {"func": "1"}}', "an address has no part 'func'", "function"),
         ('{"devname": "p0", "address": "*"}', "both devname and address", "leave one"),
         ('{"devname": "a b"}', "'a b' is not a network interface name", "blanks"),
-        ('{"managed": "maybe", "address": "*"}', "'maybe' is neither yes nor no", '"true"'),
+        ('{"managed": "maybe", "address": "*"}', "'maybe' is not a boolean", '"true"'),
         ('{"one_time_use": "yes", "address": "*"}', "report_in_placement", "leave one_time"),
-        ('{"address": "*", "address": "*"}', "'address' is there twice", "the last"),
-        ('{"physical_network": null}', "it selects nothing", '{"address": "*"}'),
+        ('{"address": "*", "address": "*"}', "'address' is given twice", "the last"),
+        ('{"physical_network": null}', "it has no selector", '{"address": "*"}'),
     ],
 )
 def test_what_is_refused(entry: str, what: str, hint: str) -> None:
@@ -242,7 +242,7 @@ def test_warnings() -> None:
         " for all of it write '0$'",
         f"{WHERE}, number 1: '1|0' for the slot also matches 00, which only begins like that;"
         " for all of it write '(?:1|0)$'",
-        f"{WHERE}, number 2: product_id '5b3' is taken for 05b3",
+        f"{WHERE}, number 2: product_id '5b3' is read as 05b3",
         f"{WHERE}, number 3: it decides nothing, earlier entries match all it matches",
         f"{WHERE}, number 4: 0000:25:00.4 is no network card, and without a physical_network Nova"
         " can give it to a port on a tunnelled network",

@@ -55,7 +55,7 @@ def test_a_file_of_something_else(tmp_path: Path) -> None:
     db.commit()
     db.close()
     before = path.read_bytes()
-    with pytest.raises(CannotTell, match="file of something else"):
+    with pytest.raises(CannotTell, match="not a store of claims"):
         SqliteClaims(path)
     assert path.read_bytes() == before
     path.write_text("these are no claims, but quite a lot of other words" * 20)

@@ -82,7 +82,7 @@ def test_both_have_it_and_neither_afterwards() -> None:
 
 @pytest.mark.parametrize("error", [Conflict, KeyboardInterrupt])
 def test_more_was_given_away_than_there_is(error: type[Exception]) -> None:
-    """Where the host refuses what was booked, the booking is given back."""
+    """Where the host refuses what was booked, the booking is released."""
     local, upstream = Book(pool(FIRST), refuses=error), Book(pool(FIRST))
     with pytest.raises(error):
         MirroredClaims(local, upstream).claim((Choice(request=ASKED, pool=pool(FIRST)),))
@@ -91,7 +91,7 @@ def test_more_was_given_away_than_there_is(error: type[Exception]) -> None:
 
 @pytest.mark.parametrize("booked", [False, True])
 def test_the_booking_fails(booked: bool) -> None:
-    """Then nothing is claimed here, and what was booked though it failed is given back."""
+    """Then nothing is claimed here, and what was booked though it failed is released."""
     local, upstream = Book(pool(FIRST)), Book()
     choices = (Choice(request=ASKED, pool=pool(FIRST)),)
     if booked:
@@ -120,7 +120,7 @@ def test_the_hosts_own_reason_is_told() -> None:
     both = MirroredClaims(Book(local), Book())
     selection = select(both.pools([asked], "host"), [asked])
     assert selection.pools == (local,)
-    assert selection.reasons == (("nobody can tell whether it has CUSTOM_UNKNOWN",),)
+    assert selection.reasons == (("it is not known whether it has CUSTOM_UNKNOWN",),)
     # For the other of two ports it would do.
     (left,) = both.pools([asked, ASKED], "host")
     assert left.free == 0

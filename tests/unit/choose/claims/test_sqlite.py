@@ -76,7 +76,7 @@ def test_a_pool_says_why_not(claims: SqliteClaims) -> None:
     """Each function that cannot be had has its reason, and a whole PF that of its parts."""
     claims.publish(HOST, [WHOLE, pool(*VFS[1:], unavailable={VFS[0]: HELD}), VDPA_POOL])
     whole, virtual, vdpa = claims.pools((), HOST)
-    assert whole.unavailable == {P0: f"a VF of it cannot be had: {HELD}"}
+    assert whole.unavailable == {P0: f"a VF of it is unavailable: {HELD}"}
     assert virtual.unavailable == {VFS[0]: HELD}
     assert vdpa.functions == VDPAS
     claims.publish(HOST, CARD)

@@ -173,12 +173,12 @@ def test_a_port_that_needs_nothing() -> None:
         (
             pool(0, unknown=frozenset({traits.VF_LAG})),
             need(required=frozenset({traits.VF_LAG})),
-            "nobody can tell whether it has CUSTOM_NIC_VF_LAG",
+            "it is not known whether it has CUSTOM_NIC_VF_LAG",
         ),
         (
             pool(0, traits=frozenset({traits.TUNNELLED}), unknown=frozenset({traits.SWITCHDEV})),
             need(required=frozenset(), forbidden=frozenset({traits.SWITCHDEV})),
-            "nobody can tell whether it has HW_NIC_OFFLOAD_SWITCHDEV",
+            "it is not known whether it has HW_NIC_OFFLOAD_SWITCHDEV",
         ),
         (
             pool(0, traits=frozenset({traits.SWITCHDEV})),
@@ -201,7 +201,7 @@ def test_a_port_that_needs_nothing() -> None:
             "it is on physical network right, not left",
         ),
         (pool(0, physical_network="LEFT"), need(physical_network="left"), None),
-        (pool(0), need(min_rate=1), "nobody can tell how fast its PF is"),
+        (pool(0), need(min_rate=1), "the speed of its PF is not known"),
         (pool(0, rate=999), need(min_rate=1000), "999 kbit/s of its PF are left, and 1000"),
         (pool(0, rate=1000), need(min_rate=1000), None),
         (pool(0, rate=0), need(), None),

@@ -65,7 +65,7 @@ def test_a_request_whose_turn_does_not_come_is_never_acted_on() -> None:
     first = threading.Thread(target=_submit, args=(coalescer, "first", 10.0, said))
     first.start()
     assert acts.begun.wait(5.0)
-    with pytest.raises(TimedOut, match="others were served"):
+    with pytest.raises(TimedOut, match="still queued"):
         coalescer.submit("late", Deadline(0.05))
     acts.go.set()
     first.join(5.0)

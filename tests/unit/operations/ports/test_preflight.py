@@ -27,7 +27,7 @@ SOCKETS = Directory(path=Path("/run/vhu"), mode=0o755, owner=64055, group=109)
 READY = Readiness(
     machine=MachineReadiness(name="web", shares_memory=True, user=QEMU, groups=GROUPS),
     sockets=SOCKETS,
-    room=EngineCapacity(relays=3, most=4, hugepages=True),
+    capacity=EngineCapacity(relays=3, most=4, hugepages=True),
     huge_pages=HugePages(total=1 << 30, free=0),
 )
 
@@ -41,7 +41,7 @@ def machine(**changed: object) -> Readiness:
 
 
 def room(**changed: object) -> Readiness:
-    return dataclasses.replace(READY, room=dataclasses.replace(READY.room, **changed))  # type: ignore[arg-type]
+    return dataclasses.replace(READY, capacity=dataclasses.replace(READY.capacity, **changed))  # type: ignore[arg-type]
 
 
 NO_PAGES = HugePages(total=0, free=0)
