@@ -24,10 +24,13 @@ REFERENCE = CHECKOUT / "docs/reference/cli.md"
 ARCHITECTURE = CHECKOUT / "docs/architecture.md"
 ROOT = Path(smartvif.__file__).parent
 PAGES = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md")])
-# Vague subjects and riddles, where the field has a term: idempotent, unknown, roll back, orphan.
+SOURCES = sorted(ROOT.rglob("*.py"))
+# Vague subjects and riddles, where the field has a term: idempotent, unknown, release, orphan.
 AVOIDED = re.compile(
-    r"\b(nobodys?|somebodys?|whoever|anew|twice is once|holds? no more(?! than)"
-    r"|sees? to it)\b".replace(" ", r"\s+"),
+    r"\b(nobodys?|somebodys?|anybodys?|whoever|whose it is|by whom|anew|for good|twice is once"
+    r"|holds? no more(?! than)|(?:sees?|seen|saw) to it|(?:can|cannot|can't) tell|told apart"
+    r"|(?:gives?|given|gave|giving)(?: it| them)? back|promis(?:e|es|ed)|mend(?:s|ed)?"
+    r"|tid(?:y|ies|ied)(?: \w+)? up)\b".replace(" ", r"\s+"),
     re.IGNORECASE,
 )
 
@@ -118,10 +121,20 @@ def test_words_of_the_pages(page: Path) -> None:
     assert avoided(page.read_text()) == []
 
 
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_words_of_the_sources(source: Path) -> None:
+    """Errors, log lines, docstrings and comments speak in the field's terms."""
+    assert avoided(source.read_text()) == []
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("Nobody can tell.", ["Nobody"]),
+        ("Nobody is there.", ["Nobody"]),
+        ("unknown: CannotTell; it cannot tell, nor can tell", ["cannot tell", "can tell"]),
+        ("give back, gives it back and given\nback", ["give back", "gives it back", "given\nback"]),
+        ("promised for good: mend and tidy it up", ["promised", "for good", "mend", "tidy it up"]),
+        ("recommended; they see to it, and it has seen to it", ["see to it", "seen to it"]),
         ("```\nin use by somebody's port\n```", ["somebody"]),
         ("whoever waits makes it anew", ["whoever", "anew"]),
         ("an act: twice\nis once", ["twice\nis once"]),
