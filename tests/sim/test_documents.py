@@ -1,13 +1,17 @@
-"""The JSON documents of the commands keep the keys and the types that version 0.1.0 gave them."""
+"""The JSON documents of the commands keep their keys and the types of the values."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import sqlite3
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from smartvif.context import settings
 from smartvif.demo.demo import NETWORK
 from smartvif.sim.fleet import Fleet
 from smartvif.sim.testing import on_simulated_hosts
@@ -53,6 +57,17 @@ def receive(verb: str, offer: str) -> dict[str, Any]:
     return found
 
 
+@contextlib.contextmanager
+def damaged(port: str) -> Iterator[None]:
+    """In the body, the facts of the port cannot be read from the journal."""
+    path = Path(settings.load().state.directory) / "state.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as journal:
+        [(facts,)] = journal.execute("SELECT facts FROM ports WHERE id = ?", (port,)).fetchall()
+        journal.execute("UPDATE ports SET facts = '{' WHERE id = ?", (port,))
+        yield
+        journal.execute("UPDATE ports SET facts = ? WHERE id = ?", (facts, port))
+
+
 def of_one_host() -> Documents:
     """What the commands print where vm1 has a port of each mode on OVS and vm2 on the vRouter."""
     ports = {f"ovs-{mode}": attach("vm1", mode, "--explain") for mode in _MODES}
@@ -69,6 +84,9 @@ def of_one_host() -> Documents:
     found["ports-broken"] = document("ports", code=1)
     found["reconcile-dry-run"] = document("reconcile", "--dry-run")
     found["reconcile"] = document("reconcile")
+    with damaged(ports["vrouter-normal"]["id"]):
+        found["ports-damaged"] = document("ports", code=3)
+        found["reconcile-damaged"] = document("reconcile", code=3)
     for name in ("vrouter-normal", "vrouter-direct", "vrouter-virtio-forwarder"):
         found[f"detach-{name}"] = document("detach", ports[name]["id"])
     found["migrate"] = document("migrate", "--vm", "vm1", "--to", "host2")
