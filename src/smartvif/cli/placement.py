@@ -65,10 +65,10 @@ def placement_schedule(output: str, ports: tuple[str, ...], explain: bool) -> No
     elif best is not None:
         click.echo(best.name)
     if explain and output != "json":
-        rows = [(each.name, each.problem or "it would do") for each in decision.verdicts]
+        rows = [(each.name, each.problem or "it is suitable") for each in decision.verdicts]
         print_table(["host", "verdict"], rows, empty="no hosts")
     if best is None:
-        raise NotFound("no host would do", where="Placement", hint="see --explain")
+        raise NotFound("no host is suitable", where="Placement", hint="see --explain")
 
 
 def _wish(text: str) -> PortRequirements:

@@ -109,32 +109,32 @@ class Result:
         }
 
 
-def demonstrate(host: HostContext, tell: Callable[[str], None]) -> Result:
-    """Attach the guests of ``HOST``, one in each mode, ping, detach; ``tell`` gets each step.
+def demonstrate(host: HostContext, report: Callable[[str], None]) -> Result:
+    """Attach the guests of ``HOST``, one in each mode, ping, detach; ``report`` gets each step.
 
     Raises: as attach and detach do.
     """
     before = host_state(host)
-    rounds = tuple(_round(switch, host, tell) for switch in _WHERE)
+    rounds = tuple(_round(switch, host, report) for switch in _WHERE)
     left = host_state(host) ^ before
     return Result(rounds=rounds, leftovers=tuple(sorted(left)))
 
 
-def _round(switch: str, host: HostContext, tell: Callable[[str], None]) -> SwitchRound:
+def _round(switch: str, host: HostContext, report: Callable[[str], None]) -> SwitchRound:
     attached = []
     for vm, mode in zip(HOST.guest_names, Mode, strict=True):
         request = PortSpec(vm=vm, mode=mode, switch=switch, **_WHERE[switch])
         attached.append(
-            attach(request, host, on_step=lambda step, vm=vm: tell(f"{vm}: {step.describe()}"))  # type: ignore[misc]
+            attach(request, host, on_step=lambda step, vm=vm: report(f"{vm}: {step.describe()}"))  # type: ignore[misc]
         )
     addresses = {}
     for number, record in enumerate(attached, start=1):
         addresses[record.facts.vm] = _configure(host, record, f"10.0.0.{number}")
-        tell(f"{record.facts.vm}: has address 10.0.0.{number}")
+        report(f"{record.facts.vm}: has address 10.0.0.{number}")
     pings = []
     for source, target in itertools.permutations(addresses, 2):
         pings.append(_ping(host, source, target, addresses[target]))
-        tell(f"{source} → {target}: {pings[-1].received} of {pings[-1].sent} answered")
+        report(f"{source} → {target}: {pings[-1].received} of {pings[-1].sent} answered")
     owners = {record.vf: record.id for record in attached if record.vf}
     drawn = prove_map.build_map(
         nics.views(sriov.pfs(), host.drivers.representors, owners),
@@ -142,7 +142,7 @@ def _round(switch: str, host: HostContext, tell: Callable[[str], None]) -> Switc
     )
     for record in attached:
         detach(record.id, host)
-        tell(f"{record.facts.vm}: detached")
+        report(f"{record.facts.vm}: detached")
     return SwitchRound(switch=switch, attached=tuple(attached), pings=tuple(pings), map=drawn)
 
 

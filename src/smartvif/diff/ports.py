@@ -117,8 +117,8 @@ class Repair:
 def repair(record: PortRecord, verdict: PortVerdict) -> Repair | None:
     """The repair that a port needs; None where nothing differs.
 
-    Raises: CannotTell, where nothing is known to differ and something is unknown that taking a step
-    again would not tell.
+    Raises: CannotTell, where nothing is known to differ and the unknown would remain when a step is
+    taken again.
     """
     if record.status is not PortStatus.PLUGGED:
         return Repair(act=RepairAct.UNDO, reason=f"it was {record.status}")

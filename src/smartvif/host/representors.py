@@ -172,7 +172,7 @@ class _Index:
         unsaid = self._ports.get((switch_id, 0, None, PortKind.VF, vf.number))
         if unsaid:
             return Ambiguous(
-                f"{unsaid[0].netdev} faces a VF {vf.number}, but does not say of which PF",
+                f"{unsaid[0].netdev} faces a VF {vf.number}, and its PF is not known",
                 where=where,
                 hint="a kernel from Linux 5.3 on says the PF in phys_port_name",
             )

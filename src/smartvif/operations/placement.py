@@ -58,7 +58,7 @@ def publish_host(host: HostContext) -> tuple[str, ...]:
 
 
 def _book(pools: Sequence[Pool], placement: PlacementClaims, host: HostContext) -> Iterator[str]:
-    """Book what ports have here and not in Placement; tell of it. Nova's are Nova's to book."""
+    """Book in Placement what ports have only here; yields notes. Nova's ports are left to Nova."""
     ports = host.journal.ports()  # first: what is plugged is booked by then
     known = {claim.owner for claim in placement.claims(host.name)} | migrating_ports(host)
     for port in ports:

@@ -218,9 +218,9 @@ def hosts_are_chosen() -> None:
     assert (pool["pf"], pool["free"], pool["total"]) == (PF0, 2, 2)
     told = smartvif("placement", "schedule", "--port", "direct", "--explain")
     assert told.out.splitlines()[0] == HERE
-    assert re.search(rf"{HERE} +it would do", told.out)
+    assert re.search(rf"{HERE} +it is suitable", told.out)
     assert re.search(rf"compute-0 +{lacks}", told.out)
-    refused(smartvif("placement", "schedule", "--port", "direct,trusted"), 1, "no host would do")
+    refused(smartvif("placement", "schedule", "--port", "direct,trusted"), 1, "no host is suitable")
 
 
 def words_that_are_no_port() -> None:
@@ -344,7 +344,7 @@ def what_is_given_away(stored: Store) -> None:
 
         full = smartvif(*ASK, "--explain")
         assert full.code == 1
-        assert "error: SmartNICs: none of 4 VFs would do" in full.err
+        assert "error: SmartNICs: none of 4 VFs is suitable" in full.err
         last = "0000:05:00.1"
         in_use = f"in use by port {port['id']}"
         assert reasons(full) == {FIRST: none, SECOND: none, OF_SECOND_PF: in_use, last: none}

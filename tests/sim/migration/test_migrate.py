@@ -175,8 +175,8 @@ def test_readiness(fleet: Fleet) -> None:
     other.call(take_vfs, 0, 1)
     found = one.call(problems)
     assert [mode for mode, problem in found.items() if problem] == ["direct"]
-    assert "none of 3 VFs would do" in str(found["direct"])
-    refused(one.call(smartvif, *_CHECK[:-1]), 4, "none of 3 VFs would do")
+    assert "none of 3 VFs is suitable" in str(found["direct"])
+    refused(one.call(smartvif, *_CHECK[:-1]), 4, "none of 3 VFs is suitable")
     other.call(take_vfs, 2)
     found = one.call(problems)
     assert [mode for mode, problem in found.items() if problem] == ["virtio-forwarder", "direct"]

@@ -112,7 +112,9 @@ def test_attach_obeys_our_list() -> None:
     guests().wait_ready("vm1")
     second = FIRST_PF.replace("03:00.0", "03:00.1")
     configure(f"'{second}'")
-    refused(smartvif(*ASK), 1, "none of 4 VFs would do")  # it does not say that it is for tunnels
+    refused(
+        smartvif(*ASK), 1, "none of 4 VFs is suitable"
+    )  # it does not say that it is for tunnels
     configure(f"""'{second.replace("}", ', "physical_network": null}')}'""")
     found = document("device-spec", "--check")
     assert (found["source"], found["entries"][0]["where"]) == (None, "[pci] device_spec 1")
@@ -120,9 +122,9 @@ def test_attach_obeys_our_list() -> None:
     assert port["vf"] == "0000:05:00.0"
 
     refused(smartvif(*ASK, "--vf", "0000:04:00.0"), 4, "device_spec does not allow it")
-    refused(smartvif(*ASK, "--pf", "p0"), 1, "none of 2 VFs would do")
+    refused(smartvif(*ASK, "--pf", "p0"), 1, "none of 2 VFs is suitable")
     configure("{ vendor_id = '8086' }")
-    refused(smartvif(*ASK), 1, "none of 4 VFs would do")
+    refused(smartvif(*ASK), 1, "none of 4 VFs is suitable")
     document("device-spec", "--check", code=1)
     path = configure("{ vendor = '8086' }")
     wrong = smartvif(*ASK)

@@ -71,7 +71,7 @@ def test_by_capability() -> None:
     assert gold[0]["needs"]["capabilities"] == ["CUSTOM_GOLD"]
     # The third PF is gold as well, and in legacy mode.
     none = smartvif(*ASK, "--capability", "CUSTOM_GOLD")
-    refused(none, 1, "none of 6 VFs would do")
+    refused(none, 1, "none of 6 VFs is suitable")
     for words in (
         f"{FIRST} and 1 more: it lacks CUSTOM_GOLD",
         f"{OF_SECOND_PF}: in use by port {gold[0]['id']}",
@@ -79,7 +79,7 @@ def test_by_capability() -> None:
     ):
         assert words in none.err
     rdma = smartvif(*ASK, "--capability", "HW_NIC_OFFLOAD_RDMA")
-    refused(rdma, 1, "none of 6 VFs would do")
+    refused(rdma, 1, "none of 6 VFs is suitable")
     refused(smartvif(*ASK, "--capability", "rdma"), 2, "'rdma' is not the name of a capability")
     trusted = smartvif(*ASK, "--trusted")
     assert "it may not be trusted" in trusted.err
@@ -97,19 +97,19 @@ def test_on_a_physical_network() -> None:
     assert attach("vm1", "direct", "--physical-network", "PhysNet1")["vf"] == FIRST
     assert attach("vm1", "direct")["vf"] == SECOND
     for asked in ((), ("--physical-network", "physnet1")):
-        refused(smartvif(*ASK, *asked), 1, "none of 4 VFs would do")
+        refused(smartvif(*ASK, *asked), 1, "none of 4 VFs is suitable")
     assert "for tunnels it must say null" in smartvif(*ASK).err
 
 
 @on_simulated_host("2x2", guests=1)
 def test_rates_are_counted() -> None:
-    """More than a PF's speed is not promised, and what is detached can be promised again."""
+    """More than a PF's speed is not guaranteed, and what is detached can be guaranteed again."""
     speed = document("nic", "capabilities")["pools"][0]["rate"]
     most = str(speed * 3 // 4)
     ports = [attach("vm1", "direct", "--min-rate", most) for _ in range(2)]
     assert {port["pf"][-1] for port in ports} == {"0", "1"}
     none = smartvif(*ASK, "--min-rate", most)
-    refused(none, 1, "none of 4 VFs would do")
+    refused(none, 1, "none of 4 VFs is suitable")
     assert f"{speed - speed * 3 // 4} kbit/s of its PF are left, and {most} are needed" in none.err
     document("detach", ports[0]["id"])
     assert attach("vm1", "direct", "--min-rate", most)["pf"] == ports[0]["pf"]
@@ -130,7 +130,7 @@ def test_explained() -> None:
     }
     told = smartvif(*ASK, "--explain", "--pf", "p0").err.splitlines()
     assert told[1] == f"{SECOND}  in use by port {port['id']}"
-    assert told[-2] == "error: SmartNICs: none of 2 VFs would do"
+    assert told[-2] == "error: SmartNICs: none of 2 VFs is suitable"
     fits = smartvif(*ASK, "--explain").err.splitlines()
     assert f"{OF_SECOND_PF}  taken" in fits
     refused(smartvif(*ASK[:4], "normal", *ASK[5:], "--trusted"), 2, "mode normal takes no VF")
@@ -138,7 +138,7 @@ def test_explained() -> None:
 
 @on_simulated_host("1x2", guests=1)
 def test_claims_follow_ports() -> None:
-    """A VF is allocated while its port is attached, and nobody's before and afterwards."""
+    """A VF is allocated while its port is attached, and free before and afterwards."""
     here = host()
     port = attach("vm1", "direct")
     assert claims(here) == {FIRST: (port["id"], ClaimState.ALLOCATED)}
@@ -189,7 +189,7 @@ def test_lost_and_foreign() -> None:
         path.unlink()
     done = {port["id"]: f"record again that it has VF {FIRST}"}
     assert document("reconcile", "--dry-run")["ports"] == done
-    # Even before, nobody else gets it.
+    # Even before, no other port gets it.
     refused(smartvif(*ASK, "--vf", FIRST), 4, f"in use by port {port['id']}")
     for path in store.parent.glob("claims.db*"):
         path.unlink()
@@ -197,7 +197,7 @@ def test_lost_and_foreign() -> None:
     (again,) = host().claims.claims()
     assert (again.owner, again.state, again.rate) == (port["id"], ClaimState.ALLOCATED, 1000)
 
-    # One that the journal does not know, and whose VF somebody put into a switch.
+    # One that the journal does not know, and whose VF was put into a switch by hand.
     dies((Journal, "begin"), before=True, work=lambda: attach_one(host()))
     (orphan,) = (each for each in host().claims.claims() if each.owner != port["id"])
     subprocess.run(["ovs-vsctl", "add-port", BRIDGE, "p0r1"], check=True)
@@ -212,7 +212,7 @@ def test_lost_and_foreign() -> None:
 
 @on_simulated_host("1x2", guests=1)
 def test_a_living_process_keeps_its_claim() -> None:
-    """A port that somebody is at work on is left alone, whatever the journal says of it."""
+    """A port that another process is at work on is left alone, whatever the journal says of it."""
     here = host()
     with here.journal.locked("port"):
         attach("vm1", "direct")

@@ -149,7 +149,7 @@ def virsh(*words: str) -> None:
 
 @on_simulated_host(guests=1)
 def test_who_does_not_answer_is_named_and_nothing_is_lost() -> None:
-    """OVS or libvirt down: nobody can tell, and when it is back all works as if it had been up."""
+    """OVS or libvirt down: the state is unknown; when it is back all works as before."""
     port = attach("vm1", "direct")["id"]
     before = host_state(host())
     with_down_database(lambda: refused(smartvif(*ask()), 3, "cannot connect"))

@@ -237,7 +237,7 @@ def test_a_vf_is_given_once() -> None:
     records = [attach(_request(Mode.DIRECT), host) for _ in range(8)]
     assert len({record.vf for record in records}) == 8
     before = host_state(host)
-    with pytest.raises(SmartvifError, match="none of 8 VFs would do"):
+    with pytest.raises(SmartvifError, match="none of 8 VFs is suitable"):
         attach(_request(Mode.DIRECT), host)
     with pytest.raises(Refused, match="in use by port"):
         attach(_request(Mode.DIRECT, vf=sriov.pfs()[0].vfs[3].address), host)

@@ -116,7 +116,7 @@ def test_a_pf_without_interfaces(root: Path) -> None:
     [(EswitchMode.SWITCHDEV, True), (EswitchMode.LEGACY, False), (EswitchMode.UNKNOWN, None)],
 )
 def test_switchdev(root: Path, mode: EswitchMode, there: bool | None) -> None:
-    """VFs of switches in switchdev mode and in legacy mode are told apart, if anybody can tell."""
+    """VFs of switches in switchdev mode and in legacy mode are distinguished, where it is known."""
     pf = dataclasses.replace(sriov.pfs(root)[0], eswitch=mode)
     found = capabilities.capabilities(pf, root)
     assert (SWITCHDEV in found.traits, SWITCHDEV in found.unknown) == (there is True, there is None)
@@ -169,7 +169,7 @@ def test_one_vf_is_asked(root: Path) -> None:
 
 
 def test_tunnels(root: Path) -> None:
-    """The kernel says of tunnels in UDP, not of which: with them nobody can tell, else none is."""
+    """The kernel says of tunnels in UDP, not of which: with them it is unknown, else none is."""
     there = probe(root, features(p0v0={"tx-udp_tnl-segmentation"}))
     assert "HW_NIC_OFFLOAD_TXUDP" in there.traits
     assert set(TUNNELS) <= there.unknown
@@ -186,7 +186,7 @@ def test_tunnels(root: Path) -> None:
     ],
 )
 def test_trust(root: Path, settings: VfReporting | None, vfs: int, there: bool | None) -> None:
-    """A driver that says nothing of its VFs' trust has none; without VFs nobody can tell."""
+    """A driver that says nothing of its VFs' trust has none; without VFs it is unknown."""
     pf = dataclasses.replace(sriov.pfs(root)[0], num_vfs=vfs)
     found = capabilities.capabilities(pf, root, ask=answering(settings=settings))
     assert (TRUSTED in found.traits, TRUSTED in found.unknown) == (there is True, there is None)
@@ -202,7 +202,7 @@ def test_trust(root: Path, settings: VfReporting | None, vfs: int, there: bool |
     ],
 )
 def test_rate(root: Path, said: dict[str, object], there: bool) -> None:
-    """Rates are there if rtnetlink or devlink says so; else nobody can tell, and nothing is set."""
+    """Rates are there if rtnetlink or devlink says so; else it is unknown, and nothing is set."""
     found = probe(root, answering(**said))
     assert (RATE in found.traits, RATE in found.unknown) == (there, not there)
 

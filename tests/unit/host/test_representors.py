@@ -87,7 +87,7 @@ def test_other_host(host: Host) -> None:
 
 @pytest.mark.parametrize("below_pfs", [True, False])
 def test_two_pfs_on_one_switch(host: Host, below_pfs: bool) -> None:
-    """Two PFs on one switch are told apart by their numbers."""
+    """Two PFs on one switch are distinguished by their numbers."""
     host.one_switch(below_pfs=below_pfs)
     assert all(host.found(pf, vf) == nic.representor(pf, vf) for pf, vf in host.vfs)
 
@@ -117,7 +117,7 @@ def test_ports_know_the_pf_number(host: Host) -> None:
 
 
 def test_two_pfs_on_one_wire(host: Host) -> None:
-    """Two PFs with the same uplink number are told apart by their functions."""
+    """Two PFs with the same uplink number are distinguished by their functions."""
     host.one_switch(below_pfs=False)
     host.edit("p1", phys_port_name="p0")
     assert all(host.found(pf, vf) == nic.representor(pf, vf) for pf, vf in host.vfs)
@@ -153,7 +153,7 @@ def test_bare_numbers_below_no_device(host: Host) -> None:
     host.one_switch()
     host.representors = Representors(host.root)
     for _ in range(2):
-        with pytest.raises(Ambiguous, match="does not say of which PF"):
+        with pytest.raises(Ambiguous, match="its PF is not known"):
             host.found(0, 3)
 
 

@@ -126,7 +126,7 @@ class JournalMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(data=st.data())
     def unlock(self, data: st.DataObject) -> None:
-        """A lock that is given back can be had again."""
+        """A lock that is released can be taken again."""
         self.held.pop(data.draw(st.sampled_from(sorted(self.held))))[1].close()
 
     @rule(by=JOURNALS)

@@ -56,7 +56,7 @@ class Place:
 
 
 def identity(name: str) -> str:
-    """The UUID of our provider of a name; it tells our providers from others."""
+    """The UUID of our provider of a name; it distinguishes our providers from others."""
     return str(uuid.uuid5(_NAMESPACE, name))
 
 

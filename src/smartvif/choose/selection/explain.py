@@ -73,7 +73,7 @@ def _comparison(
 ) -> str:
     """Why another device was preferred to one that matches."""
     if choice is None:
-        return f"it would do, but {selection.problem}"
+        return f"it is suitable, but {selection.problem}"
     chosen = choice.pool
     others = [each.pool for each in selection.choices if each is not choice]
 
@@ -85,16 +85,16 @@ def _comparison(
 
     best, this = ranked(chosen), ranked(pool)
     if this < best:
-        return f"it would do, but for the machine's ports together {got} is chosen"
+        return f"it is suitable, but for the machine's ports together {got} is chosen"
     if best.has_drawback != this.has_drawback:
-        return f"it would do, but {pool.drawback}"
+        return f"it is suitable, but {pool.drawback}"
     if best.is_far != this.is_far:
         nodes = ", ".join(map(str, sorted(selection.guest.nodes)))
-        return f"it would do, but it is on NUMA node {pool.numa_node}, and the guest on {nodes}"
+        return f"it is suitable, but it is on NUMA node {pool.numa_node}, and the guest on {nodes}"
     if best.share == this.share:
-        return f"it would do, and {got} has a lower address"
+        return f"it is suitable, and {got} has a lower address"
     return (
-        f"it would do, but {selection.policy} prefers {chosen.pf}:"
+        f"it is suitable, but {selection.policy} prefers {chosen.pf}:"
         f" {in_use(chosen)} in use there, {in_use(pool)} here"
     )
 
@@ -138,7 +138,7 @@ def _none_of(candidates: Sequence[Candidate], request: DeviceRequest) -> Smartvi
         for reason, found in reasons.items()
     )
     return NotFound(
-        f"none of {len(candidates)} {request.device}s would do",
+        f"none of {len(candidates)} {request.device}s is suitable",
         where=_WHERE,
         hint="; ".join(words) or "make VFs by writing their number to sriov_numvfs",
     )

@@ -1,4 +1,4 @@
-"""Devices of which one is as good as another, and whether they would do for a port. Pure."""
+"""Pools of interchangeable devices, and whether they suit a port. Pure."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def as_unclaimed(pool: Pool, given: Collection[PciAddress]) -> Pool:
 
 
 def mismatch(pool: Pool, request: DeviceRequest, guest: Guest = ANYWHERE) -> str | None:
-    """Why the devices of a pool would not do, free or not; None where they would."""
+    """Why the devices of a pool do not suit the request, free or not; None where they do."""
     if pool.device is not request.device:
         return f"it is a {pool.device}, and a {request.device} is needed"
     if request.pf is not None and not names_pf(pool, request.pf):

@@ -127,7 +127,7 @@ def _port_row(spec: OvsPortSpec) -> Row:
 def insert_ops(spec: OvsPortSpec, number: int = 0) -> list[Op]:
     """Add a port; holds only if the bridge is there and the port is not.
 
-    ``number`` tells several in one transaction apart.
+    ``number`` distinguishes several in one transaction.
     """
     port = {
         **_port_row(spec),

@@ -78,11 +78,13 @@ def check_migration(vm: str, host: HostContext, peer: Peer) -> MigrationCheck:
     )
 
 
-def migrate(vm: str, host: HostContext, peer: Peer, tell: Callable[[str], None]) -> dict[str, str]:
-    """Move the machine; ``tell`` is called with each step.
+def migrate(
+    vm: str, host: HostContext, peer: Peer, report: Callable[[str], None]
+) -> dict[str, str]:
+    """Move the machine; ``report`` is called with each step.
 
     Returns the ports that moved but could not be attached there, each with the reason.
-    Raises: Refused, with what is in the way, before anything is changed; Failed and CannotTell
+    Raises: Refused, with the obstacle, before anything is changed; Failed and CannotTell
     after what was done has been undone, with the machine running here as before.
     """
     with host.journal.locked(_lock(vm), wait=False) as alone:
@@ -91,7 +93,7 @@ def migrate(vm: str, host: HostContext, peer: Peer, tell: Callable[[str], None])
         move = host.journal.moves().get(vm)
         if move is not None:
             _settle(Move.load(vm, move), host)
-        return _migrate(vm, host, peer, tell)
+        return _migrate(vm, host, peer, report)
 
 
 def finish_migrations(host: HostContext, *, dry_run: bool = False) -> Report:
@@ -133,7 +135,9 @@ def migrating_ports(host: HostContext) -> frozenset[str]:
     return frozenset(ports)
 
 
-def _migrate(vm: str, host: HostContext, peer: Peer, tell: Callable[[str], None]) -> dict[str, str]:
+def _migrate(
+    vm: str, host: HostContext, peer: Peer, report: Callable[[str], None]
+) -> dict[str, str]:
     found = check_migration(vm, host, peer)
     if not found.ready:
         reasons = [found.problem, *(port.problem for port in found.ports)]
@@ -148,11 +152,11 @@ def _migrate(vm: str, host: HostContext, peer: Peer, tell: Callable[[str], None]
         for port in offer.ports:
             if not port.transparent:
                 unplug(port.id, host)
-                tell(f"{port.mode} port {port.id[:8]} is detached: the guest has no link on it")
+                report(f"{port.mode} port {port.id[:8]} is detached: the guest has no link on it")
         interfaces = peer.prepare(offer)
         move = Move(to=peer.name, offer=offer, interfaces=interfaces)
         host.journal.begin_move(vm, move.dump())
-        tell(f"{peer.name} has the ports")
+        report(f"{peer.name} has the ports")
         moving = [port for port in offer.ports if port.transparent]
         by_mac = {port.mac: interfaces[port.id] for port in moving if port.mac is not None}
         host.domains.migrate(vm, peer.libvirt, by_mac, address=found.address)
@@ -161,14 +165,14 @@ def _migrate(vm: str, host: HostContext, peer: Peer, tell: Callable[[str], None]
         if host.domains.exists(vm):
             _roll_back(offer, host, peer)
         raise
-    tell(f"{vm} runs on {peer.name}")
+    report(f"{vm} runs on {peer.name}")
     # This first: the switch here sends its packets to its old port until that is gone, or the
     # guest has been heard from the other host.
     _clean_up_source(offer, host)
-    tell(f"{vm} and its ports are removed here")
+    report(f"{vm} and its ports are removed here")
     failed = peer.finish(offer, interfaces)
     host.journal.end_move(vm)
-    tell(f"{peer.name} has taken over")
+    report(f"{peer.name} has taken over")
     return failed
 
 

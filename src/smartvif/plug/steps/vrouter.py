@@ -98,7 +98,7 @@ class AgentPort:
             return shown
         if isinstance(shown, Absent):
             return Unknown(
-                "the vRouter agent does not show it: has its controller told it the network?",
+                "the vRouter agent does not show it: does its controller have the network?",
                 where="vRouter",
                 retry=True,
             )

@@ -39,10 +39,10 @@ def test_every_device_has_its_reason() -> None:
         "0000:83:00.0": "in use by port z",
         "0000:83:00.1": "in use by port z",
         "0000:83:00.2": None,
-        "0000:83:00.3": "it would do, and 0000:83:00.2 has a lower address",
+        "0000:83:00.3": "it is suitable, and 0000:83:00.2 has a lower address",
         "0000:84:00.0": "its eswitch is not in switchdev mode",
         "0000:84:00.1": "its eswitch is not in switchdev mode",
-        "0000:85:00.0": "it would do, but its link is down",
+        "0000:85:00.0": "it is suitable, but its link is down",
         "0000:06:00.0": "it is a PF, and a VF is needed",
     }
 
@@ -50,27 +50,27 @@ def test_every_device_has_its_reason() -> None:
 @pytest.mark.parametrize(
     ("other", "policy", "reason"),
     [
-        (pool(1, 2, 2), Policy.SPREAD, "it would do, and 0000:83:00.2 has a lower address"),
+        (pool(1, 2, 2), Policy.SPREAD, "it is suitable, and 0000:83:00.2 has a lower address"),
         (
             pool(1, 1, 3),
             Policy.SPREAD,
-            "it would do, but spread prefers 0000:03:00.0: 2 of 4 in use there, 3 of 4 here",
+            "it is suitable, but spread prefers 0000:03:00.0: 2 of 4 in use there, 3 of 4 here",
         ),
         (
             pool(1, 4),
             Policy.PACK,
-            "it would do, but pack prefers 0000:03:00.0: 2 of 4 in use there, 0 of 4 here",
+            "it is suitable, but pack prefers 0000:03:00.0: 2 of 4 in use there, 0 of 4 here",
         ),
         (
             pool(1, 4, numa_node=2),
             Policy.SPREAD,
-            "it would do, but it is on NUMA node 2, and the guest on 0",
+            "it is suitable, but it is on NUMA node 2, and the guest on 0",
         ),
-        (pool(1, 4, drawback="slow"), Policy.SPREAD, "it would do, but slow"),
+        (pool(1, 4, drawback="slow"), Policy.SPREAD, "it is suitable, but slow"),
     ],
 )
 def test_why_another_came_before_it(other: Pool, policy: Policy, reason: str) -> None:
-    """What would do and was not chosen is told by what decided."""
+    """A suitable device that was not chosen has the rule that decided."""
     pools = [pool(0, 2, 2, numa_node=None if other.numa_node is None else 0), other]
     selection = select(pools, [need()], policy=policy, guest=GUEST)
     assert selection.choices[0].pool.pf == pf(0)
@@ -94,7 +94,7 @@ def test_claims_count() -> None:
     assert reasons(selection, "a", claimed) == {
         "0000:83:00.0": "port b of the same machine gets it",
         "0000:83:00.1": None,
-        "0000:83:00.2": "it would do, and 0000:83:00.1 has a lower address",
+        "0000:83:00.2": "it is suitable, and 0000:83:00.1 has a lower address",
     }
     assert reasons(selection, "b", claimed)["0000:83:00.0"] is None
 
@@ -118,7 +118,7 @@ def test_what_the_machine_itself_takes_is_in_use() -> None:
     """The numbers are those by which the choice was made."""
     selection = select([pool(0, 4), pool(1, 4)], [need("a"), need("b")])
     assert reasons(selection, "b")["0000:83:00.1"] == (
-        "it would do, but spread prefers 0000:04:00.0: 0 of 4 in use there, 1 of 4 here"
+        "it is suitable, but spread prefers 0000:04:00.0: 0 of 4 in use there, 1 of 4 here"
     )
 
 
@@ -128,7 +128,7 @@ def test_what_is_left_to_another_port() -> None:
     selection = select(pools, [need("a", min_rate=500), need("b", min_rate=1000)])
     assert [choice.pool.pf for choice in selection.choices] == [pf(1), pf(0)]
     assert reasons(selection, "a")["0000:83:00.1"] == (
-        "it would do, but for the machine's ports together 0000:84:00.3 is chosen"
+        "it is suitable, but for the machine's ports together 0000:84:00.3 is chosen"
     )
 
 
@@ -184,7 +184,7 @@ def test_a_pf_without_vfs() -> None:
     for pools in ([pool(0, 0)], [whole(0)]):
         error = refused(pools, need(pf="p0"))
         assert isinstance(error, NotFound)
-        assert error.what == "none of 0 VFs would do"
+        assert error.what == "none of 0 VFs is suitable"
         assert error.hint == "make VFs by writing their number to sriov_numvfs"
 
 
@@ -220,7 +220,7 @@ def test_none_would_do() -> None:
         [pool(0, 0, 3), pool(1, 2, traits=frozenset({traits.TUNNELLED})), whole(2)], need()
     )
     assert isinstance(error, NotFound)
-    assert error.what == "none of 5 VFs would do"
+    assert error.what == "none of 5 VFs is suitable"
     assert error.hint == (
         "0000:83:00.0 and 2 more: in use by port z;"
         " 0000:84:00.0 and 1 more: its eswitch is not in switchdev mode"
@@ -230,7 +230,7 @@ def test_none_would_do() -> None:
 def test_none_of_a_pf_would_do() -> None:
     """Where a PF is asked for, only its VFs are told."""
     error = refused([pool(0, 0, 2), pool(1)], need(pf="p0"))
-    assert error.what == "none of 2 VFs would do"
+    assert error.what == "none of 2 VFs is suitable"
     assert error.hint == "0000:83:00.0 and 1 more: in use by port z"
 
 
@@ -238,14 +238,14 @@ def test_none_of_a_pf_would_do() -> None:
 def test_none_of_another_kind(device: DeviceType) -> None:
     """What is missing is called by its name."""
     error = refused([pool(0), pool(1, 0, 1, device=device)], need(device=device))
-    assert error.what == f"none of 1 {device}s would do"
+    assert error.what == f"none of 1 {device}s is suitable"
 
 
 def test_none_for_all() -> None:
     """Where ports stand in each other's way, that is the reason."""
     error = refused([pool(0, 1, traits=FIT)], need("a"), need("b"))
-    assert error.what == "none of 1 VFs would do"
+    assert error.what == "none of 1 VFs is suitable"
     assert error.hint == (
-        "0000:83:00.0: it would do,"
+        "0000:83:00.0: it is suitable,"
         " but there are devices for each of 2 ports, but not for all together"
     )

@@ -102,7 +102,7 @@ def test_a_vf_without_a_driver(kernel: Kernel, host: Vfio) -> None:
 
 
 def test_a_vf_that_was_vfio_pcis(kernel: Kernel, host: Vfio) -> None:
-    """A VF that somebody gave to vfio-pci for good stays so, override and all."""
+    """A VF that an administrator gave to vfio-pci stays so, override and all."""
     host.bind(VF)
     attribute(kernel, "driver_override", "vfio-pci")
     kernel.written.clear()
@@ -114,7 +114,7 @@ def test_a_vf_that_was_vfio_pcis(kernel: Kernel, host: Vfio) -> None:
 
 
 def test_what_another_has_bound_since(kernel: Kernel, host: Vfio) -> None:
-    """A VF that somebody has given to another driver meanwhile is left to it."""
+    """A VF that was given to another driver meanwhile is left to it."""
     host.bind(VF)
     kernel.unbind(str(VF), "vfio-pci")
     (kernel.drivers / "another").mkdir()
@@ -126,7 +126,7 @@ def test_what_another_has_bound_since(kernel: Kernel, host: Vfio) -> None:
 
 
 def test_a_vf_that_has_gone(kernel: Kernel, host: Vfio) -> None:
-    """A VF that is no more has nothing to give back, and the step holds no more."""
+    """A VF that is no more has nothing to restore, and the step differs."""
     found = STEP.snapshot(drivers(kernel))
     host.bind(VF)
     (kernel.devices / str(VF)).unlink()

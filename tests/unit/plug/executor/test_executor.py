@@ -215,7 +215,7 @@ def test_many_ports_at_once(journal: Journal, toys: Toys) -> None:
 
 
 class RivalledJournal(Journal):
-    """A journal beside another, which unplugs a port when its lock is given back the first time."""
+    """A journal beside another, which unplugs a port when its lock is released the first time."""
 
     def __init__(self, directory: Path, rival: Journal, toys: Toys, *ports: str) -> None:
         self.rival, self.toys, self.left = rival, toys, set(ports)

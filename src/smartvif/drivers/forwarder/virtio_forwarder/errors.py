@@ -25,7 +25,7 @@ MEANINGS: Mapping[PortControlOp, Mapping[int, str]] = {
         2: "it could not close the device",
         3: "the relay has another device",
         4: "the relay has no device",
-        5: "the relay's CPU did not let go of it in time",
+        5: "the relay's CPU did not release it in time",
     },
     PortControlOp.ADD_SOCK: {
         -17: "the device is in use",
@@ -41,7 +41,7 @@ MEANINGS: Mapping[PortControlOp, Mapping[int, str]] = {
         1: "it has no relay for that",
         2: "the socket is another device's",
         3: "it could not take the socket away",
-        4: "the socket is gone, but it could not let go of the device",
+        4: "the socket is gone, but it could not release the device",
     },
     PortControlOp.QUERY_PCI: {
         2: "it has no relay with that socket",
@@ -86,7 +86,7 @@ def accept_read(reply: Any, *, where: str) -> None:
     """
     if reply.status != ReadStatus.OK:
         raise ForwarderFailed(
-            f"virtio-forwarder refused to tell: {ReadStatus(reply.status).name}",
+            f"virtio-forwarder refused to report its state: {ReadStatus(reply.status).name}",
             where=where,
             code=reply.status,
         )
