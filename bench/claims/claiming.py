@@ -68,7 +68,7 @@ def races(
 
 
 def idle(ours: Side, peer: Side, rounds: int) -> Iterator[Latency]:
-    """A port's device, and those of a machine's ports at once, while nobody else claims."""
+    """A port's device, and those of a machine's ports at once, without concurrent claims."""
     engines = {"ours": ours.open(), "peer": peer.open()}
     for ports in (1, _MACHINE):
         seconds: defaultdict[str, list[float]] = defaultdict(list)

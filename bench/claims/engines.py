@@ -1,4 +1,4 @@
-"""The engines of claims, each started, empty, and opened anew by every process that uses it."""
+"""The engines of claims, each started, empty, and opened again by every process that uses it."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def _in_switch(netdev: str, sink: str, switch: OpenVSwitch) -> Iterator[None]:
 
 
 def _frame(target: str, size: int) -> bytes:
-    """A UDP packet whose frame has ``size`` bytes with the checksum, which nobody writes here."""
+    """A UDP packet whose frame has ``size`` bytes with the checksum, which is not written here."""
     length = size - _CHECKSUM
     data = bytes(length - 42)
     udp = struct.pack("!HHHH", 9, 9, 8 + len(data), 0)

@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 RING = 256  # descriptors, QEMU's default
-_PAUSE = 50e-6  # seconds between two looks at the ring: nobody empties it in less
+_PAUSE = 50e-6  # seconds between two looks at the ring: it is never emptied in less
 
 # include/standard-headers/linux/virtio_config.h, virtio_ring.h; vhost-user.rst, "Message types"
 _VERSION_1, _PROTOCOL_FEATURES = 1 << 32, 1 << 30

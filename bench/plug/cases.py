@@ -50,7 +50,7 @@ class Case:
 
     @property
     def external_ids(self) -> dict[str, str]:
-        """What the Interface row must say, whoever writes it."""
+        """What the Interface row must say, from either side."""
         return {
             "iface-id": self.id,
             "iface-status": "active",

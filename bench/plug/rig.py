@@ -96,7 +96,7 @@ class Rig:
         """Let ovs-vswitchd do what a side has left it to do, so that the next does not wait.
 
         After each change of a link or of its database it looks at every port again, sometimes
-        more than once, and tells nobody when it is done.
+        more than once, and does not show when it is done.
         """
         self._ovs.db.commit([], self._ovs.deadline())
         time.sleep(_QUIET)

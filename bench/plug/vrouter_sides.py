@@ -32,7 +32,7 @@ _HEADERS = {"Content-Type": "application/json"}
 
 
 def port(case: Case) -> VRouterPort:
-    """What the agent must know of a port, whoever tells it."""
+    """What the agent must know of a port, from either side."""
     return VRouterPort(
         id=case.id,
         machine=cases.VM,

@@ -4,7 +4,7 @@
     ├── Invalid        2  a value that can never be right: a malformed address, a wrong mode
     ├── NotFound       1  a well-formed name of something that is not there
     ├── Failed         1  the work was tried and did not succeed
-    │   ├── Conflict   1  ... because another client was quicker
+    │   ├── Conflict   1  ... because a concurrent change was first
     │   ├── StepFailed 1  ... in a named step of a plan; the steps before it are undone
     │   └── TimedOut   1  ... before the deadline
     ├── CannotTell     3  unknown: the source did not answer; neither yes nor no
