@@ -1,7 +1,7 @@
 """The grammar of ``phys_port_name``, by which a switch port names itself.
 
 The forms are the kernel's own (net/devlink/port.c, __devlink_port_phys_port_name_get) and those of
-drivers older than devlink (nfp_port.c, and mlx5 and bnxt before Linux 5.3).
+drivers without it (nfp_port.c, ice_repr.c, and mlx5 and bnxt before Linux 5.3).
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ _VF = re.compile(rf"{_CONTROLLER}pf(?P<pf>{_N})vf(?P<number>{_N})")
 _SF = re.compile(rf"{_CONTROLLER}pf(?P<pf>{_N})sf(?P<number>{_N})")
 # The port that faces a VF, as some vendors' kernels put it: VF3@PF0, in any case.
 _VF_AT_PF = re.compile(rf"vf(?P<number>{_N})@pf(?P<pf>{_N})", re.IGNORECASE)
+# The port that faces a VF, as ice puts it where the port has no devlink port yet (ice_repr.c,
+# ice_repr_get_phys_port_name): the first number is the wire's, so it says nothing of the PF.
+_VF_OF_WIRE = re.compile(rf"pf{_N}vfr(?P<number>{_N})")
 # The port that faces a VF, on old kernels: its number and nothing of its PF.
 _VF_BARE = re.compile(rf"(?P<number>{_N})")
 
@@ -45,6 +48,7 @@ _FORMS = (
     (PortKind.VF, _VF),
     (PortKind.SF, _SF),
     (PortKind.VF, _VF_AT_PF),
+    (PortKind.VF, _VF_OF_WIRE),
     (PortKind.VF, _VF_BARE),
 )
 
@@ -54,8 +58,8 @@ class PortName:
     """One switch port.
 
     ``controller`` is 0 for functions of this host, else the number of the host that has them.
-    ``pf`` is the PF's number, unknown in the bare form. ``number`` counts wires (uplink), VFs or
-    SFs, and is None for the others.
+    ``pf`` is the PF's number, unknown in the bare form and in ice's. ``number`` counts wires
+    (uplink), VFs or SFs, and is None for the others.
     """
 
     kind: PortKind

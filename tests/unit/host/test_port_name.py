@@ -59,6 +59,8 @@ def test_forms() -> None:
         "c2pf1sf88": PortName(kind=PortKind.SF, controller=2, pf=1, number=88),
         "VF3@PF0": PortName(kind=PortKind.VF, pf=0, number=3),
         "vf3@pf0": PortName(kind=PortKind.VF, pf=0, number=3),
+        "pf0vfr0": PortName(kind=PortKind.VF, number=0),
+        "pf1vfr63": PortName(kind=PortKind.VF, number=63),
         "3": PortName(kind=PortKind.VF, number=3),
         "n0": OTHER,
     }
@@ -69,4 +71,5 @@ def test_junk() -> None:
     """What no kernel writes is nothing, even where a part of it would be something."""
     junk = "", "p", "pf", "vf3", "03", "+3", " 3", "3\n", "pf0vf", "pf0vf3x", "xpf0vf3", "PF0VF3"
     more = "c0pf0vf3", "c1p0", "pf00", "pf0vf03", "pf0vf3vf4", "vf3@pf0s1", "p0s", "٣"
-    assert {PortName.parse(text) for text in junk + more} == {OTHER}
+    wires = "pf0vfr", "pf0vfr01", "pf00vfr1", "pfvfr1", "c1pf0vfr1", "PF0VFR1", "pf0sfr1"
+    assert {PortName.parse(text) for text in junk + more + wires} == {OTHER}

@@ -144,6 +144,27 @@ def test_bare_numbers(host: Host) -> None:
     assert host.representors.find(host.vfs[0, 3]).name == PortName(kind=PortKind.VF, number=3)
 
 
+@pytest.mark.parametrize("wire", [0, 1])
+def test_names_of_the_wire(host: Host, wire: int) -> None:
+    """ice's own names say the VF and the wire: the PF is the one above the port."""
+    host.one_switch()
+    for pf, vf in host.vfs:
+        host.edit(nic.representor(pf, vf), phys_port_name=f"pf{wire}vfr{vf}")
+    assert all(host.found(pf, vf) == nic.representor(pf, vf) for pf, vf in host.vfs)
+
+
+def test_names_of_the_wire_below_no_device(host: Host) -> None:
+    """They are enough below no device where the switch has one PF, and not where it has two."""
+    for pf, vf in host.vfs:
+        host.edit(nic.representor(pf, vf), phys_port_name=f"pf0vfr{vf}")
+        (host.netdev(nic.representor(pf, vf)) / "device").unlink()
+    assert all(host.found(pf, vf) == nic.representor(pf, vf) for pf, vf in host.vfs)
+    host.one_switch()
+    host.representors = Representors(host.root)
+    with pytest.raises(Ambiguous, match="does not say of which PF"):
+        host.found(1, 3)
+
+
 def test_bare_numbers_below_no_device(host: Host) -> None:
     """A bare number below no device is enough on a switch with one PF, and not on one with two."""
     for pf, vf in host.vfs:
