@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from smartvif.choose.allow_list.address import AddressSpec, exactly
@@ -66,7 +66,42 @@ def warnings(specs: Sequence[DeviceSpec], verdicts: Sequence[Verdict]) -> tuple[
                 f"{spec.where}: {foreign[0]} is no network card, and without a physical_network"
                 " Nova can give it to a port on a tunnelled network"
             )
+        found += [f"{spec.where}: {note}" for note in _about_pfs(index, spec, verdicts)]
     return tuple(found)
+
+
+def _about_pfs(index: int, spec: DeviceSpec, verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """Warnings of an entry that allows a whole card, or that is the first to allow half of one."""
+    for pf in (verdict for verdict in verdicts if verdict.device.is_pf):
+        device = pf.device
+        vfs = [each for each in verdicts if each.device.parent == device.address]
+        entries = [each.first for each in vfs if each.first is not None]
+        if pf.first == index and device.is_network and not _names_pf_product(spec, device):
+            yield _whole_card(device, len(vfs), any_allowed=bool(entries))
+        left_out = [str(each.device.address) for each in vfs if each.first is None]
+        if left_out and entries and min(entries) == index:
+            more = f" and {len(left_out) - 1} more" if left_out[1:] else ""
+            yield (
+                f"{len(entries)} of {len(vfs)} VFs of {device.address} are allowed,"
+                f" and no entry allows {left_out[0]}{more}"
+            )
+
+
+def _names_pf_product(spec: DeviceSpec, pf: PciDevice) -> bool:
+    """Whether the entry has the PF's own product, by which it cannot be for VFs."""
+    return spec.product == pf.product != pf.vf_product
+
+
+def _whole_card(pf: PciDevice, vfs: int, *, any_allowed: bool) -> str:
+    none = f" and none of its {vfs} VFs" if vfs and not any_allowed else ""
+    if pf.vf_product in (None, pf.product):
+        instead = "give the addresses of its VFs"
+    else:
+        instead = f'give "address": "{pf.address}" with "product_id": "{pf.vf_product}"'
+    return (
+        f"it allows PF {pf.address} itself{none}: a direct-physical port or a PCI alias takes the"
+        f" whole card, and the host loses its uplink; for its VFs alone {instead}"
+    )
 
 
 def _target(spec: DeviceSpec, devices: Sequence[PciDevice]) -> _Target:

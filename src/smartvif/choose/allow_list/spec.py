@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ _HIGHEST_ID = 0xFFFF
 # oslo.utils, strutils.bool_from_string.
 _TRUE = ("1", "t", "true", "on", "y", "yes")
 _FALSE = ("0", "f", "false", "off", "n", "no")
+# Words for no value in JSON, Python, Ruby, SQL and YAML, as templates write them within quotes.
+_NO_VALUE = ("null", "none", "nil", "~", "undefined")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +124,18 @@ def _spec(raw: object, where: str, *, placement: bool) -> DeviceSpec:
         address=address,
         devname=devname,
         tags=tags,
-        notes=(*notes, *(address.loose() if address is not None else ())),
+        notes=(*notes, *_quoted_null(tags), *(address.loose() if address is not None else ())),
     )
+
+
+def _quoted_null(tags: Iterable[tuple[str, str | None]]) -> Iterator[str]:
+    """A warning for a network whose name is a word for no value, as null in quotes is."""
+    network = dict(tags).get("physical_network")
+    if network is not None and network.strip().lower() in _NO_VALUE:
+        yield (
+            f'physical_network is the text "{network}": a network of that name;'
+            " for tunnelled networks write null without quotes, in TOML an entry that is JSON text"
+        )
 
 
 def _refuse_unknown(raw: dict[Any, Any]) -> None:

@@ -252,7 +252,7 @@ def test_warnings() -> None:
 def test_no_warnings() -> None:
     """What is written out is not warned of."""
     specs = (
-        one(address={"bus": "0[0-9]", "function": ".*"}, physical_network=None),
+        one(address={"bus": "0[0-9]", "function": ".*"}, product_id="101e", physical_network=None),
         one(vendor_id="0x10de", physical_network="left"),
         one(address="*:0a:01.2"),
     )
