@@ -5,6 +5,7 @@ __all__ = [
     "capabilities",
     "devlink",
     "ethtool",
+    "function_driver",
     "netdev",
     "numa",
     "passthrough",

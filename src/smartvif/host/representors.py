@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from smartvif.host import devlink, sysfs
+from smartvif.host import devlink, sriov, sysfs
+from smartvif.host.function_driver import PfProblem, pf_problem
 from smartvif.host.port_name import PortKind, PortName
 from smartvif.host.sriov import SYSFS, Vf
 from smartvif.model.errors import Ambiguous, Invalid, NotFound
@@ -56,6 +57,7 @@ class Representors:
         root: Path = SYSFS,
         ports: Callable[[], Iterable[devlink.DevlinkPort]] | None = None,
     ) -> None:
+        self._root = root
         self._folder = f"{root}/class/net"
         # devlink answers for the running kernel, not for a test's tree.
         self._ports = ports or (devlink.ports if root == SYSFS else tuple)
@@ -75,7 +77,7 @@ class Representors:
         index = self._renewed(index)
         claims = index.claims(vf)
         if not claims:
-            raise index.why_not(vf)
+            raise index.why_not(vf, self._pf_problem(vf.pf))
         if len(claims) > 1:
             names = " and ".join(sorted(claim.netdev for claim in claims))
             raise Ambiguous(
@@ -84,6 +86,10 @@ class Representors:
                 hint="compare their phys_switch_id and phys_port_name in /sys/class/net",
             )
         return _representor(claims[0])
+
+    def _pf_problem(self, pf: PciAddress) -> PfProblem | None:
+        driver = sysfs.target(f"{self._root}/bus/pci/devices/{pf}/driver")
+        return pf_problem(pf, driver, sriov.uplink(pf, self._root))
 
     def _stands(self, netdev: _SwitchNetdev) -> bool:
         folder = f"{self._folder}/{netdev.netdev}"
@@ -160,9 +166,11 @@ class _Index:
             return []
         return self._ports.get((switch_id, 0, pf_number, PortKind.VF, vf.number), [])
 
-    def why_not(self, vf: Vf) -> NotFound | Ambiguous:
-        """Why nothing claims to face ``vf``."""
+    def why_not(self, vf: Vf, problem: PfProblem | None) -> NotFound | Ambiguous:
+        """Why nothing claims to face ``vf``; ``problem`` is its PF's, if that has one."""
         where, switch_id = str(vf.address), self._switches.get(vf.pf)
+        if switch_id is None and problem is not None:
+            return NotFound(problem.what, where=where, hint=problem.hint)
         if switch_id is None:
             return NotFound(
                 f"PF {vf.pf} has no port with a switch id, so VF {vf.number} has no representor",

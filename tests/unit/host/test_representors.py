@@ -196,6 +196,29 @@ def test_legacy_mode(host: Host) -> None:
     assert error.value.hint.endswith("devlink dev eswitch set pci/0000:03:00.0 mode switchdev")
 
 
+@pytest.mark.parametrize(
+    ("driver", "what", "hint"),
+    [
+        ("vfio-pci", "is bound to vfio-pci, so", "driverctl unset-override 0000:03:00.0"),
+        ("igb_uio", "is bound to igb_uio, so", "driverctl unset-override 0000:03:00.0"),
+        (None, "has no driver, so", "drivers_probe"),
+        ("mlx5_core", "its netdev is in another network namespace", "ip -all netns"),
+    ],
+)
+def test_no_driver_for_the_switch(host: Host, driver: str | None, what: str, hint: str) -> None:
+    """Where no netdev of a PF is here, what its driver says of it is the reason, and no devlink."""
+    for name in ("p0", *(nic.representor(0, vf) for vf in range(4))):
+        host.remove(name)
+    link = (host.root / "bus/pci/devices" / str(nic.pf_address(0))).resolve() / "driver"
+    link.unlink()
+    if driver is not None:
+        link.symlink_to(f"../../../bus/pci/drivers/{driver}")
+    with pytest.raises(NotFound, match=f"PF 0000:03:00.0 .*{what}") as error:
+        host.found(0, 3)
+    assert hint in error.value.hint
+    assert "devlink" not in error.value.hint
+
+
 def test_uplink_elsewhere(host: Host) -> None:
     """A PF whose uplink is in another namespace still has its representors."""
     host.remove("p1")

@@ -13,6 +13,7 @@ from smartvif.choose.allow_list import nova_conf
 from smartvif.choose.allow_list.match import Rules, Verdict, match_all, warnings
 from smartvif.choose.allow_list.spec import DeviceSpec, parse
 from smartvif.host import pci_devices
+from smartvif.host.function_driver import pf_problem
 from smartvif.host.pci_devices import PciDevice
 from smartvif.host.sriov import EswitchMode, Pf
 from smartvif.model.errors import Invalid, NotFound
@@ -94,11 +95,17 @@ def generate(pfs: Sequence[Pf]) -> tuple[dict[str, str | None], ...]:
         if pf.vfs and pf.eswitch is EswitchMode.SWITCHDEV
     )
     if not found:
-        there = ", ".join(f"{pf.address} ({pf.eswitch}, {len(pf.vfs)} VFs)" for pf in pfs)
+        there = ", ".join(f"{pf.address} ({_state(pf)}, {len(pf.vfs)} VFs)" for pf in pfs)
         raise NotFound(
             "no PF has VFs in switchdev mode", where="SmartNICs", hint=f"PFs: {there or 'none'}"
         )
     return found
+
+
+def _state(pf: Pf) -> str:
+    """The mode of its switch, or why that is unknown."""
+    problem = pf_problem(pf.address, pf.driver, pf.netdev)
+    return str(pf.eswitch) if problem is None else problem.what.removeprefix(f"PF {pf.address} ")
 
 
 def check(file: Path | None, configured: tuple[DeviceSpec, ...]) -> AllowListReport:
