@@ -16,5 +16,6 @@ __all__ = [
     "sysfs",
     "vdpa",
     "vf_info",
+    "vfio_users",
     "vpd",
 ]
