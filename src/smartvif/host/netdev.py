@@ -1,4 +1,4 @@
-"""The speed and the queues of an interface, read from sysfs.
+"""The speed, the queues and the users of an interface, read from sysfs.
 
 Documentation/ABI/testing/sysfs-class-net and sysfs-class-net-queues.
 """
@@ -27,3 +27,19 @@ def queues(netdev: str, root: Path = SYSFS) -> tuple[int, int] | None:
     receive = sum(name.startswith("rx-") for name in names)
     send = sum(name.startswith("tx-") for name in names)
     return (receive, send) if names else None
+
+
+def above(netdev: str, root: Path = SYSFS) -> tuple[str, ...]:
+    """What is on top of an interface, in words: bridges, bonds, VLANs, macvtaps; in order.
+
+    The kernel links to each (net/core/dev.c, __netdev_adjacent_dev_link_neighbour).
+    """
+    names = sysfs.names(f"{root}/class/net/{netdev}")
+    uppers = sorted(name.removeprefix("upper_") for name in names if name.startswith("upper_"))
+    return tuple(_in_words(name, root) for name in uppers)
+
+
+def _in_words(name: str, root: Path) -> str:
+    if name == "ovs-system":  # of every bridge of Open vSwitch in the kernel
+        return "Open vSwitch"
+    return f"bridge {name}" if sysfs.names(f"{root}/class/net/{name}/bridge") else name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from smartvif.host import sysfs
+from smartvif.host.function_driver import is_vfio
 from smartvif.host.sriov import SYSFS, Pf, Vf
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
@@ -12,7 +13,6 @@ from smartvif.model.pci import PciAddress
 _FUNCTIONS = 8  # of a slot (PCI Local Bus Specification 3.0, 6.2)
 # include/linux/pci_ids.h: PCI_BASE_CLASS_NETWORK, PCI_BASE_CLASS_BRIDGE
 _NETWORK, _BRIDGE = "0x02", "0x06"
-_VFIO = "vfio-pci"
 
 
 def passed_through_siblings(pf: Pf, root: Path = SYSFS) -> tuple[PciAddress, ...]:
@@ -29,6 +29,20 @@ def passed_through_siblings(pf: Pf, root: Path = SYSFS) -> tuple[PciAddress, ...
     return tuple(each for each in others if _is_passed_through(f"{root}/bus/pci/devices/{each}"))
 
 
+def no_passthrough(vf: Vf, root: Path = SYSFS) -> str | None:
+    """Why a guest cannot get ``vf`` by passthrough; None where it can."""
+    if vf.iommu_group is None:
+        return "it is in no IOMMU group: is the IOMMU on? (intel_iommu=on)"
+    others = shares_group(vf, root)
+    if not others:
+        return None
+    more = f" and {len(others) - 1} more" if others[1:] else ""
+    return (
+        f"it shares IOMMU group {vf.iommu_group} with {others[0]}{more},"
+        " and a guest gets all or none"
+    )
+
+
 def shares_group(vf: Vf, root: Path = SYSFS) -> tuple[PciAddress, ...]:
     """The other functions in the IOMMU group of ``vf``, in order: a guest gets all or none.
 
@@ -43,7 +57,7 @@ def shares_group(vf: Vf, root: Path = SYSFS) -> tuple[PciAddress, ...]:
 
 def _is_passed_through(folder: str) -> bool:
     return (
-        sysfs.target(f"{folder}/driver") == _VFIO
+        is_vfio(sysfs.target(f"{folder}/driver"))
         and sysfs.target(f"{folder}/physfn") is None
         and (sysfs.read(f"{folder}/class") or "").startswith(_NETWORK)
     )

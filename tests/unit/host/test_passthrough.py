@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from smartvif.host import numa, passthrough, sriov, vdpa
+from smartvif.host import netdev, numa, passthrough, sriov, vdpa
 from smartvif.host.sriov import Vf
 from smartvif.model.pci import PciAddress
 from smartvif.sim.nic import nic
@@ -72,6 +72,23 @@ def test_groups(root: Path) -> None:
     assert passthrough.shares_group(dataclasses.replace(vf, iommu_group=None), root) == ()
 
 
+def test_why_not_by_passthrough(root: Path) -> None:
+    """What is missing for it is told: an IOMMU, or a group of its own."""
+    vf, other = sriov.pfs(root)[0].vfs
+    assert passthrough.no_passthrough(vf, root) is None
+    without = dataclasses.replace(vf, iommu_group=None)
+    assert passthrough.no_passthrough(without, root) == (
+        "it is in no IOMMU group: is the IOMMU on? (intel_iommu=on)"
+    )
+    share(root, vf, str(other.address))
+    shares = f"it shares IOMMU group {vf.iommu_group} with {other.address}"
+    assert passthrough.no_passthrough(vf, root) == f"{shares}, and a guest gets all or none"
+    share(root, vf, str(nic.vf_address(1, 0)))
+    assert passthrough.no_passthrough(vf, root) == (
+        f"{shares} and 1 more, and a guest gets all or none"
+    )
+
+
 def test_what_does_not_share_a_group(root: Path) -> None:
     """A bridge in the group is not given to a guest with it, nor is what is not on PCI."""
     vf = sriov.pfs(root)[0].vfs[0]
@@ -104,3 +121,13 @@ def test_sockets(root: Path) -> None:
         (topology / "physical_package_id").write_text(f"{socket}\n")
     assert numa.sockets(root) == {0: 0, 1: 0, 2: 1}
     assert numa.sockets(root / "nowhere") == {}
+
+
+def test_above(root: Path) -> None:
+    """What the kernel has on top of a netdev is told, and of Open vSwitch not as a bridge."""
+    assert netdev.above("p0r0", root) == ()
+    for name in ("br-ext", "ovs-system", "mv0"):
+        (root / "class/net/p0r0" / f"upper_{name}").symlink_to(f"../{name}")
+    (root / "class/net/br-ext/bridge/stp_state").parent.mkdir(parents=True)
+    (root / "class/net/br-ext/bridge/stp_state").write_text("0\n")
+    assert netdev.above("p0r0", root) == ("bridge br-ext", "mv0", "Open vSwitch")

@@ -2,6 +2,7 @@
 
 __all__ = [
     "build_pools",
+    "device_use",
     "explain",
     "policy",
     "pool",
