@@ -20,8 +20,9 @@ PF_KEYS = {
 }
 VF_KEYS = {
     *("address", "number", "netdev", "driver", "iommu_group", "representor", "problem", "port"),
+    *("free", "held"),
 }
-MAP_PF_KEYS = {"address", "netdev", "simulated", "free_vfs", "vfs"}
+MAP_PF_KEYS = {"address", "netdev", "simulated", "free_vfs", "unknown_vfs", "vfs"}
 WAY_KEYS = {
     *("pf", "vf", "netdev", "switch_port", "bridge", "network", "vm", "mode", "port", "working"),
     "simulated",
@@ -89,6 +90,8 @@ def check_nic_list(port: dict[str, Any]) -> None:
     assert [set(vf) for vf in pf["vfs"]] == [VF_KEYS] * 8
     owned = {vf["address"]: vf["port"] for vf in pf["vfs"] if vf["port"]}
     assert owned == ({port["vf"]: port["id"]} if port["vf"] else {})
+    held = {vf["address"]: vf["held"] for vf in pf["vfs"] if not vf["free"]}
+    assert held == ({port["vf"]: f"in use by port {port['id']}"} if port["vf"] else {})
     assert [vf["representor"] for vf in pf["vfs"]] == [f"p0r{number}" for number in range(8)]
 
 

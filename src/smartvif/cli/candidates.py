@@ -27,6 +27,7 @@ def pool_json(pool: Pool) -> dict[str, Any]:
         "unknown": sorted(pool.unknown),
         "drawback": pool.drawback,
         "held": {str(address): why for address, why in pool.unavailable.items()},
+        "no_passthrough": {str(address): why for address, why in pool.no_passthrough.items()},
     }
 
 

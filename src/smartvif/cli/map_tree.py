@@ -6,7 +6,7 @@ from itertools import groupby
 
 from rich.tree import Tree
 
-from smartvif.status.map import HostMap, PortPath, free_vfs
+from smartvif.status.map import HostMap, PortPath, free_vfs, unknown_vfs
 
 
 def tree(found: HostMap) -> Tree:
@@ -15,9 +15,10 @@ def tree(found: HostMap) -> Tree:
     for view in found.pfs:
         pf = view.pf
         simulated = ", simulated" if pf.simulated else ""
+        unknown = f", {unknown_vfs(view)} unknown" if unknown_vfs(view) else ""
         branch = root.add(
             f"PF {pf.address} {pf.netdev or ''} ({pf.eswitch}{simulated},"
-            f" {free_vfs(view)} of {len(view.vfs)} VFs free)"
+            f" {free_vfs(view)} of {len(view.vfs)} VFs free{unknown})"
         )
         for way in found.ways:
             if way.pf == pf.address:

@@ -103,7 +103,9 @@ def nic() -> None:
 @nic.command("list", epilog=example("smartvif nic list"))
 @with_format
 def nic_list(output: str) -> None:
-    """List PFs and VFs, with the representor, driver and port of each VF."""
+    """List PFs and VFs, with the representor and driver of each VF, and why it is not free."""
+    from smartvif.choose.selection.device_use import in_words
+
     found = _nics(context.host())
     if output == "json":
         print_json("nic-list", {"pfs": [view.as_json() for view in found]})
@@ -118,12 +120,12 @@ def nic_list(output: str) -> None:
             each.representor or each.problem,
             each.vf.driver,
             view.pf.numa_node,
-            each.owner,
+            in_words(each.obstacle),
         )
         for view in found
         for each in view.vfs
     ]
-    columns = ["pf", "eswitch", "vf", "no", "netdev", "representor", "driver", "numa", "port"]
+    columns = ["pf", "eswitch", "vf", "no", "netdev", "representor", "driver", "numa", "held"]
     print_table(columns, rows, empty="no VFs")
 
 
@@ -155,10 +157,12 @@ def nic_capabilities(output: str) -> None:
 
 def _nics(host: HostContext) -> tuple[PfView, ...]:
     from smartvif.host import sriov
+    from smartvif.operations.ports.device_users import port_devices
+    from smartvif.operations.ports.inventory import read_obstacles
     from smartvif.status import nics
 
-    owners = {record.vf: record.id for record in host.journal.ports() if record.vf}
-    return nics.views(sriov.pfs(), host.drivers.representors, owners)
+    pfs = sriov.pfs()
+    return nics.views(pfs, host.drivers.representors, port_devices(host), read_obstacles(pfs, host))
 
 
 def _port_row(port: PortView) -> tuple[object, ...]:

@@ -24,6 +24,7 @@ from smartvif.model.errors import Failed, TimedOut
 from smartvif.model.port_spec import PortSpec
 from smartvif.operations.ports.attach import attach
 from smartvif.operations.ports.detach import detach
+from smartvif.operations.ports.inventory import read_obstacles
 from smartvif.plug.journal import PortRecord
 from smartvif.sim import host as sim
 from smartvif.sim.guest.console import Console
@@ -135,9 +136,9 @@ def _round(switch: str, host: HostContext, report: Callable[[str], None]) -> Swi
     for source, target in itertools.permutations(addresses, 2):
         pings.append(_ping(host, source, target, addresses[target]))
         report(f"{source} → {target}: {pings[-1].received} of {pings[-1].sent} answered")
-    owners = {record.vf: record.id for record in attached if record.vf}
+    owners, pfs = {record.vf: record.id for record in attached if record.vf}, sriov.pfs()
     drawn = prove_map.build_map(
-        nics.views(sriov.pfs(), host.drivers.representors, owners),
+        nics.views(pfs, host.drivers.representors, owners, read_obstacles(pfs, host)),
         ports.views(host.journal, host.drivers).ports,
     )
     for record in attached:

@@ -52,6 +52,7 @@ class HostMap:
                     "netdev": view.pf.netdev,
                     "simulated": view.pf.simulated,
                     "free_vfs": free_vfs(view),
+                    "unknown_vfs": unknown_vfs(view),
                     "vfs": len(view.vfs),
                 }
                 for view in self.pfs
@@ -95,5 +96,10 @@ def build_map(pfs: Sequence[PfView], ports: Sequence[PortView]) -> HostMap:
 
 
 def free_vfs(view: PfView) -> int:
-    """The number of the PF's VFs that no port has."""
-    return sum(vf.owner is None for vf in view.vfs)
+    """The number of the PF's VFs that a port can have."""
+    return sum(vf.free is True for vf in view.vfs)
+
+
+def unknown_vfs(view: PfView) -> int:
+    """The number of those of which it is unknown, and which are not given to ports."""
+    return sum(vf.free is None for vf in view.vfs)

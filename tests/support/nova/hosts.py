@@ -19,6 +19,7 @@ from nova.pci import manager
 from smartvif.choose.allow_list.match import Rules, match_all
 from smartvif.choose.allow_list.spec import parse
 from smartvif.choose.selection.build_pools import PfInventory, build_pools
+from smartvif.choose.selection.device_use import DeviceUsers
 from smartvif.choose.selection.pool import Guest, Pool
 from smartvif.host.pci_devices import PciDevice
 from smartvif.host.sriov import EswitchMode, Pf, Vf
@@ -109,7 +110,9 @@ def pools(nics: Sequence[SmartNic]) -> tuple[Pool, ...]:
         }
     )
     holders = {address: f"machine {HOLDER}" for nic in nics for address in nic.taken()}
-    return build_pools("left", list(map(_card, nics)), holders, rules, forwarder=True)
+    return build_pools(
+        "left", list(map(_card, nics)), DeviceUsers(named=holders), rules, forwarder=True
+    )
 
 
 def _card(nic: SmartNic) -> PfInventory:
@@ -148,7 +151,6 @@ def _card(nic: SmartNic) -> PfInventory:
         pf=pf,
         traits=frozenset(names),
         vdpa=frozenset(vdpa),
-        alone=frozenset(vf.address for vf in vfs),
     )
 
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from smartvif.choose.allow_list.match import Rules
+from smartvif.choose.selection.device_use import (
+    DeviceUsers,
+    in_words,
+    pf_obstacle,
+    vf_obstacle,
+)
 from smartvif.choose.selection.pool import Pool
 from smartvif.choose.selection.request import DeviceType
+from smartvif.host.function_driver import is_vfio
 from smartvif.host.sriov import Pf, Vf
 from smartvif.model import traits
+from smartvif.model.known import Absent
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import VnicType
-
-_VFIO = "vfio-pci"
-_NOT_ALLOWED = "[pci] device_spec does not allow it: smartvif device-spec --check says why"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +28,8 @@ class PfInventory:
     """A PF and what was read of it.
 
     ``traits`` are those of its VFs, ``unknown`` those that could not be determined. ``rate`` is its
-    speed in kbit/s. ``vdpa`` are its VFs that are vDPA devices, ``alone`` those in an IOMMU group
-    of their own, which alone can be passed to a guest.
+    speed in kbit/s. ``vdpa`` are its VFs that are vDPA devices. ``no_passthrough`` says why a guest
+    cannot get a VF by passthrough, of those of which that is so.
     """
 
     pf: Pf
@@ -33,7 +38,7 @@ class PfInventory:
     rate: int | None = None
     drawback: str | None = None
     vdpa: frozenset[PciAddress] = frozenset()
-    alone: frozenset[PciAddress] = frozenset()
+    no_passthrough: Mapping[PciAddress, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,26 +55,27 @@ class _PoolKey:
 def build_pools(
     host: str,
     cards: Sequence[PfInventory],
-    holders: Mapping[PciAddress, str],
+    users: DeviceUsers,
     rules: Rules | None,
     *,
     forwarder: bool,
 ) -> tuple[Pool, ...]:
     """All pools, in the order of their PFs. A PF without VFs is an empty pool.
 
-    ``holders``: the user of each function that is in use. ``forwarder``: the host has one.
+    ``forwarder``: the host has one.
     """
     found: list[Pool] = []
     for card in cards:
         alike: dict[_PoolKey, dict[PciAddress, str | None]] = defaultdict(dict)
         for vf in card.pf.vfs:
             tags = _tags(rules, vf.address)
-            used = vf.address in holders or vf.driver == _VFIO
-            likeness = _vf(vf, card, tags or {}, forwarder=forwarder, used=used)
-            alike[likeness][vf.address] = _why_unavailable(vf, tags, holders)
+            obstacle = vf_obstacle(vf, card.pf, users, allowed=tags is not None)
+            lent = is_vfio(vf.driver) or vf_obstacle(vf, card.pf, users, allowed=True) != Absent()
+            likeness = _vf(vf, card, tags or {}, forwarder=forwarder, lent=lent)
+            alike[likeness][vf.address] = in_words(obstacle)
         pf_tags = None if rules is None else rules.tags(card.pf.address)
         if pf_tags is not None:
-            alike[_pf(card, pf_tags)][card.pf.address] = _why_pf_unavailable(card.pf, holders)
+            alike[_pf(card, pf_tags)][card.pf.address] = in_words(pf_obstacle(card.pf, users))
         if not alike:
             alike[_pf(card, {})] = {}
         found += (_pool(host, card, likeness, functions) for likeness, functions in alike.items())
@@ -81,9 +87,9 @@ def _tags(rules: Rules | None, address: PciAddress) -> dict[str, str | None] | N
 
 
 def _vf(
-    vf: Vf, card: PfInventory, tags: Mapping[str, str | None], *, forwarder: bool, used: bool
+    vf: Vf, card: PfInventory, tags: Mapping[str, str | None], *, forwarder: bool, lent: bool
 ) -> _PoolKey:
-    uses = _uses(vf, card, forwarder=forwarder, used=used)
+    uses = _uses(vf, card, forwarder=forwarder, lent=lent)
     names = set(card.traits) | set(_said(tags)) | set(uses)
     unknown = set(card.unknown)
     if not _trust(tags):
@@ -100,13 +106,16 @@ def _vf(
     )
 
 
-def _uses(vf: Vf, card: PfInventory, *, forwarder: bool, used: bool) -> Iterator[str]:
-    """The VNIC types that the VF can serve, ``used`` or not: its pool must not change by that."""
-    if vf.address in card.alone or vf.simulated:
+def _uses(vf: Vf, card: PfInventory, *, forwarder: bool, lent: bool) -> Iterator[str]:
+    """The VNIC types that the VF can serve.
+
+    ``lent``: it is in use, or bound to vfio-pci to be used. Its pool must not change by that.
+    """
+    if vf.address not in card.no_passthrough or vf.simulated:
         yield traits.vnic_type(VnicType.DIRECT)
     if forwarder:
         yield traits.vnic_type(VnicType.VIRTIO_FORWARDER)
-    if vf.netdev is not None or used:  # its user may have taken the netdev away
+    if vf.netdev is not None or lent:  # its user may have taken the netdev away
         yield traits.vnic_type(VnicType.MACVTAP)
     if vf.address in card.vdpa:
         yield traits.vnic_type(VnicType.VDPA)
@@ -139,25 +148,6 @@ def _trust(tags: Mapping[str, str | None]) -> frozenset[str]:
     return frozenset({traits.TRUSTED} if (tags.get("trusted") or "").lower() == "true" else ())
 
 
-def _why_unavailable(
-    vf: Vf, tags: Mapping[str, str | None] | None, holders: Mapping[PciAddress, str]
-) -> str | None:
-    if vf.address in holders:
-        return f"in use by {holders[vf.address]}"
-    if vf.pf in holders:
-        return f"its PF is in use by {holders[vf.pf]}"
-    if vf.driver == _VFIO:
-        return f"bound to {_VFIO}: something else has passed it to a guest"
-    return _NOT_ALLOWED if tags is None else None
-
-
-def _why_pf_unavailable(pf: Pf, holders: Mapping[PciAddress, str]) -> str | None:
-    if pf.address in holders:
-        return f"in use by {holders[pf.address]}"
-    used = next((vf.address for vf in pf.vfs if vf.address in holders), None)
-    return None if used is None else f"its VF {used} is in use by {holders[used]}"
-
-
 def _pool(
     host: str, card: PfInventory, likeness: _PoolKey, functions: Mapping[PciAddress, str | None]
 ) -> Pool:
@@ -170,6 +160,11 @@ def _pool(
         free=len(free),
         functions=free,
         unavailable={address: why for address, why in functions.items() if why is not None},
+        no_passthrough={
+            address: card.no_passthrough[address]
+            for address in functions
+            if address in card.no_passthrough
+        },
         netdev=card.pf.netdev,
         numa_node=likeness.numa_node,
         traits=likeness.traits,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from smartvif.choose.selection.pool import Choice, Pool, names_pf
+from smartvif.choose.selection.pool import Choice, Pool, in_detail, names_pf
 from smartvif.choose.selection.request import DeviceRequest
 from smartvif.choose.selection.select import Rank, Selection, rank
 from smartvif.model.errors import NotFound, Refused, SmartvifError
 from smartvif.model.pci import PciAddress
 
 _WHERE = "SmartNICs"
+_SET_UP = "docs/how-to/smartnic-acceleration.md, The host, has what passthrough needs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,11 @@ def _candidates(selection: Selection, owners: Mapping[PciAddress, str]) -> Itera
                     why = f"it is not {request.vf}"
                 elif why is None:
                     choice, got = choices.get(request.id), devices.get(request.id)
-                    why = reason or _comparison(pool, choice, got, selection)
+                    why = (
+                        _comparison(pool, choice, got, selection)
+                        if reason is None
+                        else in_detail(pool, request, address, reason)
+                    )
                 yield Candidate(port=request.id, address=address, pf=pool.pf, reason=why)
 
 
@@ -122,10 +127,11 @@ def refusal(selection: Selection, request: DeviceRequest) -> SmartvifError:
         missing = f"VF {request.vf}"
         what = f"PF '{request.pf}' has no {missing}" if request.pf else f"there is no {missing}"
         return NotFound(what, where=_WHERE, hint="see: smartvif nic list")
+    passthrough = any(pool.no_passthrough.get(request.vf) == named.reason for pool in pools)
     return Refused(
         f"VF {request.vf} cannot be used: {named.reason}",
         where=_WHERE,
-        hint="smartvif nic list shows what is free",
+        hint=_SET_UP if passthrough else "smartvif nic list shows what is free",
     )
 
 

@@ -9,6 +9,7 @@ from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.model import traits
 from smartvif.model.choices import NumaPolicy
 from smartvif.model.pci import PciAddress
+from smartvif.model.port import VnicType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,9 +17,10 @@ class Pool:
     """Devices of one PF that have the same properties; a PF is one by itself.
 
     ``free`` of ``total`` can be had; ``functions`` are their addresses, in order, where they are
-    known, and ``unavailable`` says for the others why not. ``unknown`` are the traits that could
-    not be determined. ``rate`` is what is left of the PF's speed in kbit/s; None: unknown.
-    ``drawback`` is why it is the last to be taken.
+    known, and ``unavailable`` says for the others why not. ``no_passthrough`` says why a guest
+    cannot get a function by passthrough; it is known on the function's own host only. ``unknown``
+    are the traits that could not be determined. ``rate`` is what is left of the PF's speed in
+    kbit/s; None: unknown. ``drawback`` is why it is the last to be taken.
     """
 
     host: str
@@ -28,6 +30,7 @@ class Pool:
     free: int
     functions: tuple[PciAddress, ...] = ()
     unavailable: Mapping[PciAddress, str] = field(default_factory=dict)
+    no_passthrough: Mapping[PciAddress, str] = field(default_factory=dict)
     netdev: str | None = None
     numa_node: int | None = None
     traits: frozenset[str] = frozenset()
@@ -56,7 +59,12 @@ class Guest:
 
 ANYWHERE = Guest()
 
+_DIRECT = traits.vnic_type(VnicType.DIRECT)
 _LACKING = {
+    _DIRECT: "it is not alone in an IOMMU group, so that no guest can get it by passthrough",
+    traits.vnic_type(VnicType.MACVTAP): "it has no netdev",
+    traits.vnic_type(VnicType.VDPA): "it is no vDPA device",
+    traits.vnic_type(VnicType.VIRTIO_FORWARDER): "its host has no forwarder",
     traits.SWITCHDEV: "its eswitch is not in switchdev mode",
     traits.TRUSTED: "it may not be trusted",
     traits.REMOTE_MANAGED: "no other host manages it",
@@ -98,6 +106,12 @@ def mismatch(pool: Pool, request: DeviceRequest, guest: Guest = ANYWHERE) -> str
         or _slow(pool, request)
         or _far(pool, request, guest)
     )
+
+
+def in_detail(pool: Pool, request: DeviceRequest, address: PciAddress, reason: str) -> str:
+    """Why one of the pool's devices would not do, where more is known of it than of the pool."""
+    is_passthrough = reason == _LACKING[_DIRECT] and reason == _without(pool, request)
+    return pool.no_passthrough.get(address, reason) if is_passthrough else reason
 
 
 def names_pf(pool: Pool, name: str) -> bool:

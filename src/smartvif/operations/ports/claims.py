@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from smartvif.choose.claims.store import Claim, ClaimState
 from smartvif.choose.selection.explain import Candidate, explain, refusal
 from smartvif.choose.selection.policy import Policy
-from smartvif.choose.selection.pool import ANYWHERE, Guest, excluding
+from smartvif.choose.selection.pool import ANYWHERE, Guest, Pool, excluding
 from smartvif.choose.selection.request import DeviceRequest
 from smartvif.choose.selection.select import select
 from smartvif.context.host import HostContext
@@ -47,10 +48,10 @@ def claim(
     Raises: NotFound and Refused, where there is none; Conflict, where every claim was lost to a
     concurrent one; CannotTell.
     """
-    barren = [pool for pool in publish(host) if not pool.total]
+    published = publish(host)
     for _ in range(_TRIES):
         selection = select(
-            (*host.engine.pools((wanted,), host.name), *barren),
+            _choosable(published, wanted, host),
             (wanted,),
             policy=Policy(host.settings.pci.policy),
             guest=guest,
@@ -80,12 +81,23 @@ def preview_claim(
 
     Raises: NotFound and Refused, where there is none; CannotTell.
     """
-    publish(host)
-    pools = [excluding(pool, besides) for pool in host.engine.pools((wanted,), host.name)]
+    pools = [excluding(pool, besides) for pool in _choosable(publish(host), wanted, host)]
     selection = select(pools, (wanted,), policy=Policy(host.settings.pci.policy))
     if selection.problem is not None:
         raise refusal(selection, wanted)
     return wanted.vf or selection.choices[0].pool.functions[0]
+
+
+def _choosable(
+    published: Sequence[Pool], wanted: DeviceRequest, host: HostContext
+) -> tuple[Pool, ...]:
+    """The pools of the claim store, with what only this host knows: PFs without VFs, and why a
+    guest cannot get a VF by passthrough.
+    """
+    known = {each: why for pool in published for each, why in pool.no_passthrough.items()}
+    stored = host.engine.pools((wanted,), host.name)
+    barren = (pool for pool in published if not pool.total)
+    return (*(replace(pool, no_passthrough=known) for pool in stored), *barren)
 
 
 @contextmanager
@@ -162,14 +174,15 @@ def _adopt(port: PortRecord, vf: PciAddress, host: HostContext) -> None:
 
 def _release_orphan(port: str, mine: Sequence[Claim], host: HostContext) -> Action | None:
     """Release what is claimed by a port that is not in the journal."""
-    taken = device_users(sriov.pfs(), host)
+    users = device_users(sriov.pfs(), host)
     for each in mine:
-        if each.address in taken:
+        user = None if each.address is None else users.user(each.address)
+        if user is not None:
             _log.warning(
                 "port %s is not in the journal, and its VF %s is in use by %s: not released",
                 port,
                 each.address,
-                taken[each.address],
+                user,
             )
             return None
     claimed = ", ".join(f"VF {each.address}" for each in mine)

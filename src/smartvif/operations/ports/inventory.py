@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from smartvif.choose.allow_list import report as allow_list
+from smartvif.choose.allow_list.match import Rules
 from smartvif.choose.selection.build_pools import PfInventory, build_pools
-from smartvif.choose.selection.pool import Guest, Pool, excluding
+from smartvif.choose.selection.device_use import DeviceUsers, obstacles
+from smartvif.choose.selection.pool import Guest, Pool
 from smartvif.context.host import HostContext
-from smartvif.host import bond, netdev, numa, sriov, vdpa
+from smartvif.host import bond, netdev, numa, sriov
 from smartvif.host.capabilities import capabilities
-from smartvif.host.passthrough import passed_through_siblings, shares_group
+from smartvif.host.passthrough import no_passthrough, passed_through_siblings
 from smartvif.host.sriov import Pf
 from smartvif.model.errors import CannotTell
+from smartvif.model.known import Known
 from smartvif.model.pci import PciAddress
-from smartvif.operations.ports.device_users import device_users, port_devices, switch_users
+from smartvif.operations.ports.device_users import (
+    device_users,
+    port_devices,
+    users_without_machines,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +34,8 @@ def publish(host: HostContext) -> tuple[Pool, ...]:
     Raises: CannotTell, where libvirt does not answer; Invalid, for the allow-list.
     """
     pfs = sriov.pfs()
-    found = _pools(pfs, device_users(pfs, host), host)
+    users = _with_ports(device_users(pfs, host), port_devices(host))
+    found = _pools(pfs, users, _rules(host), host)
     host.claims.publish(host.name, found)
     return found
 
@@ -38,14 +47,15 @@ def read_pools(host: HostContext) -> tuple[Pool, ...]:
     Raises: Invalid, for the allow-list.
     """
     pfs = sriov.pfs()
-    try:
-        taken = device_users(pfs, host)
-    except CannotTell as error:
-        _log.warning("VFs of virtual machines may be among the free ones: %s", error)
-        taken = switch_users(pfs, host)
-    claims = host.claims.claims(host.name)
-    claimed = {each.address: f"port {each.owner}" for each in claims if each.address is not None}
-    return tuple(excluding(pool, claimed) for pool in _pools(pfs, taken, host))
+    return _pools(pfs, _all_users(pfs, host), _rules(host), host)
+
+
+def read_obstacles(pfs: Sequence[Pf], host: HostContext) -> dict[PciAddress, Known[str]]:
+    """What stands against giving each VF to a port: the answer by which the pools are made.
+
+    As ``read_pools``, without what takes long to read. Raises: Invalid, for the allow-list.
+    """
+    return obstacles(pfs, _all_users(pfs, host), _rules(host))
 
 
 def guest_location(vm: str, host: HostContext) -> Guest:
@@ -56,22 +66,32 @@ def guest_location(vm: str, host: HostContext) -> Guest:
     return Guest(nodes=host.domains.nodes(vm), sockets=numa.sockets())
 
 
+def _all_users(pfs: Sequence[Pf], host: HostContext) -> DeviceUsers:
+    """Every user that can be seen, those included that have only claimed."""
+    try:
+        found = device_users(pfs, host)
+    except CannotTell as error:
+        _log.warning("VFs of virtual machines may be among the free ones: %s", error)
+        found = users_without_machines(pfs, host)
+    claims = host.claims.claims(host.name)
+    claimed = {each.address: each.owner for each in claims if each.address is not None}
+    return _with_ports(found, claimed | port_devices(host))
+
+
+def _with_ports(users: DeviceUsers, ports: Mapping[PciAddress, str]) -> DeviceUsers:
+    owners = {address: f"port {port}" for address, port in ports.items()}
+    return replace(users, named={**users.named, **owners})
+
+
+def _rules(host: HostContext) -> Rules | None:
+    return allow_list.rules(host.settings.pci.device_spec)
+
+
 def _pools(
-    pfs: Sequence[Pf], taken: Mapping[PciAddress, str], host: HostContext
+    pfs: Sequence[Pf], users: DeviceUsers, rules: Rules | None, host: HostContext
 ) -> tuple[Pool, ...]:
-    ports = {address: f"port {port}" for address, port in port_devices(host).items()}
-    return build_pools(
-        host.name,
-        _cards(pfs),
-        {**taken, **ports},
-        allow_list.rules(host.settings.pci.device_spec),
-        forwarder=host.drivers.forwarder is not None,
-    )
-
-
-def _cards(pfs: Sequence[Pf]) -> list[PfInventory]:
-    there = vdpa.functions()
-    return [_card(pf, pfs, there) for pf in pfs]
+    cards = [_card(pf, pfs, users.vdpa) for pf in pfs]
+    return build_pools(host.name, cards, users, rules, forwarder=host.drivers.forwarder is not None)
 
 
 def _card(pf: Pf, pfs: Sequence[Pf], there: frozenset[PciAddress]) -> PfInventory:
@@ -83,9 +103,9 @@ def _card(pf: Pf, pfs: Sequence[Pf], there: frozenset[PciAddress]) -> PfInventor
         rate=None if pf.netdev is None else netdev.speed(pf.netdev),
         drawback=_drawback(pf, pfs),
         vdpa=frozenset(vf.address for vf in pf.vfs if vf.address in there),
-        alone=frozenset(
-            vf.address for vf in pf.vfs if vf.iommu_group is not None and not shares_group(vf)
-        ),
+        no_passthrough={
+            vf.address: why for vf in pf.vfs if (why := no_passthrough(vf)) is not None
+        },
     )
 
 

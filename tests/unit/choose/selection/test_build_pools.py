@@ -9,6 +9,7 @@ import pytest
 from smartvif.choose.allow_list.match import Rules
 from smartvif.choose.allow_list.spec import parse
 from smartvif.choose.selection.build_pools import PfInventory, build_pools
+from smartvif.choose.selection.device_use import DeviceUsers
 from smartvif.choose.selection.pool import Pool, mismatch
 from smartvif.choose.selection.request import DeviceRequest, DeviceType
 from smartvif.host.sriov import EswitchMode, Pf, Vf
@@ -55,7 +56,6 @@ def card(*vfs: Vf, **about: object) -> PfInventory:
     known = PfInventory(
         pf=pf,
         traits=frozenset({traits.SRIOV, traits.SWITCHDEV, traits.TRUSTED}),
-        alone=frozenset(vf.address for vf in vfs),
     )
     return replace(known, **about)  # type: ignore[arg-type]
 
@@ -71,7 +71,8 @@ def pools(
     known: PfInventory, allowed: Rules | None = None, *, forwarder: bool = False, **holders: str
 ) -> tuple[Pool, ...]:
     taken = {PF if key == "pf" else vf(int(key[2:])).address: who for key, who in holders.items()}
-    return build_pools("host", [known], taken, allowed, forwarder=forwarder)
+    users = DeviceUsers(named=taken, vdpa=known.vdpa)
+    return build_pools("host", [known], users, allowed, forwarder=forwarder)
 
 
 def test_vfs_that_are_alike_are_one_pool() -> None:
@@ -92,9 +93,9 @@ def test_without_vfs() -> None:
 @pytest.mark.parametrize(
     ("known", "lacks"),
     [
-        (card(vf(0), alone=frozenset()), DIRECT),
+        (card(vf(0), no_passthrough={vf(0).address: "no group"}), DIRECT),
         (card(vf(0)), FORWARDER),
-        (card(replace(vf(0), netdev=None)), traits.vnic_type(VnicType.MACVTAP)),
+        (card(replace(vf(0), driver=None, netdev=None)), traits.vnic_type(VnicType.MACVTAP)),
         (card(vf(0)), traits.vnic_type(VnicType.VDPA)),
     ],
     ids=["IOMMU group", "forwarder", "netdev", "vDPA"],
@@ -107,7 +108,7 @@ def test_what_a_vf_cannot_be(known: PfInventory, lacks: str) -> None:
 
 def test_a_simulated_vf() -> None:
     """It says so, and can be a direct port's without an IOMMU."""
-    (pool,) = pools(card(replace(vf(0), simulated=True), alone=frozenset()))
+    (pool,) = pools(card(replace(vf(0), simulated=True), no_passthrough={vf(0).address: ""}))
     assert {DIRECT, traits.SIMULATED} <= pool.traits
 
 
@@ -158,20 +159,18 @@ def test_trust_that_nobody_can_tell() -> None:
 
 
 def test_held() -> None:
-    """A VF in use is held by whom; one bound to vfio-pci by something that nobody knows."""
+    """A VF in use is held by whom; one that is only bound to vfio-pci is free."""
     bound = replace(vf(1), driver="vfio-pci", netdev=None)
-    found = pools(card(vf(0), bound, vf(2)), vf0="bridge br0")
-    held = {address: why for pool in found for address, why in pool.unavailable.items()}
-    assert held[vf(0).address] == "in use by bridge br0"
-    assert held[vf(1).address].startswith("bound to vfio-pci")
-    assert [pool.functions for pool in found if pool.free] == [(vf(2).address,)]
+    (pool,) = pools(card(vf(0), bound, vf(2)), vf0="bridge br0")
+    assert pool.unavailable == {vf(0).address: "in use by bridge br0"}
+    assert pool.functions == (vf(1).address, vf(2).address)
 
 
 def test_a_vf_in_use_stays_in_its_pool() -> None:
     """Its user takes its netdev away, by another driver or into another namespace."""
     bound = replace(vf(0), driver="vfio-pci", netdev=None)
     elsewhere = replace(vf(1), netdev=None)
-    (pool,) = pools(card(bound, elsewhere, vf(2)), vf1="port p")
+    (pool,) = pools(card(bound, elsewhere, vf(2)), vf0="port o", vf1="port p")
     assert (pool.total, pool.functions) == (3, (vf(2).address,))
 
 

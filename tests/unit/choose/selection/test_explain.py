@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from smartvif.choose.selection.select import Selection, select
 from smartvif.model import traits
 from smartvif.model.errors import NotFound, Refused, SmartvifError
 from smartvif.model.pci import PciAddress
+from smartvif.model.port import VnicType
 from tests.support.pools import FIT, GUEST, hosts, machines, need, pf, pool, vf, whole
 
 HOST = (
@@ -249,3 +252,26 @@ def test_none_for_all() -> None:
         "0000:83:00.0: it is suitable,"
         " but there are devices for each of 2 ports, but not for all together"
     )
+
+
+def test_why_not_by_passthrough() -> None:
+    """What this host knows of each VF is said instead of the name of a capability."""
+    direct = traits.vnic_type(VnicType.DIRECT)
+    asked = need(required=frozenset({direct, traits.SWITCHDEV}))
+    there = pool(0, 2)
+    groups = "it shares IOMMU group 51 with {}, and a guest gets all or none"
+    why = {address: groups.format(address) for address in there.functions}
+    selection = select([replace(there, no_passthrough=why)], [asked])
+    assert reasons(selection) == {str(address): reason for address, reason in why.items()}
+    named = replace(asked, vf=there.functions[0])
+    error = refusal(select(selection.pools, [named]), named)
+    assert isinstance(error, Refused)
+    assert error.what.endswith(f"cannot be used: {why[there.functions[0]]}")
+    assert "docs/how-to" in error.hint
+    assert set(reasons(select([there], [asked])).values()) == {
+        "it is not alone in an IOMMU group, so that no guest can get it by passthrough"
+    }
+    legacy = replace(there, traits=frozenset({direct, traits.TUNNELLED}), no_passthrough=why)
+    assert set(reasons(select([legacy], [asked])).values()) == {
+        "its eswitch is not in switchdev mode"
+    }
