@@ -27,7 +27,7 @@ def test_free_held_and_unknown(tmp_path: Path) -> None:
     }
     (view,) = nics.views(pfs, Representors(tmp_path), {fourth: "p"}, obstacles)
     listed = {vf["address"]: (vf["free"], vf["held"]) for vf in view.as_json()["vfs"]}
-    unsure = "cannot tell whether it is in use: "
+    unsure = "unknown whether it is in use: "
     assert listed == {
         str(first): (True, None),
         str(second): (False, "in use by bridge br-ext, where its representor is"),

@@ -85,7 +85,7 @@ def in_words(obstacle: Known[str]) -> str | None:
         case Present(why):
             return why
         case Unknown(what):
-            return f"cannot tell whether it is in use: {what}"
+            return f"unknown whether it is in use: {what}"
     return None
 
 

@@ -75,7 +75,7 @@ def test_open_by_a_process() -> None:
     unknown = Unknown("not every process shows here what it has open")
     assert obstacle(BOUND, DeviceUsers(vfio={VF.address: unknown})) == unknown
     assert in_words(unknown) == (
-        "cannot tell whether it is in use: not every process shows here what it has open"
+        "unknown whether it is in use: not every process shows here what it has open"
     )
     assert in_words(Absent()) is None
 
