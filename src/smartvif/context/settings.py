@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from smartvif.choose.selection.policy import Policy
 from smartvif.drivers.forwarder.engine import EngineOptions
+from smartvif.model import checks
 from smartvif.model.errors import Invalid
 from smartvif.switches import registry
 from smartvif.switches.registry import Backend
@@ -186,6 +188,7 @@ def load() -> Settings:
         uri = os.environ.get("LIBVIRT_DEFAULT_URI") or "qemu:///system"
         values["libvirt"] = LibvirtSettings(uri=uri)
     values["pci"] = _pci(values["pci"], path)
+    _check_sockets(values["forwarder"].sockets, path)
     state = os.environ.get("SMARTVIF_STATE_DIR") or values["state"].directory
     values["state"] = StateSettings(directory=state or _state_directory())
     return Settings(**values)
@@ -218,6 +221,18 @@ def _section(kind: Any, table: Any, path: Path, name: str) -> Any:
                 hint=f"it goes from more than 0 to {_LONGEST} seconds",
             )
     return kind(**table)
+
+
+def _check_sockets(directory: str, path: Path) -> None:
+    """Check that the directory can have the socket of a port, whose name is the port's."""
+    try:
+        checks.socket_path(directory and f"{directory}/{uuid.UUID(int=0)}.sock")
+    except Invalid as error:
+        raise Invalid(
+            f"sockets in [forwarder] cannot have a port's socket: {error.what}",
+            where=str(path),
+            hint="it is an absolute path of at most 65 bytes",
+        ) from error
 
 
 def _pci(settings: PciSettings, path: Path) -> PciSettings:

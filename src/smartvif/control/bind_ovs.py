@@ -13,14 +13,12 @@ from typing import Literal
 
 from smartvif.control import names
 from smartvif.control.unsupported import unsupported
+from smartvif.model import checks
 from smartvif.model.errors import Invalid
 from smartvif.model.port import Binding, Port, VifType, VnicType
 from smartvif.model.vif import SocketMode
 
 Details = dict[str, str | bool]
-
-# sun_path is 108 bytes with the closing NUL (include/uapi/linux/un.h).
-_SOCKET_PATH_MAX = 107
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +50,7 @@ def bind(port: Port, host: HostSwitch) -> Binding:
     """Bind a port to the bridge of its network.
 
     Raises: Invalid, for a VNIC type Open vSwitch cannot carry, a network without a bridge, or a
-    socket path longer than a socket address holds.
+    path that no socket can have.
     """
     row = _OPEN_VSWITCH.get((port.vnic_type, host.vhost_user))
     if row is None:
@@ -91,12 +89,8 @@ def _forwarder_socket(port: Port, host: HostSwitch) -> Details:
 
 def _served_by_qemu(port: Port, socket: str) -> Details:
     """The guest outlives a restart of the other end only if QEMU has the listening socket."""
-    if len(socket.encode()) > _SOCKET_PATH_MAX:
-        raise Invalid(
-            f"'{socket}' is too long for a socket",
-            where=f"port {port.id}",
-            hint=f"choose a directory so that the path has at most {_SOCKET_PATH_MAX} bytes",
-        )
+    with checks.about(f"port {port.id}"):
+        checks.socket_path(socket)
     return {"vhostuser_socket": socket, "vhostuser_mode": SocketMode.SERVER.value}
 
 

@@ -138,9 +138,11 @@ def _segment(port: Port, host: VRouterHost) -> Details:
 
 def _socket(port: Port, host: VRouterHost) -> Details:
     """QEMU has the listening socket, so that a guest outlives a restart of the other end."""
+    with checks.about(f"port {port.id}"):
+        path = checks.socket_path(f"{host.vhost_user_dir}/{_SOCKET}{names.tap(port.id)}")
     return {
         "vhostuser_mode": SocketMode.SERVER.value,
-        "vhostuser_socket": f"{host.vhost_user_dir}/{_SOCKET}{names.tap(port.id)}",
+        "vhostuser_socket": path,
         "vhostuser_vrouter_plug": True,
     }
 

@@ -55,7 +55,7 @@ def on_bridge(vif: Vif, port: Port, binding: Binding) -> Vif:
 def with_socket(vif: Vif, binding: Binding) -> Vif:
     """``vif`` with the guest's vhost-user socket.
 
-    Raises: Invalid, where the binding names none, or an unknown mode.
+    Raises: Invalid, where the binding names none that can be, or an unknown mode.
     """
     path = text(binding, "vhostuser_socket")
     if not path:
@@ -64,6 +64,8 @@ def with_socket(vif: Vif, binding: Binding) -> Vif:
             where=f"port {vif.id}",
             hint="vif_details must have vhostuser_socket, the path of the guest's socket",
         )
+    with checks.about(f"port {vif.id}"):
+        checks.socket_path(path)
     mode = binding.details.get("vhostuser_mode", SocketMode.SERVER.value)
     try:
         return replace(vif, path=path, mode=SocketMode(str(mode)))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
+from smartvif.model import checks
 from smartvif.model.errors import Invalid
 from smartvif.model.port import VifType
 from smartvif.model.vif import SocketMode, Vif, VifKind
@@ -96,7 +97,9 @@ def _vhostuser(vif: Vif, queues: Queues) -> ET.Element:
     """A socket, whose path and mode are QEMU's."""
     interface = _interface("vhostuser", vif)
     mode = _needed(vif, "mode")
-    source = ET.SubElement(interface, "source", type="unix", path=_needed(vif, "path"), mode=mode)
+    with checks.about(f"port {vif.id}"):
+        path = checks.socket_path(_needed(vif, "path"))
+    source = ET.SubElement(interface, "source", type="unix", path=path, mode=mode)
     if mode == SocketMode.CLIENT:
         # libvirt refuses it of a server, to which the other side comes back by itself.
         ET.SubElement(source, "reconnect", enabled="yes", timeout=_RECONNECT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import uuid as uuids
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ VLANS = range(1, 4095)
 MTUS = range(68, 65536)
 # IFNAMSIZ is 16 with the closing NUL (include/uapi/linux/if.h).
 IFNAME_MAX = 15
+# sun_path is 108 bytes with the closing NUL (include/uapi/linux/un.h).
+SOCKET_PATH_MAX = 107
 
 
 @contextmanager
@@ -82,6 +85,26 @@ def ifname(name: str) -> str:
             hint=f"1 to {IFNAME_MAX} bytes without blanks, '/', ':' or '%'",
         )
     return name
+
+
+def socket_path(path: str) -> str:
+    """The path of a UNIX socket, which several programs name: so it must be absolute (unix(7)).
+
+    Raises: Invalid.
+    """
+    hint = f"it is absolute, names a file, and has at most {SOCKET_PATH_MAX} bytes"
+    if not path:
+        raise Invalid("the path of the socket is empty", hint=hint)
+    try:
+        encoded = os.fsencode(path)
+    except UnicodeEncodeError:
+        raise Invalid(f"{path!r} is not the path of a socket", hint=hint) from None
+    if b"\0" in encoded or not path.startswith("/") or path.rpartition("/")[2] in {"", ".", ".."}:
+        raise Invalid(f"{path!r} is not the path of a socket", hint=hint)
+    if len(encoded) > SOCKET_PATH_MAX:
+        what = f"'{path}' is too long for a socket: it has {len(encoded)} bytes"
+        raise Invalid(what, hint=hint)
+    return path
 
 
 def uuid(text: str) -> str:

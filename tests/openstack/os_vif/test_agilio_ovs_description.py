@@ -12,7 +12,7 @@ import pytest
 from os_vif.objects import vif as osv
 from os_vif.objects.network import Network
 
-from smartvif.model.errors import CannotTell, NotFound
+from smartvif.model.errors import CannotTell, Invalid, NotFound
 from smartvif.openstack.options import AGILIO_OVS
 from smartvif.openstack.os_vif.agilio_ovs import AgilioOvsPlugin
 from smartvif.sim.host import BRIDGE
@@ -80,6 +80,21 @@ def test_the_description_is_true(kind: str, profile: str, offloaded: bool) -> No
     elif offloaded:
         wanted = "no forwarder is configured"
     with pytest.raises((NotFound, CannotTell), match=wanted):
+        AgilioOvsPlugin(Nowhere()).plug(obj, INSTANCE)
+
+
+@pytest.mark.parametrize("path", ["", "vhu/guest.sock", "/run/" + "d" * 103, "/run/a\0b"])
+def test_a_socket_that_cannot_be(path: str) -> None:
+    """A path that no socket can have is refused before the host is looked at."""
+    obj = osv.VIFVHostUser(
+        id=ONE,
+        address=MAC,
+        plugin="agilio_ovs",
+        network=Network(id=NETWORK, bridge=BRIDGE),
+        port_profile=osv.VIFPortProfileBase(),
+        **FIELDS["VIFVHostUser"] | {"path": path},
+    )
+    with pytest.raises(Invalid, match="socket"):
         AgilioOvsPlugin(Nowhere()).plug(obj, INSTANCE)
 
 

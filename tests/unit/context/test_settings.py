@@ -217,6 +217,21 @@ def test_values_of_other_types(file: Path, text: str, what: str) -> None:
     assert caught.value.where == str(file)
 
 
+@pytest.mark.parametrize("sockets", ["relative", "", "/run/a\\u0000b", "/" + "d" * 65])
+def test_directories_that_can_have_no_sockets(file: Path, sockets: str) -> None:
+    """A directory in which no port's socket can be is refused before any port is attached."""
+    file.write_text(f'[forwarder]\nsockets = "{sockets}"\n')
+    with pytest.raises(Invalid, match=r"sockets in \[forwarder\] cannot have") as caught:
+        settings.load()
+    assert caught.value.where == str(file)
+
+
+def test_the_longest_directory_of_sockets(file: Path) -> None:
+    """With a port's identifier the path has 107 bytes."""
+    file.write_text(f'[forwarder]\nsockets = "/{"d" * 64}"\n')
+    assert settings.load().forwarder.sockets == "/" + "d" * 64
+
+
 @pytest.mark.parametrize("timeout", ["5", "5.0", "0.001", "3600"])
 def test_times(file: Path, timeout: str) -> None:
     """A time may be written with a point or without."""

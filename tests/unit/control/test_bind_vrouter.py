@@ -270,3 +270,11 @@ def test_the_socket_of_any_port() -> None:
     asked = replace(port(), id="f" * 200)
     details = bind_vrouter(asked, DPDK).details
     assert details["vhostuser_socket"] == "/var/run/vrouter/uvh_vif_tap" + "f" * 11
+
+
+def test_a_directory_without_room_for_a_socket() -> None:
+    """A path that no socket can have is refused before a controller is told it."""
+    for directory in ("/" + "d" * 90, "relative"):
+        host = replace(DPDK, vhost_user_dir=directory)
+        with pytest.raises(Invalid, match="socket"):
+            bind_vrouter(port(), host)

@@ -379,6 +379,14 @@ REFUSED: dict[str, tuple[str, list[tuple[Port, Binding]]]] = {
             (port(), without("vhostuser_socket", VHOSTUSER)),
         ],
     ),
+    "bad-socket": (
+        "socket",
+        [
+            (asked, binding(vif_type, vhostuser_socket=path))
+            for asked, vif_type in ((FORWARDER, AGILIO), (FORWARDER, VROUTER), (port(), VHOSTUSER))
+            for path in ("vhu/guest.sock", "/run/" + "d" * 103, "/run/a\0b")
+        ],
+    ),
     "bad-socket-mode": (
         "not a vhost-user mode",
         [

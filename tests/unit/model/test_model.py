@@ -163,6 +163,37 @@ def test_no_names_of_interfaces(name: str) -> None:
         checks.ifname(name)
 
 
+@pytest.mark.parametrize(
+    "path", ["/run/ok.sock", "/s", "/run/vhost/" + "d" * 96, "/run/" + "\u00e9" * 51, "/run/a b"]
+)
+def test_paths_of_sockets(path: str) -> None:
+    """An absolute path of at most 107 bytes is one."""
+    assert checks.socket_path(path) == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/run/vhost/" + "d" * 97,
+        "/run/vhost/" + "d" * 100,
+        "/run/" + "\u00e9" * 52,
+        "vhost/sock0",
+        "./sock0",
+        "",
+        "/run/a\0b",
+        "\0abstract",
+        "/",
+        "/run/vhost/",
+        "/run/..",
+        "/run/\ud800",
+    ],
+)
+def test_no_paths_of_sockets(path: str) -> None:
+    """Empty, relative, with a NUL, of a directory, or longer than a socket address holds."""
+    with pytest.raises(Invalid, match="socket"):
+        checks.socket_path(path)
+
+
 def test_about() -> None:
     """An error of a check says which value it is about, and keeps its words and hint."""
     with pytest.raises(Invalid) as caught, checks.about("--vlan"):

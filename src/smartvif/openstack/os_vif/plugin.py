@@ -20,6 +20,7 @@ from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.forwarder.engine import EngineOptions, ForwarderEngine, NamespaceLinks
 from smartvif.drivers.forwarder.registry import open_engine
 from smartvif.drivers.ovs.switch import OpenVSwitch
+from smartvif.model import checks
 from smartvif.model.errors import CannotTell, Invalid
 from smartvif.model.vif import Machine, Offload, PortProfile, ProfileKind, Vif, VifKind
 from smartvif.openstack.os_vif.convert import from_osvif
@@ -193,13 +194,17 @@ def _normalised(vif: Vif) -> Vif:
     """The VIF with its VF in one place, where it has one: in the profile's offload.
 
     A VIFHostDevice has the VF's address itself, and its profile may be silent.
-    Raises: Invalid, for a VIF that names two VFs, or none, or lacks what its kind needs.
+    Raises: Invalid, for a VIF that names two VFs, or none, or lacks what its kind needs, or has a
+    path that no socket can have.
     """
     where = f"VIF {vif.id}"
     profile = vif.profile or PortProfile(kind=ProfileKind.BASE)
     for field in _NEEDED.get(vif.kind, ()):
         if getattr(vif, field) is None:
             raise Invalid(f"a {vif.kind} needs a {field}, and this one has none", where=where)
+    if vif.kind is VifKind.VHOSTUSER:
+        with checks.about(where):
+            checks.socket_path(vif.path or "")
     if profile.offload is None and vif.kind is not VifKind.HOST_DEVICE:
         return vif
     offload = profile.offload or Offload()

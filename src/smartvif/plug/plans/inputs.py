@@ -8,6 +8,7 @@ from smartvif.control import names
 from smartvif.host import sriov
 from smartvif.host.representors import Representors
 from smartvif.host.sriov import Vf
+from smartvif.model import checks
 from smartvif.model.errors import Failed
 from smartvif.model.vif import Machine, Vif
 from smartvif.plug.steps.links import Tap
@@ -73,6 +74,15 @@ class PlanInput:
         """The netdev for the switch, of a VIF that has a VF in one."""
         assert self.with_vf.representor is not None
         return self.with_vf.representor
+
+    @property
+    def socket(self) -> str:
+        """The path of the guest's vhost-user socket.
+
+        Raises: Invalid, where there is none, or none that can be.
+        """
+        with checks.about(f"VIF {self.vif.id}"):
+            return checks.socket_path(self.vif.path or "")
 
     def tap(self) -> Tap:
         """The tap for the guest."""

@@ -43,13 +43,13 @@ def _switch_socket(case: PlanInput) -> Plan:
     """A vhost-user port of a switch that has DPDK."""
     vif = case.vif
     assert vif.vif_name is not None
-    assert vif.path is not None
+    path = case.socket  # of both modes: the guest's XML has it as well
     # Each mode is named after its own end: QEMU the server makes the switch a client.
     server = vif.mode is SocketMode.SERVER
     spec = replace(
         _port(case, vif.vif_name),
         type="dpdkvhostuserclient" if server else "dpdkvhostuser",
-        options={"vhost-server-path": vif.path} if server else {},
+        options={"vhost-server-path": path} if server else {},
         mtu_request=case.mtu,
     )
     return (SwitchPort(spec=spec),)

@@ -45,11 +45,10 @@ def relay(case: PlanInput) -> ForwarderRelay:
             where=f"VIF {vif.id}",
             hint="have the controller say vhostuser_mode=server",
         )
-    assert vif.path is not None
     return ForwarderRelay(
         spec=RelaySpec(
             port_id=vif.id,
-            socket=vif.path,
+            socket=case.socket,
             mtu=case.mtu,
             netdev=case.with_vf.netdev if vf.simulated else None,
             pci=None if vf.simulated else vf.address,

@@ -38,7 +38,7 @@ def _tap(case: PlanInput) -> Plan:
 
 def _socket(case: PlanInput) -> Plan:
     """A vhost-user port of the DPDK vRouter, which lives and dies with its agent."""
-    name, path = _needed(case.vif.vif_name, "name"), _needed(case.vif.path, "socket")
+    name, path = _needed(case.vif.vif_name, "name"), case.socket
     listens = case.vif.mode is SocketMode.CLIENT
     return (AgentPort(port=_port(case, name), socket=path if listens else None),)
 

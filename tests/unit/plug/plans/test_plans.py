@@ -198,6 +198,15 @@ def test_a_socket_of_the_switch(mode: SocketMode, kind: str, options: dict[str, 
     assert (made.name, made.tag, made.external_ids) == ("vhu0d9a1b2c-3e", 5, IDS)
 
 
+@pytest.mark.parametrize("path", ["", "vhu/guest.sock", "/run/" + "d" * 103, "/run/a\0b", None])
+@pytest.mark.parametrize("mode", SocketMode)
+def test_a_socket_that_cannot_be(path: str | None, mode: SocketMode) -> None:
+    """No switch has a plan for a path that no socket can have, whichever end the guest is."""
+    for asked, found in ((VHOST_USER, None), (FORWARDER, SIMULATED)):
+        with pytest.raises(Invalid):
+            planned(dataclasses.replace(asked, path=path, mode=mode), found)
+
+
 def test_a_passed_through_vf() -> None:
     """On hardware only the representor is touched: the VF is libvirt's."""
     assert planned(DIRECT, REAL) == (
