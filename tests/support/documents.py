@@ -12,7 +12,17 @@ PORT_KEYS = {
 }
 STATE_KEYS = {"status", "working", "link_up", "health"}
 SHOW_KEYS = {"ovs", "vrouter", "guest", "relay", "relay_statistics", "steps"}
-OVS_KEYS = {"ofport", "error", "link_up", "external_ids", "statistics"}
+OVS_KEYS = {
+    "ofport",
+    "error",
+    "link_up",
+    "tag",
+    "trunks",
+    "vlan_mode",
+    "mtu_request",
+    "external_ids",
+    "statistics",
+}
 GUEST_KEYS = {"kind", "source", "live", "persistent"}
 PF_KEYS = {
     *("address", "netdev", "driver", "simulated", "eswitch", "switch_id", "numa_node"),

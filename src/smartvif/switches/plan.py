@@ -25,9 +25,17 @@ def switch_of(vif: Vif) -> Backend:
     return found
 
 
-def plan(vif: Vif, *, machine: Machine, devices: PortDevices | None = None) -> Plan:
+def plan(
+    vif: Vif,
+    *,
+    machine: Machine,
+    devices: PortDevices | None = None,
+    agent_sets_vlan: bool = False,
+) -> Plan:
     """The steps that plug ``vif`` for ``machine``.
 
+    ``agent_sets_vlan``: an agent of the controller's gives the port a VLAN where the network says
+    none, as Neutron's does; else such a port must have none.
     Raises: Invalid, for a VIF that its switch has no plan for, or that needs a VF and has none.
     """
     row = switch_of(vif)
@@ -40,4 +48,6 @@ def plan(vif: Vif, *, machine: Machine, devices: PortDevices | None = None) -> P
         )
     if offloaded and devices is None:
         raise Invalid("the VIF names no VF of this host", where=f"VIF {vif.id}")
-    return planner(PlanInput(vif=vif, machine=machine, devices=devices))
+    return planner(
+        PlanInput(vif=vif, machine=machine, devices=devices, agent_sets_vlan=agent_sets_vlan)
+    )

@@ -49,7 +49,7 @@ def test_a_port_is_there_when_the_call_returns() -> None:
     port = _switch().port("p0r0")
     assert port is not None
     assert port.failure is None
-    assert (port.bridge, port.tag, port.owner) == (BRIDGE, 42, "vif-1")
+    assert (port.bridge, port.vlan.tag, port.owner) == (BRIDGE, 42, "vif-1")
     assert port.external_ids["iface-id"] == "port-1"
     assert _vsctl("--bare", "--columns=type", "list", "qos") == "linux-noop"
 
@@ -64,7 +64,7 @@ def test_adding_twice_is_adding_once() -> None:
     second = switch.port("p0r0")
     assert first is not None
     assert second is not None
-    assert (first.ofport, second.tag) == (second.ofport, 7)
+    assert (first.ofport, second.vlan.tag) == (second.ofport, 7)
     assert len(_vsctl("--bare", "--columns=_uuid", "list", "qos").split()) == 1
 
 

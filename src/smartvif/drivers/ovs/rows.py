@@ -21,8 +21,14 @@ INTERFACE_COLUMNS = [
     "error",
     "link_state",
     "external_ids",
+    "options",
+    "mtu_request",
     "statistics",
 ]
+PORT_COLUMNS = ["_uuid", "name", "qos", "tag", "trunks", "vlan_mode"]
+
+_OUR_IDS = (OWNER, "iface-id", "iface-status", "attached-mac", "vm-uuid", "smartvif-vf")
+"""The keys of ``Interface.external_ids`` that are ours to set; others are other programs'."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +40,44 @@ class OvsBridge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PortVlan:
+    """The columns that say together which VLANs a port is in.
+
+    Without ``mode`` a port with a ``tag`` is an access port, and one without it a trunk port, of
+    all VLANs if it has no ``trunks`` (ovs-vswitchd.conf.db(5), Port).
+    """
+
+    tag: int | None = None
+    trunks: tuple[int, ...] = ()
+    mode: str | None = None
+
+    def is_as(self, wanted: PortVlan) -> bool:
+        """Whether the port is in the same VLANs: an access port may say that it is one."""
+        says = None if self.mode == "access" and self.tag is not None else self.mode
+        return (self.tag, self.trunks, says) == (wanted.tag, wanted.trunks, wanted.mode)
+
+    def __str__(self) -> str:
+        words = [] if self.tag is None else [str(self.tag)]
+        words += [f"trunk of {', '.join(map(str, self.trunks))}"] if self.trunks else []
+        words += [f"vlan_mode {self.mode}"] if self.mode else []
+        return ", ".join(words) or "none"
+
+    def row(self) -> Row:
+        """The columns."""
+        return {
+            "tag": _optional(self.tag),
+            "trunks": ["set", list(self.trunks)],
+            "vlan_mode": _optional(self.mode),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OvsPortSpec:
     """A port as it should be. ``tag`` is the access VLAN; ``mtu_request`` in bytes.
 
-    The netdev of an ``awaited`` port may come later, and go and come again.
+    Where ``tag`` is None, the port's VLAN is another program's, as that of Neutron's agent is, and
+    is neither set nor judged; with ``no_vlan`` it must have none. The netdev of an ``awaited`` port
+    may come later, and go and come again.
     """
 
     bridge: str
@@ -49,6 +89,12 @@ class OvsPortSpec:
     tag: int | None = None
     mtu_request: int | None = None
     awaited: bool = False
+    no_vlan: bool = False
+
+    @property
+    def vlan(self) -> PortVlan | None:
+        """What the port's VLAN must be; None where it is another program's."""
+        return PortVlan(tag=self.tag) if self.tag is not None or self.no_vlan else None
 
     def may_fail_with(self, error: str | None) -> bool:
         """Whether ``error`` only reports that an awaited netdev is not there yet.
@@ -69,7 +115,8 @@ class OvsPortState:
     ofport: int | None
     error: str | None
     link_up: bool
-    tag: int | None
+    vlan: PortVlan
+    mtu_request: int | None
     external_ids: dict[str, str]
     statistics: dict[str, int]
 
@@ -93,6 +140,10 @@ class OvsPortState:
             "ofport": self.ofport,
             "error": self.error,
             "link_up": self.link_up,
+            "tag": self.vlan.tag,
+            "trunks": list(self.vlan.trunks),
+            "vlan_mode": self.vlan.mode,
+            "mtu_request": self.mtu_request,
             "external_ids": self.external_ids,
             "statistics": self.statistics,
         }
@@ -115,13 +166,14 @@ def interface_row(spec: OvsPortSpec) -> Row:
     return row
 
 
+def _optional(value: object) -> Any:
+    """A column with at most one value, as OVSDB writes it."""
+    return ["set", []] if value is None else value
+
+
 def ovsdb_map(values: Mapping[str, str]) -> list[Any]:
     """A map as OVSDB writes it (RFC 7047, 5.1)."""
     return ["map", [[key, value] for key, value in values.items()]]
-
-
-def _port_row(spec: OvsPortSpec) -> Row:
-    return {"tag": ["set", []] if spec.tag is None else spec.tag}
 
 
 def insert_ops(spec: OvsPortSpec, number: int = 0) -> list[Op]:
@@ -130,7 +182,7 @@ def insert_ops(spec: OvsPortSpec, number: int = 0) -> list[Op]:
     ``number`` distinguishes several in one transaction.
     """
     port = {
-        **_port_row(spec),
+        **(spec.vlan.row() if spec.vlan is not None else {}),
         "name": spec.name,
         "interfaces": ["named-uuid", f"interface{number}"],
     }
@@ -169,13 +221,43 @@ def _wait(table: str, name: str, rows: list[Row]) -> Op:
     }
 
 
-def update_ops(spec: OvsPortSpec) -> list[Op]:
-    """Change an existing port to what ``spec`` says."""
-    where = [["name", "==", spec.name]]
-    return [
-        {"op": "update", "table": "Interface", "where": where, "row": interface_row(spec)},
-        {"op": "update", "table": "Port", "where": where, "row": _port_row(spec)},
-    ]
+def update_ops(spec: OvsPortSpec, port: Row, interface: Row) -> list[Op]:
+    """Change what differs of ours in a port's two rows; other keys and columns stay as they are."""
+    row: Row = {}
+    if interface["type"] != spec.type:
+        row["type"] = spec.type
+    if optional(interface["mtu_request"]) != spec.mtu_request:
+        row["mtu_request"] = _optional(spec.mtu_request)
+    ops = [_update("Interface", spec.name, row)] if row else []
+    ids = {**spec.external_ids, OWNER: spec.owner}
+    for column, values, ours in (("external_ids", ids, _OUR_IDS), ("options", spec.options, ())):
+        ops += _merge(spec.name, column, mapping(interface[column]), values, ours)
+    if spec.vlan is not None and not port_vlan(port).is_as(spec.vlan):
+        ops.append(_update("Port", spec.name, spec.vlan.row()))
+    return ops
+
+
+def _update(table: str, name: str, row: Row) -> Op:
+    return {"op": "update", "table": table, "where": [["name", "==", name]], "row": row}
+
+
+def _merge(
+    name: str,
+    column: str,
+    there: Mapping[str, str],
+    values: Mapping[str, str],
+    ours: Sequence[str],
+) -> list[Op]:
+    """Have a map of the Interface row hold ``values``, of the keys that are ``ours`` no others.
+
+    Keys are deleted before they are inserted: insert leaves a key that is there (RFC 7047, 5.1).
+    """
+    ours = sorted({*ours, *values})
+    if {key: there[key] for key in ours if key in there} == dict(values):
+        return []
+    mutations = [[column, "delete", ["set", ours]], [column, "insert", ovsdb_map(values)]]
+    where = [["name", "==", name]]
+    return [{"op": "mutate", "table": "Interface", "where": where, "mutations": mutations}]
 
 
 def insert(table: str, row: Row, name: str) -> Op:
@@ -233,9 +315,19 @@ def port_state(interface: Row, port: Row, bridge: str) -> OvsPortState:
         ofport=optional(interface["ofport"]),
         error=optional(interface["error"]) or None,
         link_up=interface["link_state"] == "up",
-        tag=optional(port["tag"]),
+        vlan=port_vlan(port),
+        mtu_request=optional(interface["mtu_request"]),
         external_ids=mapping(interface["external_ids"]),
         statistics=mapping(interface["statistics"]),
+    )
+
+
+def port_vlan(port: Row) -> PortVlan:
+    """The VLANs of a Port row."""
+    return PortVlan(
+        tag=optional(port["tag"]),
+        trunks=tuple(sorted(_values(port["trunks"]))),
+        mode=optional(port["vlan_mode"]),
     )
 
 
@@ -250,10 +342,14 @@ def optional(value: Any) -> Any:
     return None if isinstance(value, list) and value[0] == "set" else value
 
 
+def _values(column: Any) -> list[Any]:
+    """What a column of any number of values has; one alone is written without a set."""
+    return list(column[1]) if isinstance(column, list) and column[0] == "set" else [column]
+
+
 def uuids(value: Any) -> list[str]:
-    """The UUIDs in a column that holds any number of them; one alone is written without a set."""
-    values = value[1] if value[0] == "set" else [value]
-    return [uuid for _, uuid in values]
+    """The UUIDs in a column that holds any number of them."""
+    return [uuid for _, uuid in _values(value)]
 
 
 def mapping(value: Any) -> dict[str, Any]:

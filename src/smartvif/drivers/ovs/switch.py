@@ -16,6 +16,7 @@ from smartvif.drivers.ovs.client import Op, Ovsdb, Row
 from smartvif.drivers.ovs.rows import (
     INTERFACE_COLUMNS,
     OWNER,
+    PORT_COLUMNS,
     OvsBridge,
     OvsPortSpec,
     OvsPortState,
@@ -98,7 +99,7 @@ class OpenVSwitch:
         """
         reads = [
             select("Bridge", [], ["name", "ports"]),
-            select("Port", [], ["_uuid", "name", "tag"]),
+            select("Port", [], PORT_COLUMNS),
             select("Interface", [], INTERFACE_COLUMNS),
         ]
         bridges, ports, interfaces = (
@@ -211,12 +212,18 @@ class OpenVSwitch:
         return self._failures(specs, deadline)
 
     def _update_port(self, spec: OvsPortSpec, deadline: Deadline) -> None:
-        """Change a port that exists, or raise the error where the bridge does not."""
+        """Change what differs of a port that exists; raise the error where the bridge does not.
+
+        Where nothing differs, ovs-vswitchd is only asked to look at its ports again.
+        """
         self.bridge(spec.bridge)
         port, interface = self._rows(spec.name, deadline)
-        if port is not None:
-            self._refuse_foreign(spec, port, interface, deadline)
-        self.db.commit(insert_ops(spec) if port is None else update_ops(spec), deadline)
+        if port is None:
+            self.db.commit(insert_ops(spec), deadline)
+            return
+        self._refuse_foreign(spec, port, interface, deadline)
+        assert interface is not None  # it has an owner
+        self.db.commit(update_ops(spec, port, interface), deadline)
 
     def _failures(
         self, specs: Sequence[OvsPortSpec], deadline: Deadline
@@ -230,7 +237,7 @@ class OpenVSwitch:
     def _rows(self, name: str, deadline: Deadline) -> tuple[Row | None, Row | None]:
         where = [["name", "==", name]]
         reads = [
-            select("Port", where, ["_uuid", "qos", "tag"]),
+            select("Port", where, PORT_COLUMNS),
             select("Interface", where, INTERFACE_COLUMNS),
         ]
         port, interface = (result["rows"] for result in self.db.transact(reads, deadline))

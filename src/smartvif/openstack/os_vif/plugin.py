@@ -85,7 +85,7 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
         machine = Machine(
             uuid=instance_info.uuid, name=instance_info.name, project=instance_info.project_id
         )
-        steps = plan(value, machine=machine, devices=found)
+        steps = plan(value, machine=machine, devices=found, agent_sets_vlan=True)
         if not steps:
             self._leave_to_libvirt(value)
             return

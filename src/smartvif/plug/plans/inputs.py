@@ -52,11 +52,15 @@ def devices(vf: Vf, representors: Representors, *, relayed: bool) -> PortDevices
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanInput:
-    """One VIF to be planned for. ``devices`` is there wherever a step needs the VF."""
+    """One VIF to be planned for. ``devices`` is there wherever a step needs the VF.
+
+    ``agent_sets_vlan``: where the network says no VLAN, a controller's agent chooses one.
+    """
 
     vif: Vif
     machine: Machine
     devices: PortDevices | None
+    agent_sets_vlan: bool = False
 
     @property
     def mtu(self) -> int:

@@ -91,6 +91,7 @@ def _port(case: PlanInput, netdev: str) -> OvsPortSpec:
         owner=vif.id,
         external_ids=ids,
         tag=vif.network.vlan,
+        no_vlan=vif.network.vlan is None and not case.agent_sets_vlan,
     )
 
 

@@ -98,9 +98,13 @@ class HybridBridge:
         return Scope(links=frozenset({self.bridge, self.inner, self.outer}))
 
     def compare(self, seen: Observation) -> Verdict:
-        """Whether all three are up."""
-        names = (self.bridge, self.inner, self.outer)
-        return first_of(*(compare_link(seen.link(name), f"link {name}", up=True) for name in names))
+        """Whether all three are up with that MTU."""
+        return first_of(
+            *(
+                compare_link(seen.link(name), f"link {name}", up=True, mtu=self.mtu)
+                for name in (self.bridge, self.inner, self.outer)
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

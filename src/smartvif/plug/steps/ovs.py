@@ -59,7 +59,7 @@ class SwitchPort:
         return Scope(switch_ports=frozenset({(OpenVSwitch.NAME, self.spec.name)}), links=links)
 
     def compare(self, seen: Observation) -> Verdict:
-        """Whether the port is on its bridge, ours, and working or awaited, and the link up."""
+        """Whether the port is on its bridge, ours, as it was made, and the link up."""
         in_switch = self._compare_port(seen.switch_port(OpenVSwitch.NAME, self.spec.name))
         if self.mtu is None:
             return in_switch
@@ -86,10 +86,34 @@ class SwitchPort:
             return Difference(subject, f"on bridge {spec.bridge}", "not in the switch")
         port = found.value
         assert isinstance(port, OvsPortState)
-        if port.bridge != spec.bridge:
-            return Difference(subject, f"on bridge {spec.bridge}", f"on bridge {port.bridge}")
-        if port.owner != spec.owner:
-            return Difference(subject, "this port's", f"of {port.owner or 'something else'}")
-        if port.failure is not None and not spec.may_fail_with(port.error):
-            return Difference(subject, "working", f"Open vSwitch says: {port.failure}")
-        return HOLDS
+        return first_of(
+            _differs(subject, f"on bridge {spec.bridge}", f"on bridge {port.bridge}"),
+            _differs(subject, f"of {spec.owner}", f"of {port.owner or 'something else'}"),
+            self._compare_failure(port),
+            self._compare_vlan(port),
+            self._compare_mtu_request(port),
+        )
+
+    def _compare_failure(self, port: OvsPortState) -> Verdict:
+        if port.failure is None or self.spec.may_fail_with(port.error):
+            return HOLDS
+        there = f"Open vSwitch says: {port.failure}"
+        return Difference(f"switch port {self.spec.name}", "working", there)
+
+    def _compare_vlan(self, port: OvsPortState) -> Verdict:
+        wanted = self.spec.vlan
+        if wanted is None or port.vlan.is_as(wanted):
+            return HOLDS
+        return Difference(f"VLAN of switch port {self.spec.name}", str(wanted), str(port.vlan))
+
+    def _compare_mtu_request(self, port: OvsPortState) -> Verdict:
+        """ovs-vswitchd sets the link's MTU to it whenever that changes."""
+        wanted, there = self.spec.mtu_request, port.mtu_request
+        if there == wanted or (there is not None and there == self.mtu):
+            return HOLDS
+        subject = f"mtu_request of switch port {self.spec.name}"
+        return Difference(subject, str(wanted or "none"), str(there or "none"))
+
+
+def _differs(subject: str, wanted: str, there: str) -> Verdict:
+    return HOLDS if wanted == there else Difference(subject, wanted, there)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartvif.drivers.forwarder.engine import RelaySpec
-from smartvif.drivers.ovs.rows import OvsPortSpec
+from smartvif.drivers.ovs.rows import OvsPortSpec, PortVlan
 from smartvif.host.sriov import Vf
 from smartvif.host.vf_info import VfAdmin
 from smartvif.model.errors import CannotTell, Failed, Invalid
@@ -273,6 +273,19 @@ def test_the_vlan(vlan: int | None) -> None:
         (vif(VifType.AGILIO_OVS, VnicType.VIRTIO_FORWARDER, vlan=vlan), SIMULATED),
     ):
         assert switch_port(planned(asked, found)).tag == vlan
+
+
+def test_whose_the_vlan_is() -> None:
+    """Where the network says none: an agent's, where there is one, and else there is to be none."""
+    for asked, found in ((TAPPED, None), (DIRECT, REAL)):
+        network = dataclasses.replace(asked.network, vlan=None)
+        bare = dataclasses.replace(asked, network=network)
+        assert switch_port(planned(bare, found)).no_vlan
+        told = plan(bare, machine=MACHINE, devices=found, agent_sets_vlan=True)
+        assert switch_port(told).vlan is None
+        for agent in (False, True):
+            told = plan(asked, machine=MACHINE, devices=found, agent_sets_vlan=agent)
+            assert switch_port(told).vlan == PortVlan(tag=5)
 
 
 @pytest.mark.parametrize("asked", [TAPPED, AWAITED, HYBRID, VHOST_USER])
