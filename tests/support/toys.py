@@ -24,13 +24,15 @@ class Toys:
     """A host that is nothing but a set of names.
 
     ``broken`` has the verbs that fail, as "do p1.a"; "did" fails after it has acted. The process
-    dies when ``life`` more acts and writes have been made.
+    dies when ``life`` more acts and writes have been made. What is ``stubborn`` is not there,
+    however often it is made.
     """
 
     there: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
     log: list[str] = field(default_factory=list)
     life: int | None = None
+    stubborn: set[str] = field(default_factory=set)
     forwarder: None = None
 
     @property
@@ -53,7 +55,7 @@ class Toys:
 
     def get(self, name: str) -> str | None:
         self.act("check", name)
-        return name if name in self.there else None
+        return name if name in self.there - self.stubborn else None
 
     def vf_admin(self, *_: object) -> None:
         raise AssertionError("a toy has no VF")

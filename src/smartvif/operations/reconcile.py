@@ -10,9 +10,18 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from smartvif.context.host import HostContext
-from smartvif.diff.ports import Repair, RepairAct, StepVerdict, compare_port, repair, scope_of
+from smartvif.diff.ports import (
+    PortVerdict,
+    Repair,
+    RepairAct,
+    StepVerdict,
+    compare_port,
+    repair,
+    scope_of,
+)
 from smartvif.drivers.drivers import Drivers
-from smartvif.model.errors import CannotTell, Damaged, NotFound, SmartvifError
+from smartvif.model.errors import CannotTell, Damaged, Failed, NotFound, SmartvifError
+from smartvif.model.verdict import Difference
 from smartvif.observe.observation import Scope
 from smartvif.observe.read import read
 from smartvif.operations.migration.source import finish_migrations, migrating_ports
@@ -42,7 +51,7 @@ def repair_ports(
 
     A port that another process is at work on is left alone, and so are those to ``leave``. All
     ports are repaired at the same time, so that they share the switch's transactions. Ports whose
-    rows cannot be read are among the failed.
+    rows cannot be read are among the failed, and so are those that still differ afterwards.
     """
     repairs = _Repairs(journal, drivers)
     foreseen, failed = repairs.foresee(leave)
@@ -112,12 +121,16 @@ class _Repairs:
         return Action(words=str(found), do=lambda: self._act(port, found))
 
     def _read(self, port: str) -> Repair | None:
+        record, verdict = self.journal.port(port), self._compare(port)
+        return None if record is None or verdict is None else repair(record, verdict)
+
+    def _compare(self, port: str) -> PortVerdict | None:
         record = self.journal.port(port)
         if record is None:
             return None
         entries = self.journal.entries(port)
         seen = read(scope_of(record, entries), self.drivers)
-        return repair(record, compare_port(record, entries, seen))
+        return compare_port(record, entries, seen)
 
     def _act(self, port: str, found: Repair) -> None:
         if found.act is RepairAct.UNDO:
@@ -132,6 +145,19 @@ class _Repairs:
                 )
             each.step.do(self.drivers)
             self.journal.done(port, each.entry.number)
+        if found.act is RepairAct.AGAIN:
+            self._check(port)
+
+    def _check(self, port: str) -> None:
+        """Compare a port once more. Raises: Failed, where it still differs."""
+        verdict = self._compare(port)
+        problem = verdict.first_problem if verdict is not None else None
+        if isinstance(problem, Difference):
+            raise Failed(
+                f"it was repaired, and still differs: {problem}",
+                where=f"port {port}",
+                hint="another program may set it: find out which, and then: smartvif reconcile",
+            )
 
 
 def _misplaced(found: Repair) -> list[StepVerdict]:

@@ -214,6 +214,22 @@ def test_many_ports_at_once(journal: Journal, toys: Toys) -> None:
     }
 
 
+def test_a_repair_that_does_not_help(journal: Journal, toys: Toys) -> None:
+    """A step that still differs after it was taken again is that port's error."""
+    for port in "pq":
+        plug(port, plan(port, "ab"), journal, world(toys), facts=FACTS)
+    toys.stubborn = {"p.a"}
+    toys.there.remove("q.b")
+    report = repair_ports(journal, world(toys))
+    assert list(report.failed) == ["p"]
+    assert (
+        report.failed["p"].what
+        == "it was repaired, and still differs: p.a: not there, wanted there"
+    )
+    assert report.failed["p"].where == "port p"
+    assert report.done["q"] == "do again: make q.b"
+
+
 class RivalledJournal(Journal):
     """A journal beside another, which unplugs a port when its lock is released the first time."""
 
