@@ -13,9 +13,9 @@ guest outlives the forwarder (docs.openvswitch.org, "vhost-user-client").
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -31,13 +31,12 @@ from smartvif.drivers.forwarder.engine import (
 )
 from smartvif.drivers.kernel.api import LinkDriver
 from smartvif.drivers.kernel.links import Links
+from smartvif.drivers.kernel.unix_sockets import remove_socket
 from smartvif.drivers.ovs import openflow
 from smartvif.drivers.ovs.client import Op, Ovsdb
 from smartvif.drivers.ovs.rows import OWNER, OvsPortState, mapping, ovsdb_map, select, uuids
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound
-
-_log = logging.getLogger(__name__)
 
 RELAYS = "smartvif-relays"
 """The key in ``Open_vSwitch.external_ids`` with the number of relays that there is memory for.
@@ -114,13 +113,17 @@ class OvsDpdkEngine:
         )
 
     def add(self, spec: RelaySpec, links: LinkDriver) -> None:
-        """Move the VF from ``links`` to the forwarder and make the relay. Idempotent.
+        """Move the VF from ``links`` to the forwarder, and make or change the relay. Idempotent.
 
         Raises: Failed with OVS's words, NotFound (VF), TimedOut, CannotTell.
         """
-        came = self._take(spec, links)
         # ovs-vswitchd may still hold a netdev that has gone and come again: it gets a new port.
-        if came or self.relay_spec(spec.port_id) != spec:
+        there = None if self._take(spec, links) else self.relay_spec(spec.port_id)
+        if there is not None and replace(there, mtu=spec.mtu, queues=spec.queues) == spec:
+            # The guest's connection stays.
+            ops = [] if there == spec else rows.update_ops(spec)
+            self.ovs.db.commit(ops, self.ovs.deadline())
+        else:
             self._delete_bridge(spec.port_id)
             self.ovs.db.commit(rows.insert_ops(spec), self.ovs.deadline())
         failure = self._failure(spec)
@@ -269,21 +272,6 @@ class OvsDpdkEngine:
             if failure:
                 return f"'{name}': {failure}"
         return None
-
-
-def remove_socket(path: str) -> None:
-    """Remove what a guest's QEMU may have left where its socket was.
-
-    Raises: Failed.
-    """
-    try:
-        Path(path).unlink(missing_ok=True)
-    except PermissionError:
-        # A QEMU that ends removes its socket, and one that listens what is in its way
-        # (util/qemu-sockets.c, unix_listen_saddr); the service may not.
-        _log.warning("%s is not ours to remove: left as it is", path)
-    except OSError as error:
-        raise Failed(f"cannot remove {path}: {error}", where="forwarder") from error
 
 
 def _state(port: OvsPortState) -> RelayState:

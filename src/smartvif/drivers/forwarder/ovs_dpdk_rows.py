@@ -8,6 +8,7 @@ from smartvif.drivers.forwarder.engine import RelaySpec
 from smartvif.drivers.ovs.client import Op, Row
 from smartvif.drivers.ovs.rows import (
     OWNER,
+    SERVER_PATH,
     OvsPortSpec,
     bridge_ops,
     interface_row,
@@ -43,7 +44,7 @@ def read(port_id: str, vf: Row, socket: Row) -> RelaySpec:
     options: dict[str, Any] = mapping(vf["options"])
     return RelaySpec(
         port_id=port_id,
-        socket=mapping(socket["options"]).get("vhost-server-path", ""),
+        socket=mapping(socket["options"]).get(SERVER_PATH, ""),
         mtu=optional(socket["mtu_request"]) or 0,
         netdev=vf["name"] if vf["type"] == "" else None,
         pci=_address(options.get("dpdk-devargs", "")),
@@ -72,6 +73,32 @@ def _vf(spec: RelaySpec) -> OvsPortSpec:
     )
 
 
+def update_ops(spec: RelaySpec) -> list[Op]:
+    """Change the MTU and the queues of a relay that is there."""
+    names = [vhost_name(spec.port_id), *([vf_name(spec)] if spec.pci is not None else [])]
+    ops: list[Op] = [
+        {
+            "op": "update",
+            "table": "Interface",
+            "where": [["name", "==", name]],
+            "row": {"mtu_request": spec.mtu},
+        }
+        for name in names
+    ]
+    if spec.pci is not None:
+        queues = ovsdb_map({"n_rxq": str(spec.queues)})
+        mutations = [["options", "delete", ["set", ["n_rxq"]]], ["options", "insert", queues]]
+        ops.append(
+            {
+                "op": "mutate",
+                "table": "Interface",
+                "where": [["name", "==", vf_name(spec)]],
+                "mutations": mutations,
+            }
+        )
+    return ops
+
+
 def insert_ops(spec: RelaySpec) -> list[Op]:
     """Add the relay; fails where there is a bridge of its name."""
     name = bridge_name(spec.port_id)
@@ -80,7 +107,7 @@ def insert_ops(spec: RelaySpec) -> list[Op]:
         name=vhost_name(spec.port_id),
         owner=spec.port_id,
         type=VHOST,
-        options={"vhost-server-path": spec.socket},
+        options={SERVER_PATH: spec.socket},
         mtu_request=spec.mtu,
     )
     local = OvsPortSpec(bridge=name, name=name, owner=spec.port_id, type="internal")

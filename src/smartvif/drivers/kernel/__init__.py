@@ -4,5 +4,6 @@ __all__ = [
     "api",
     "links",
     "netdevice",
+    "unix_sockets",
     "vfio",
 ]

@@ -25,6 +25,8 @@ INTERFACE_COLUMNS = [
     "mtu_request",
     "statistics",
 ]
+SERVER_PATH = "vhost-server-path"
+"""The option of a dpdkvhostuserclient port: the socket that the guest serves."""
 PORT_COLUMNS = ["_uuid", "name", "qos", "tag", "trunks", "vlan_mode"]
 
 _OUR_IDS = (OWNER, "iface-id", "iface-status", "attached-mac", "vm-uuid", "smartvif-vf")

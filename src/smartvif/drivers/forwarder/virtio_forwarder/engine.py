@@ -19,10 +19,10 @@ from smartvif.drivers.forwarder.engine import (
     RelaySpec,
     RelayState,
 )
-from smartvif.drivers.forwarder.ovs_dpdk import remove_socket
 from smartvif.drivers.forwarder.virtio_forwarder.client import VirtioForwarder
 from smartvif.drivers.forwarder.virtio_forwarder.state import DaemonRelay, Direction
 from smartvif.drivers.kernel.api import LinkDriver
+from smartvif.drivers.kernel.unix_sockets import remove_socket
 from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 
