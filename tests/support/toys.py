@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
@@ -119,9 +120,9 @@ class MortalJournal(Journal):
 
     toys: Toys
 
-    def _write(self, query: str, values: tuple[Any, ...]) -> None:
+    def _write_all(self, writes: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
         self.toys.live()
-        super()._write(query, values)
+        super()._write_all(writes)
 
 
 def world(toys: Toys) -> Drivers:

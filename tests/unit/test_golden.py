@@ -77,6 +77,15 @@ def test_all_ports_are_read(journal: Journal) -> None:
     assert [port.id for port in journal.ports()] == list(PORTS)
 
 
+def assert_has(found: Any, recorded: Any) -> None:
+    """Each recorded value is there; a newer version may have more fields."""
+    if isinstance(recorded, dict):
+        for key, value in recorded.items():
+            assert_has(found[key], value)
+    else:
+        assert found == recorded
+
+
 @pytest.mark.parametrize("port", PORTS)
 def test_each_step_is_read_and_written_alike(journal: Journal, port: str) -> None:
     """Each step of a recorded port is read, and would be written with the same kind and fields."""
@@ -85,7 +94,8 @@ def test_each_step_is_read_and_written_alike(journal: Journal, port: str) -> Non
     for entry, (number, kind, fields, found, done) in zip(entries, rows, strict=True):
         assert (entry.number, entry.found, entry.done) == (number, json.loads(found), bool(done))
         written = codec.dump(entry.step)
-        assert (written[0], json.loads(json.dumps(written[1]))) == (kind, json.loads(fields))
+        assert written[0] == kind
+        assert_has(json.loads(json.dumps(written[1])), json.loads(fields))
 
 
 def test_moves_are_read(journal: Journal) -> None:

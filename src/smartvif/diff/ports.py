@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import reduce
 
@@ -72,7 +72,15 @@ def compare_port(
     record: PortRecord, entries: Sequence[JournalEntry], seen: Observation
 ) -> PortVerdict:
     """The verdict on each step of a port."""
-    return PortVerdict(steps=tuple(_compare(entry, record.facts.vf, seen) for entry in entries))
+    steps = (_compare(entry, record.facts.vf, seen) for entry in entries)
+    return PortVerdict(steps=tuple(map(_completed, steps)))
+
+
+def _completed(found: StepVerdict) -> StepVerdict:
+    """The verdict, where the step is not recorded as done: its process died in a change of it."""
+    if found.entry.done or not isinstance(found.verdict, Holds):
+        return found
+    return replace(found, verdict=Difference(found.step.describe(), "done", "interrupted"))
 
 
 def _compare(entry: JournalEntry, vf: VfIdentity | None, seen: Observation) -> StepVerdict:

@@ -1,11 +1,13 @@
 """Taking a plan's steps and taking them back: journal, executor, orphans."""
 
 __all__ = [
+    "difference",
     "each_port",
     "executor",
     "journal",
     "orphans",
     "plans",
     "port_vf",
+    "replug",
     "steps",
 ]

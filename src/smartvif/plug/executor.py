@@ -6,16 +6,13 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import reduce
 
 from smartvif.drivers.drivers import Drivers
-from smartvif.model.errors import Failed, NotFound, Refused, SmartvifError, StepFailed
+from smartvif.model.errors import NotFound, Refused, SmartvifError, StepFailed
 from smartvif.model.port_facts import PortFacts
-from smartvif.model.verdict import Holds
-from smartvif.observe.observation import Scope
-from smartvif.observe.read import read
 from smartvif.plug.journal import Journal, PortStatus
 from smartvif.plug.orphans import remove_orphans
+from smartvif.plug.replug import replug, undo_entry
 from smartvif.plug.steps.step import Plan, Step
 
 _log = logging.getLogger(__name__)
@@ -43,38 +40,31 @@ def plug(
 ) -> None:
     """Take every step of ``plan`` for ``port``, or none.
 
-    A port that is plugged already is left as it is where its plan is the same and every step still
-    holds; a step that does not is taken again; a port with another plan is unplugged first.
-    Raises: StepFailed naming the step, after the ones before it were undone; Refused (VF in use).
+    A port that is plugged already is changed in place to the plan, as far as it can be, and of its
+    steps those that no longer hold are taken again.
+    Raises: StepFailed naming the step, after the ones before it were undone; Refused (VF in use);
+    of a port that is plugged, as ``replug``.
     """
     with journal.locked(port):
         record = journal.port(port)
-        old = journal.entries(port)
-        was_plugged = record is not None and record.status is PortStatus.PLUGGED
-        if not (was_plugged and tuple(entry.step for entry in old) == plan):
-            if old:
-                undo(port, journal, drivers)
-            was_plugged = False
-            try:
-                journal.begin(port, facts)
-            except Refused:
-                journal.forget(port)  # an earlier claim without steps
-                raise
-        seen = read(_scope(plan), drivers) if was_plugged else None
+        if record is not None and record.status is PortStatus.PLUGGED:
+            replug(record, plan, journal, drivers, facts=facts, on_step=on_step)
+            return
+        if journal.entries(port):
+            undo(port, journal, drivers)
+        try:
+            journal.begin(port, facts)
+        except Refused:
+            journal.forget(port)  # an earlier claim, of which nothing came
+            raise
         for number, step in enumerate(plan):
             try:
-                if seen is not None:
-                    if isinstance(step.compare(seen), Holds):
-                        continue
-                else:
-                    journal.doing(port, number, step, step.snapshot(drivers))
+                journal.doing(port, number, step, step.snapshot(drivers))
                 step.do(drivers)
                 journal.done(port, number)
                 on_step(step)
             except BaseException as error:
-                # A port that worked before is worth more than a clean slate.
-                if not was_plugged:
-                    _roll_back(port, journal, drivers)
+                _roll_back(port, journal, drivers)
                 if isinstance(error, SmartvifError):
                     raise StepFailed(step.describe(), error, where=f"port {port}") from error
                 raise
@@ -140,20 +130,9 @@ def undo(port: str, journal: Journal, drivers: Drivers) -> None:
     """
     journal.set_status(port, PortStatus.UNPLUGGING)
     for entry in reversed(journal.entries(port)):
-        try:
-            entry.step.undo(drivers, entry.found)
-        except SmartvifError as error:
-            raise Failed(
-                f"cannot undo '{entry.step.describe()}': {error.what}",
-                where=error.where or f"port {port}",
-                hint=error.hint or "remove the cause, then: smartvif reconcile",
-            ) from error
+        undo_entry(port, entry, drivers)
         journal.undone(port, entry.number)
     journal.forget(port)
-
-
-def _scope(plan: Plan) -> Scope:
-    return reduce(lambda scope, step: scope | step.scope(), plan, Scope())
 
 
 def _roll_back(port: str, journal: Journal, drivers: Drivers) -> None:

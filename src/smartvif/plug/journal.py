@@ -13,7 +13,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -140,19 +140,44 @@ class Journal:
 
         Raises: Refused, where another port has the VF.
         """
-        vf = None if facts.vf is None else str(facts.vf.address)
         try:
             self._write(
                 "INSERT INTO ports VALUES (?1, 'plugging', ?2, ?3)"
                 " ON CONFLICT (id) DO UPDATE SET state = 'plugging', vf = ?2, facts = ?3",
-                (port, vf, facts.dump()),
+                (port, _vf(facts), facts.dump()),
             )
-        except sqlite3.IntegrityError as error:
-            (holder,) = self._rows("SELECT id FROM ports WHERE vf = ?", (vf,)) or (("?",),)
+        except sqlite3.IntegrityError:
+            self.check_vf(port, facts)
+            raise
+
+    def check_vf(self, port: str, facts: PortFacts) -> None:
+        """Check that no other port has the VF. Raises: Refused."""
+        query = "SELECT id FROM ports WHERE vf = ? AND id != ?"
+        for (holder,) in self._rows(query, (_vf(facts), port)):
             raise Refused(
-                f"VF {vf} is in use by port {holder[0]}",
+                f"VF {_vf(facts)} is in use by port {holder}",
                 hint="smartvif nic list shows which VFs are free",
-            ) from error
+            )
+
+    def rewrite(self, port: str, facts: PortFacts, entries: Sequence[JournalEntry]) -> None:
+        """Give a port other facts and steps, all at once.
+
+        Raises: Refused, where another port has the VF.
+        """
+        values = (_vf(facts), facts.dump(), port)
+        writes: list[tuple[str, tuple[Any, ...]]] = [
+            ("UPDATE ports SET vf = ?, facts = ? WHERE id = ?", values),
+            ("DELETE FROM steps WHERE port = ?", (port,)),
+        ]
+        for each in entries:
+            kind, fields = codec.dump(each.step)
+            row = (port, each.number, kind, json.dumps(fields), json.dumps(each.found), each.done)
+            writes.append(("INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?)", row))
+        try:
+            self._write_all(writes)
+        except sqlite3.IntegrityError:
+            self.check_vf(port, facts)
+            raise
 
     def set_status(self, port: str, status: PortStatus) -> None:
         """Write the port's state."""
@@ -313,9 +338,23 @@ class Journal:
         self._db.execute("COMMIT")
 
     def _write(self, query: str, values: tuple[Any, ...]) -> None:
+        self._write_all([(query, values)])
+
+    def _write_all(self, writes: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+        """Make all of the changes or none."""
         try:
             with self._mutex:
-                self._db.execute(query, values)
+                if len(writes) == 1:
+                    self._db.execute(*writes[0])
+                    return
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    for each in writes:
+                        self._db.execute(*each)
+                    self._db.execute("COMMIT")
+                except BaseException:
+                    self._db.execute("ROLLBACK")
+                    raise
         except sqlite3.IntegrityError:
             raise
         except sqlite3.Error as error:
@@ -324,6 +363,10 @@ class Journal:
     def _rows(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         with self._mutex:
             return self._db.execute(query, values).fetchall()
+
+
+def _vf(facts: PortFacts) -> str | None:
+    return None if facts.vf is None else str(facts.vf.address)
 
 
 def _object(text: str) -> dict[str, Any]:

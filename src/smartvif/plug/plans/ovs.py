@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from smartvif.control import names
-from smartvif.drivers.ovs.rows import OvsPortSpec
+from smartvif.drivers.ovs.rows import SERVER_PATH, OvsPortSpec
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import SocketMode, VifKind
 from smartvif.plug.plans.inputs import PlanInput
@@ -49,7 +49,7 @@ def _switch_socket(case: PlanInput) -> Plan:
     spec = replace(
         _port(case, vif.vif_name),
         type="dpdkvhostuserclient" if server else "dpdkvhostuser",
-        options={"vhost-server-path": path} if server else {},
+        options={SERVER_PATH: path} if server else {},
         mtu_request=case.mtu,
     )
     return (SwitchPort(spec=spec),)

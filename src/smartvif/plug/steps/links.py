@@ -10,7 +10,7 @@ from smartvif.drivers.kernel.netdevice import Link
 from smartvif.model.known import Absent, Known, Unknown
 from smartvif.model.verdict import HOLDS, Difference, Verdict, first_of
 from smartvif.observe.observation import Observation, Scope
-from smartvif.plug.steps.step import NetdevRole, Snapshot
+from smartvif.plug.steps.step import NetdevRole, Snapshot, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,22 @@ class Tap:
         """Delete it if we created it."""
         if not found["existed"]:
             drivers.links.delete(self.name)
+
+    def change_to(self, new: Step) -> tuple[Step, ...]:
+        """Another address; the number of queues stays (drivers/net/tun.c, tun_set_iff)."""
+        same = self.is_same(new) and replace(self, mac=getattr(new, "mac", "")) == new
+        return (new,) if same else ()
+
+    def is_same(self, new: Step) -> bool:
+        """Whether it is the same tap."""
+        return isinstance(new, Tap) and new.name == self.name
+
+    def holder(self, drivers: Drivers, new: Step | None) -> str | None:
+        """A process that has it open: it keeps a descriptor of a tap that is deleted."""
+        links = drivers.links
+        if links.get(self.name) is None or links.is_idle_tap(self.name):
+            return None
+        return f"tap {self.name} is open"
 
     def scope(self) -> Scope:
         """The tap."""
@@ -93,6 +109,11 @@ class HybridBridge:
         if not found["bridge"]:
             drivers.links.delete(self.bridge)
 
+    def change_to(self, new: Step) -> tuple[Step, ...]:
+        """Another MTU."""
+        same = isinstance(new, HybridBridge) and replace(self, mtu=new.mtu) == new
+        return (new,) if same else ()
+
     def scope(self) -> Scope:
         """All three links."""
         return Scope(links=frozenset({self.bridge, self.inner, self.outer}))
@@ -136,6 +157,10 @@ class LinkUp:
             drivers.links.set_mtu(self.name, found["mtu"])
             if not found["up"]:
                 drivers.links.set_down(self.name)
+
+    def change_to(self, new: Step) -> tuple[Step, ...]:
+        """Another MTU."""
+        return (new,) if isinstance(new, LinkUp) and new.name == self.name else ()
 
     def scope(self) -> Scope:
         """The link."""

@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from smartvif.drivers.drivers import Drivers
-from smartvif.drivers.ovs.rows import OvsPortSpec, OvsPortState
+from smartvif.drivers.kernel.unix_sockets import is_served
+from smartvif.drivers.ovs.rows import SERVER_PATH, OvsPortSpec, OvsPortState
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.known import Absent, Known, Unknown
 from smartvif.model.verdict import HOLDS, Difference, Verdict, first_of
 from smartvif.observe.observation import Observation, Scope
 from smartvif.plug.steps.links import compare_link
-from smartvif.plug.steps.step import NetdevRole, Snapshot
+from smartvif.plug.steps.step import NetdevRole, Snapshot, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,25 @@ class SwitchPort:
             drivers.links.set_mtu(self.spec.name, found["mtu"])
             if not found["up"]:
                 drivers.links.set_down(self.spec.name)
+
+    def change_to(self, new: Step) -> tuple[Step, ...]:
+        """Other values of the same rows. A VLAN that becomes another program's is removed first."""
+        if not isinstance(new, SwitchPort) or not self.is_same(new) or _path(new) != _path(self):
+            return ()
+        if self.spec.tag is not None and new.spec.vlan is None:
+            return replace(new, spec=replace(new.spec, no_vlan=True)), new
+        return (new,)
+
+    def is_same(self, new: Step) -> bool:
+        """Whether it is the same port, of the same type, on the same bridge."""
+        return isinstance(new, SwitchPort) and _row(new.spec) == _row(self.spec)
+
+    def holder(self, drivers: Drivers, new: Step | None) -> str | None:
+        """A process that listens where the switch connects to, which the other step does not."""
+        path = _path(self)
+        if path is None or path == _path(new) or not is_served(path):
+            return None
+        return f"a process listens at {path}"
 
     def scope(self) -> Scope:
         """The port, and its link where that is set."""
@@ -113,6 +133,15 @@ class SwitchPort:
             return HOLDS
         subject = f"mtu_request of switch port {self.spec.name}"
         return Difference(subject, str(wanted or "none"), str(there or "none"))
+
+
+def _row(spec: OvsPortSpec) -> tuple[str, str, str, str]:
+    return spec.bridge, spec.name, spec.owner, spec.type
+
+
+def _path(step: Step | None) -> str | None:
+    """The socket that a guest serves and the switch connects to."""
+    return step.spec.options.get(SERVER_PATH) if isinstance(step, SwitchPort) else None
 
 
 def _differs(subject: str, wanted: str, there: str) -> Verdict:

@@ -7,10 +7,11 @@ from typing import ClassVar
 
 from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.forwarder.engine import RelaySpec
+from smartvif.drivers.kernel.unix_sockets import is_served
 from smartvif.model.known import Absent, Unknown
 from smartvif.model.verdict import HOLDS, Difference, Verdict
 from smartvif.observe.observation import Observation, Scope
-from smartvif.plug.steps.step import NetdevRole, Snapshot
+from smartvif.plug.steps.step import NetdevRole, Snapshot, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,25 @@ class ForwarderRelay:
         """Remove the relay; the VF is returned."""
         drivers.need_forwarder().remove(self.spec)
 
+    def change_to(self, new: Step) -> tuple[Step, ...]:
+        """Another MTU or number of queues."""
+        same = self.is_same(new) and _socket(new) == self.spec.socket
+        return (new,) if same else ()
+
+    def is_same(self, new: Step) -> bool:
+        """Whether it is a relay of the same port and VF."""
+        return isinstance(new, ForwarderRelay) and (
+            (new.spec.port_id, new.spec.netdev, new.spec.pci)
+            == (self.spec.port_id, self.spec.netdev, self.spec.pci)
+        )
+
+    def holder(self, drivers: Drivers, new: Step | None) -> str | None:
+        """A process that listens at its socket, which the other step has not."""
+        path = self.spec.socket
+        if _socket(new) == path or not is_served(path):
+            return None
+        return f"a process listens at {path}"
+
     def scope(self) -> Scope:
         """The relay."""
         return Scope(relays=frozenset({self.spec}))
@@ -64,3 +84,7 @@ class ForwarderRelay:
     def renamed(self, netdev: str) -> ForwarderRelay:
         """The same VF by another name."""
         return replace(self, spec=replace(self.spec, netdev=netdev))
+
+
+def _socket(step: Step | None) -> str | None:
+    return step.spec.socket if isinstance(step, ForwarderRelay) else None

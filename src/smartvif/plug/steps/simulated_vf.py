@@ -15,7 +15,7 @@ from smartvif.model.known import Absent, Present
 from smartvif.model.verdict import HOLDS, Difference, Verdict, first_of
 from smartvif.observe.observation import Observation, Scope
 from smartvif.plug.steps.links import compare_link
-from smartvif.plug.steps.step import NetdevRole, Snapshot
+from smartvif.plug.steps.step import NetdevRole, Snapshot, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,12 @@ class SimulatedVfSettings:
         return {"mac": link.mac, "mtu": link.mtu, "up": link.up} if link else {}
 
     def do(self, drivers: Drivers) -> None:
-        """Set both and bring it up."""
+        """Set both and bring it up.
+
+        One that the forwarder has is in its namespace, where the relay's step sets the MTU.
+        """
+        if drivers.links.get(self.netdev) is None:
+            return
         drivers.links.set_mac(self.netdev, self.mac)
         drivers.links.set_up(self.netdev, mtu=self.mtu)
 
@@ -51,6 +56,11 @@ class SimulatedVfSettings:
             drivers.links.set_mtu(self.netdev, found["mtu"])
             if found["up"]:
                 drivers.links.set_up(self.netdev)
+
+    def change_to(self, new: Step) -> tuple[Step, ...]:
+        """Another MTU."""
+        same = isinstance(new, SimulatedVfSettings) and replace(self, mtu=new.mtu) == new
+        return (new,) if same else ()
 
     def scope(self) -> Scope:
         """The VF's netdev."""
@@ -102,6 +112,11 @@ class SimulatedPassthrough:
         """End both redirections."""
         drivers.links.end_redirect(self.netdev)
         drivers.links.end_redirect(self.tap)
+
+    def change_to(self, new: Step) -> tuple[Step, ...]:
+        """Another MTU."""
+        same = isinstance(new, SimulatedPassthrough) and replace(self, mtu=new.mtu) == new
+        return (new,) if same else ()
 
     def scope(self) -> Scope:
         """Both ends."""

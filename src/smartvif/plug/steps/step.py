@@ -65,4 +65,31 @@ class OnVfNetdev(Protocol):
         """The same step, by the name that the netdev has now."""
 
 
+@runtime_checkable
+class Changeable(Protocol):
+    """A step whose object can be changed in place, while a machine uses it."""
+
+    def change_to(self, new: Step) -> tuple[Step, ...]:
+        """The steps that, taken one after the other, make of this step's object that of ``new``.
+
+        ``new`` is the last of them, and the snapshot stays this step's. Empty: it is another
+        object, or cannot be changed in place. Pure.
+        """
+
+
+@runtime_checkable
+class Held(Protocol):
+    """A step whose object a running machine may hold, and would lose for good if it were undone."""
+
+    def holder(self, drivers: Drivers, new: Step | None) -> str | None:
+        """What holds the object, as a clause for people; None: nothing does.
+
+        ``new`` is the step of this kind that would be taken instead: None, too, if the machine
+        keeps with it what it holds.
+        """
+
+    def is_same(self, new: Step) -> bool:
+        """Whether ``new`` makes the same object, with other values. Pure."""
+
+
 Plan = tuple[Step, ...]

@@ -18,7 +18,7 @@ from smartvif.model.known import Absent, Unknown
 from smartvif.model.pci import PciAddress
 from smartvif.model.verdict import HOLDS, Difference, Verdict
 from smartvif.observe.observation import Observation, Scope
-from smartvif.plug.steps.step import NetdevRole, Snapshot
+from smartvif.plug.steps.step import NetdevRole, Snapshot, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +114,19 @@ class VfAdminSettings:
             before = replace(before, spoof_check=True)
         with suppress(NotFound):
             drivers.links.set_vf_admin(self.pf, self.number, before)
+
+    def change_to(self, new: Step) -> tuple[Step, ...]:
+        """Other settings of the same VF. Trust, and permission to spoof, are withdrawn first where
+        they were given, and ``new`` leaves both as they are.
+        """
+        if not isinstance(new, VfAdminSettings) or (new.pf, new.number) != (self.pf, self.number):
+            return ()
+        before, wanted = self.wanted, new.wanted
+        if before.trusted and wanted.trusted is None:
+            wanted = replace(wanted, trusted=False)
+        if before.spoof_check is False and wanted.spoof_check is None:
+            wanted = replace(wanted, spoof_check=True)
+        return (new,) if wanted == new.wanted else (replace(new, wanted=wanted), new)
 
     def scope(self) -> Scope:
         """The PF's settings of the VF."""

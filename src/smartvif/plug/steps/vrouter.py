@@ -13,7 +13,7 @@ from smartvif.drivers.vrouter.port import VRouterPort
 from smartvif.model.known import NOT_READ, Absent, Known, Present, Unknown
 from smartvif.model.verdict import HOLDS, Difference, Verdict, first_of
 from smartvif.observe.observation import Observation, Scope
-from smartvif.plug.steps.step import NetdevRole, Snapshot
+from smartvif.plug.steps.step import NetdevRole, Snapshot, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +52,12 @@ class AgentPort:
     def undo(self, drivers: Drivers, found: Snapshot) -> None:
         """Remove the port."""
         drivers.need(VRouterAgent).remove(self.port.id)
+
+    def change_to(self, new: Step) -> tuple[Step, ...]:
+        """Other details of the port: the agent is told it again."""
+        if not isinstance(new, AgentPort) or new.persist != self.persist:
+            return ()
+        return (new,) if new.port.id == self.port.id else ()
 
     def scope(self) -> Scope:
         """The port, by its identifier."""

@@ -129,16 +129,6 @@ def test_what_bears_the_name_of_an_unknown_port(journal: Journal, toys: Toys) ->
     assert names.tap("p") in said.output[0]
 
 
-def test_another_plan_replaces_the_old_one(journal: Journal, toys: Toys) -> None:
-    """All of the old plan is undone before any of the new one is done."""
-    plug("p", plan("p", "ab"), journal, world(toys), facts=FACTS)
-    toys.log.clear()
-    plug("p", plan("p", "bc"), journal, world(toys), facts=FACTS)
-    acts = [line for line in toys.log if line.startswith(("do ", "undo "))]
-    assert acts == ["undo p.b", "undo p.a", "do p.b", "do p.c"]
-    assert toys.there == {"p.b", "p.c"}
-
-
 def test_what_cannot_be_undone_waits(journal: Journal, toys: Toys) -> None:
     """A failed undo is known until reconcile can finish it, and the error says what to do."""
     plug("p", plan("p", "abc"), journal, world(toys), facts=FACTS)

@@ -78,8 +78,10 @@ class ApplyMachine(RuleBasedStateMachine):
     @rule(port=PORTS, letters=PLANS, vf=VFS, broken=BROKEN)
     def plug(self, port: str, letters: str, vf: str | None, broken: set[str]) -> None:
         """All steps, or none; or all but those whose undo failed; undone last to first."""
+        if self.is_plugged(port):
+            self.replug(port, letters, vf, broken)
+            return
         asked, old = plan(port, letters), self.taken(port)
-        kept = self.is_plugged(port) and old == asked
         with self.where(broken=broken):
             try:
                 plug(port, asked, self.journal, world(self.toys), facts=port_facts(vf))
@@ -89,19 +91,16 @@ class ApplyMachine(RuleBasedStateMachine):
                 failed, refused = True, isinstance(error, Refused)
             stuck = self.refused("undo")
             begun = [n for n in self.toys.heard("find") if f"find {n}" not in broken]
-        assert self.is_plugged(port) == (kept or not failed)
+        assert self.is_plugged(port) == (not failed)
         if not failed:
             assert set(names(asked)) <= self.toys.there
             assert self.taken(port) == asked
         elif refused and not old:
             # What a dead process has claimed stays claimed until recover frees it.
             assert (self.taken(port), self.toys.log) == ((), [])
-        elif not kept and not stuck:
+        elif not stuck:
             assert self.is_gone(port)
         undone = self.toys.heard("undo")
-        if kept:
-            assert (undone, begun) == ([], [])
-            return
         expected = names(old)[::-1] + (begun[::-1] if failed else [])
         if stuck and not begun:
             # Undoing the old plan stops at the first step that cannot be undone.
@@ -109,12 +108,40 @@ class ApplyMachine(RuleBasedStateMachine):
             assert undone[-1] in stuck
         assert undone == expected
 
+    def replug(self, port: str, letters: str, vf: str | None, broken: set[str]) -> None:
+        """A plugged port gets its new plan or keeps the old one; what is in both is not undone."""
+        asked, old = plan(port, letters), self.taken(port)
+        with self.where(broken=broken):
+            try:
+                plug(port, asked, self.journal, world(self.toys), facts=port_facts(vf))
+                self.wanted[port] = asked
+                failed = refused = False
+            except (Failed, Refused) as error:
+                failed, refused = True, isinstance(error, Refused)
+        assert self.is_plugged(port)
+        undone = self.toys.heard("undo")
+        gone = [name for name in names(old)[::-1] if name not in names(asked)]
+        if failed:
+            assert self.taken(port)[: len(old)] == old
+            assert not set(undone) & set(names(old)) & set(names(asked))
+        else:
+            assert self.taken(port) == asked
+            assert set(names(asked)) <= self.toys.there
+            assert undone == gone
+        if refused:
+            assert (undone, self.toys.heard("do")) == ([], [])
+
     @rule(port=PORTS, letters=PLANS, vf=VFS, life=LIVES)
     def die_plugging(self, port: str, letters: str, vf: str | None, life: int) -> None:
-        """Whenever the process dies, the invariants hold."""
+        """Whenever the process dies, the invariants hold; a plugged port has one of the plans."""
+        asked, old, was_plugged = plan(port, letters), self.taken(port), self.is_plugged(port)
         with self.where(life=life), contextlib.suppress(DiedError, Refused):
-            plug(port, plan(port, letters), self.journal, world(self.toys), facts=port_facts(vf))
-            self.wanted[port] = plan(port, letters)
+            plug(port, asked, self.journal, world(self.toys), facts=port_facts(vf))
+            self.wanted[port] = asked
+        if was_plugged:
+            assert self.is_plugged(port)
+            assert self.taken(port) in {old, asked}
+            self.wanted[port] = self.taken(port)
 
     @rule(port=PORTS, broken=BROKEN)
     def unplug(self, port: str, broken: set[str]) -> None:
@@ -150,6 +177,7 @@ class ApplyMachine(RuleBasedStateMachine):
         for port in ("p1", "p2"):
             assert self.is_gone(port) or self.is_plugged(port)
             assert set(names(self.taken(port))) <= self.toys.there
+            assert all(entry.done for entry in self.journal.entries(port))
         assert repair_ports(self.journal, world(self.toys)).done == {}
 
     @rule(life=LIVES)
@@ -181,10 +209,9 @@ class ApplyMachine(RuleBasedStateMachine):
 
     @invariant()
     def a_plugged_port_has_its_plan(self) -> None:
-        """Of a plugged port every step is known, and done."""
+        """Of a plugged port every step is known; after a failure there may be more."""
         for port in filter(self.is_plugged, ("p1", "p2")):
-            assert self.taken(port) == self.wanted[port]
-            assert all(entry.done for entry in self.journal.entries(port))
+            assert self.taken(port)[: len(self.wanted[port])] == self.wanted[port]
 
 
 TestApplyMachine = ApplyMachine.TestCase
