@@ -55,7 +55,7 @@ def plug(
         try:
             journal.begin(port, facts)
         except Refused:
-            journal.forget(port)  # an earlier claim, of which nothing came
+            journal.forget(port)  # an earlier claim without steps
             raise
         for number, step in enumerate(plan):
             try:

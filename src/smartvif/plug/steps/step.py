@@ -79,7 +79,7 @@ class Changeable(Protocol):
 
 @runtime_checkable
 class Held(Protocol):
-    """A step whose object a running machine may hold, and would lose for good if it were undone."""
+    """A step whose object a running machine may hold, and could not get back if it were undone."""
 
     def holder(self, drivers: Drivers, new: Step | None) -> str | None:
         """What holds the object, as a clause for people; None: nothing does.
