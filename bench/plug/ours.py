@@ -27,8 +27,7 @@ from smartvif.plug.executor import PortPlan
 from smartvif.plug.journal import Journal
 from smartvif.plug.plans.inputs import PortDevices, devices
 from smartvif.sim.host import OPENVSWITCH
-from smartvif.switches.plan import plan
-from smartvif.switches.prepare import port_facts
+from smartvif.switches.prepare import prepare_port
 
 _T = TypeVar("_T")
 
@@ -51,7 +50,7 @@ class Smartvif:
     def plug(self, case: Case) -> None:
         """Plug one port."""
         port = self._port_plan(case)
-        executor.plug(port.port, port.plan, self.journal, self.drivers, facts=port.facts)
+        executor.plug(port, self.journal, self.drivers)
 
     def plug_all(self, wanted: Sequence[Case]) -> None:
         """Plug any number of ports by one call."""
@@ -69,9 +68,7 @@ class Smartvif:
             # The steps of a real host: a simulated VF has some more, which stand in for hardware.
             found = replace(found, vf=replace(found.vf, simulated=False))
         machine = Machine(uuid=cases.VM, name="bench")
-        steps = plan(vif, machine=machine, devices=found)
-        facts = port_facts(vif, machine, found, steps, self.drivers)
-        return PortPlan(port=vif.id, plan=steps, facts=facts)
+        return prepare_port(vif, machine, found, switch_simulated=False)
 
     def unplug(self, case: Case) -> None:
         """Take it away again."""

@@ -10,10 +10,13 @@ from smartvif.drivers.drivers import Drivers
 from smartvif.model.errors import Failed, NotFound
 from smartvif.model.known import Present, Unknown
 from smartvif.model.pci import PciAddress
+from smartvif.model.port_facts import PortFacts
 from smartvif.model.verdict import HOLDS, Difference, Verdict
 from smartvif.observe.observation import Observation, Scope
+from smartvif.plug.executor import PortPlan
 from smartvif.plug.journal import Journal
 from smartvif.plug.steps.step import Plan, Snapshot
+from tests.support.facts import port_facts
 
 
 class DiedError(BaseException):
@@ -132,6 +135,11 @@ def world(toys: Toys) -> Drivers:
 def plan(port: str, letters: str) -> Plan:
     """A toy for each letter, which no other port has."""
     return tuple(Toy(name=f"{port}.{letter}") for letter in letters)
+
+
+def planned(port: str, letters: str, facts: PortFacts | None = None) -> PortPlan:
+    """Those toys for a port, with facts that matter to no test where none are given."""
+    return PortPlan(port=port, plan=plan(port, letters), facts=facts or port_facts())
 
 
 def names(planned: Plan) -> list[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from smartvif.drivers.drivers import Drivers
 from smartvif.model.errors import NotFound, Refused, SmartvifError, StepFailed
 from smartvif.model.port_facts import PortFacts
-from smartvif.plug.journal import Journal, PortStatus
+from smartvif.plug.journal import Journal, PortRecord, PortStatus
 from smartvif.plug.orphans import remove_orphans
 from smartvif.plug.replug import replug, undo_entry
 from smartvif.plug.steps.step import Plan, Step
@@ -22,7 +22,7 @@ _MOST_THREADS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortPlan:
-    """One of several ports to plug: what ``plug`` takes."""
+    """One port to plug: its steps, and what the journal is to know of it."""
 
     port: str
     plan: Plan
@@ -30,30 +30,29 @@ class PortPlan:
 
 
 def plug(
-    port: str,
-    plan: Plan,
+    planned: PortPlan,
     journal: Journal,
     drivers: Drivers,
     *,
-    facts: PortFacts,
     on_step: Callable[[Step], None] = lambda _: None,
-) -> None:
-    """Take every step of ``plan`` for ``port``, or none.
+) -> PortRecord:
+    """Take every step that is planned for a port, or none. Returns what the journal has of it.
 
     A port that is plugged already is changed in place to the plan, as far as it can be, and of its
     steps those that no longer hold are taken again.
     Raises: StepFailed naming the step, after the ones before it were undone; Refused (VF in use);
     of a port that is plugged, as ``replug``.
     """
+    port, plan = planned.port, planned.plan
     with journal.locked(port):
         record = journal.port(port)
         if record is not None and record.status is PortStatus.PLUGGED:
-            replug(record, plan, journal, drivers, facts=facts, on_step=on_step)
-            return
+            replug(record, plan, journal, drivers, facts=planned.facts, on_step=on_step)
+            return replace(record, facts=planned.facts)
         if journal.entries(port):
             undo(port, journal, drivers)
         try:
-            journal.begin(port, facts)
+            journal.begin(port, planned.facts)
         except Refused:
             journal.forget(port)  # an earlier claim without steps
             raise
@@ -69,6 +68,7 @@ def plug(
                     raise StepFailed(step.describe(), error, where=f"port {port}") from error
                 raise
         journal.set_status(port, PortStatus.PLUGGED)
+    return PortRecord(id=port, status=PortStatus.PLUGGED, facts=planned.facts)
 
 
 def adopt(port: str, step: Step, journal: Journal) -> None:
@@ -100,7 +100,7 @@ def plug_many(
 
     def one(port: PortPlan) -> None:
         try:
-            plug(port.port, port.plan, journal, drivers, facts=port.facts)
+            plug(port, journal, drivers)
         except SmartvifError as error:
             failed[port.port] = error
 

@@ -6,6 +6,7 @@ which they are taken, so that each finds what it needs; the VF's own state is un
 
 from __future__ import annotations
 
+from smartvif.drivers.vrouter.port import DEFAULT_AGENT_OPTIONS, AgentOptions
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import Machine, Vif
 from smartvif.plug.plans.inputs import PlanInput, PortDevices
@@ -31,6 +32,7 @@ def plan(
     machine: Machine,
     devices: PortDevices | None = None,
     agent_sets_vlan: bool = False,
+    agent: AgentOptions = DEFAULT_AGENT_OPTIONS,
 ) -> Plan:
     """The steps that plug ``vif`` for ``machine``.
 
@@ -49,5 +51,11 @@ def plan(
     if offloaded and devices is None:
         raise Invalid("the VIF names no VF of this host", where=f"VIF {vif.id}")
     return planner(
-        PlanInput(vif=vif, machine=machine, devices=devices, agent_sets_vlan=agent_sets_vlan)
+        PlanInput(
+            vif=vif,
+            machine=machine,
+            devices=devices,
+            agent_sets_vlan=agent_sets_vlan,
+            agent=agent,
+        )
     )

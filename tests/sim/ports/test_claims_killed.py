@@ -22,7 +22,7 @@ from smartvif.model.errors import NotFound
 from smartvif.operations.ports.claims import claim, claim_synced_with_journal, unplug
 from smartvif.operations.reconcile import reconcile
 from smartvif.plug.each_port import Report
-from smartvif.plug.executor import plug
+from smartvif.plug.executor import PortPlan, plug
 from smartvif.plug.journal import Journal
 from smartvif.sim.testing import on_simulated_host
 from tests.support.commands import host
@@ -68,7 +68,8 @@ def work(of: HostContext, seed: int) -> None:
         port = str(uuid.UUID(int=seed << 32 | number))
         with contextlib.suppress(NotFound), claim_synced_with_journal(port, of):
             address = claim(DeviceRequest(id=port, device=DeviceType.VF), of)
-            plug(port, (), of.journal, of.drivers, facts=port_facts(str(address), vm=""))
+            facts = port_facts(str(address), vm="")
+            plug(PortPlan(port=port, plan=(), facts=facts), of.journal, of.drivers)
             mine.append(port)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 from smartvif.context import settings
@@ -23,8 +24,7 @@ from smartvif.sim.guest.console import Console
 from smartvif.sim.host import BRIDGE, FORWARDER, GUESTS, SOCKETS
 from smartvif.sim.testing import on_simulated_host
 from smartvif.switches.build_vif import build_vif
-from smartvif.switches.plan import plan
-from smartvif.switches.prepare import port_facts
+from smartvif.switches.prepare import prepare_port
 
 
 def _port(bridge: str, number: int, mtu: int = 1500) -> Port:
@@ -62,10 +62,9 @@ def test_a_hybrid_port_carries_packets_and_leaves_nothing() -> None:
         port = _port(BRIDGE, number, mtu=1400)
         vif = build_vif(port, bind(port, switch))
         machine = Machine(uuid=str(uuid.uuid4()), name="vm")
-        steps = plan(vif, machine=machine)
-        facts = port_facts(vif, machine, None, steps, host.drivers)
+        planned = prepare_port(vif, machine, None, switch_simulated=False)
         for _ in range(2):
-            plug(vif.id, steps, host.journal, host.drivers, facts=facts)
+            plug(planned, host.journal, host.drivers)
         assert vif.bridge_name is not None
         links = Links()
         outer = links.get(f"qvo{vif.id[:11]}")
@@ -118,9 +117,8 @@ def test_a_port_with_the_switchs_own_socket_carries_packets_and_leaves_nothing()
         vif = build_vif(port, bind(port, switch))
         machine = Machine(uuid=host.domains.uuid(vm), name=vm)
         guest = AttachedInterface(domain=vm, mac=vif.address, xml=interface_xml(vif))
-        steps = plan(vif, machine=machine)
-        facts = port_facts(vif, machine, None, steps, drivers)
-        plug(vif.id, (*steps, guest), host.journal, drivers, facts=facts)
+        planned = prepare_port(vif, machine, None, switch_simulated=False)
+        plug(replace(planned, plan=(*planned.plan, guest)), host.journal, drivers)
         console = Console(GUESTS / f"{vm}.agent")
         found = f"until grep -q {vif.address} /sys/class/net/eth0/address; do sleep 0.2; done"
         code, said = console.run(

@@ -40,8 +40,7 @@ from smartvif.sim.host import BRIDGE, SOCKETS, STATE, host_vrouter
 from smartvif.sim.nic import nic
 from smartvif.sim.testing import on_simulated_host
 from smartvif.switches.build_vif import build_vif
-from smartvif.switches.plan import plan
-from smartvif.switches.prepare import port_facts
+from smartvif.switches.prepare import prepare_port
 
 ONE = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
 OTHER = "1e9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
@@ -65,9 +64,8 @@ def _plug(kind: VnicType, port: str, vf: int, host: HostContext, *, hybrid: bool
     found = None
     if asked.vf is not None:
         found = devices(sriov.vf(asked.vf), Representors(), relayed=True)
-    steps = plan(vif, machine=MACHINE, devices=found)
-    facts = port_facts(vif, MACHINE, found, steps, host.drivers)
-    plug(port, steps, host.journal, host.drivers, facts=facts)
+    planned = prepare_port(vif, MACHINE, found, switch_simulated=False)
+    plug(planned, host.journal, host.drivers)
 
 
 def _host() -> HostContext:

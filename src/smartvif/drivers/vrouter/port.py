@@ -44,6 +44,24 @@ class VhostUserMode(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgentOptions:
+    """What the agent is told of a port that a VIF has no field for. VLANs go from 0; -1 is none.
+
+    Without ``persist`` the vRouter forgets the port when it restarts. ``socket_wait`` is the time
+    in seconds within which it makes the port's socket.
+    """
+
+    type: PortType = PortType.NOVA_VM
+    rx_vlan: int = _NO_VLAN
+    tx_vlan: int = _NO_VLAN
+    persist: bool = True
+    socket_wait: float = 15.0
+
+
+DEFAULT_AGENT_OPTIONS = AgentOptions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VRouterPort:
     """One port. ``netdev`` is the host's link that the vRouter is to take: a tap, a representor.
 

@@ -28,8 +28,7 @@ from smartvif.plug import executor, port_vf
 from smartvif.plug.journal import Journal
 from smartvif.plug.plans.inputs import PortDevices, devices
 from smartvif.switches import registry
-from smartvif.switches.plan import plan
-from smartvif.switches.prepare import port_facts
+from smartvif.switches.prepare import prepare_port
 
 Versions = tuple[str, str]
 """The least and the greatest."""
@@ -85,17 +84,14 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
         machine = Machine(
             uuid=instance_info.uuid, name=instance_info.name, project=instance_info.project_id
         )
-        steps = plan(value, machine=machine, devices=found, agent_sets_vlan=True)
-        if not steps:
+        simulated = self._world.switch(self.SWITCH).simulated()
+        planned = prepare_port(
+            value, machine, found, switch_simulated=simulated, agent_sets_vlan=True
+        )
+        if not planned.plan:
             self._leave_to_libvirt(value)
             return
-        executor.plug(
-            value.id,
-            steps,
-            self._journal,
-            self._world,
-            facts=port_facts(value, machine, found, steps, self._world),
-        )
+        executor.plug(planned, self._journal, self._world)
 
     def unplug(self, vif: Any, instance_info: Any) -> None:
         """Undo what was done for the VIF of that id, in whole or in part. Idempotent.

@@ -110,8 +110,8 @@ def _problem(
 def _plug(port: PortSpec, offer: MachineOffer, host: HostContext) -> PreparedPort:
     check_switch(port, host)
     with claim_synced_with_journal(port.id, host):
-        prepared = prepare_port(port_from(port), port, offer.machine, host)
-        plug(port.id, prepared.steps, host.journal, host.drivers, facts=prepared.facts)
+        prepared = claim_and_prepare(port_from(port), port, offer.machine, host)
+        plug(prepared.planned, host.journal, host.drivers)
     return prepared
 
 

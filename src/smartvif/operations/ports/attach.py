@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 
 from smartvif.choose.selection.pool import ANYWHERE
 from smartvif.context.host import HostContext
@@ -47,25 +48,12 @@ def attach(
     machine = Machine(uuid=host.domains.uuid(request.vm), name=request.vm)
     near = guest_location(request.vm, host) if request.mode.needs_vf else ANYWHERE
     with claim_synced_with_journal(port.id, host):
-        prepared = prepare_port(
-            port, request, machine, host, guest=near, on_candidates=on_candidates
-        )
+        prepared = claim_and_prepare(port, request, machine, host, guest=near, on_candidates=on_candidates)
         if ready is not None and prepared.vf is not None:
             preflight.warn_of_distance(ready, prepared.vf)
-        interface = AttachedInterface(
-            domain=request.vm, mac=prepared.vif.address, xml=prepared.guest_xml
-        )
-        plug(
-            port.id,
-            (*prepared.steps, interface),
-            host.journal,
-            host.drivers,
-            facts=prepared.facts,
-            on_step=on_step,
-        )
-    record = host.journal.port(port.id)
-    assert record is not None
-    return record
+        interface = AttachedInterface(domain=request.vm, mac=port.mac, xml=prepared.guest_xml)
+        planned = replace(prepared.planned, plan=(*prepared.planned.plan, interface))
+        return plug(planned, host.journal, host.drivers, on_step=on_step)
 
 
 def port_from(request: PortSpec) -> Port:

@@ -12,32 +12,28 @@ from smartvif.guest.xml import interface_xml
 from smartvif.model.choices import Mode
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Binding, Port
-from smartvif.model.port_facts import PortFacts
 from smartvif.model.port_spec import PortSpec
 from smartvif.model.vif import Machine, PortProfile, ProfileKind, Vif, VifKind
 from smartvif.operations.ports.claims import OnCandidates, claim
 from smartvif.plug import port_vf
+from smartvif.plug.executor import PortPlan
 from smartvif.plug.plans.inputs import PortDevices, devices
-from smartvif.plug.steps.step import Plan
 from smartvif.switches import registry
 from smartvif.switches.build_vif import build_vif
 from smartvif.switches.device_request import device_request
-from smartvif.switches.plan import plan
-from smartvif.switches.prepare import port_facts
+from smartvif.switches.prepare import prepare_port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedPort:
-    """A port with its VF claimed. ``steps`` are the host's; ``guest_xml`` is the guest's side."""
+    """A port with its VF claimed. ``planned`` is the host's side; ``guest_xml`` the guest's."""
 
-    vif: Vif
+    planned: PortPlan
     vf: PciAddress | None
-    steps: Plan
     guest_xml: str
-    facts: PortFacts
 
 
-def prepare_port(
+def claim_and_prepare(
     port: Port,
     request: PortSpec,
     machine: Machine,
@@ -63,16 +59,9 @@ def prepare_port(
         vf = port_vf.read(address, port.id, lambda: host.journal)
         found = devices(vf, host.drivers.representors, relayed=relayed)
     vif = _with_tap(build_vif(port, binding))
-    steps = plan(vif, machine=machine, devices=found)
-    prepared = PreparedPort(
-        vif=vif,
-        vf=port.vf,
-        steps=steps,
-        guest_xml=_guest_xml(vif, found),
-        facts=port_facts(vif, machine, found, steps, host.drivers, needs=request.needs),
-    )
-    host.journal.begin(port.id, prepared.facts)
-    return prepared
+    simulated = host.drivers.switch(request.switch).simulated()
+    planned = prepare_port(vif, machine, found, switch_simulated=simulated, needs=request.needs)
+    return PreparedPort(planned=planned, vf=port.vf, guest_xml=_guest_xml(vif, found))
 
 
 def requested_device(port: Port, binding: Binding, request: PortSpec) -> DeviceRequest:

@@ -2,7 +2,7 @@
 
 The script is vrouter-port-control (tungstenfabric/tf-controller, src/vnsw/agent/port_ipc), which
 writes a port's file and posts it to the agent. Here the port is plugged like every other: a VIF,
-its plan, and the journal. What a VIF has no field for is set in the agent's step.
+its plan, and the journal. What a VIF has no field for goes with it as ``AgentOptions``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from smartvif.context.host import HostContext
 from smartvif.drivers.vrouter.agent import VRouterAgent, wait_for_datapath
 from smartvif.drivers.vrouter.files import PortFiles
-from smartvif.drivers.vrouter.port import PortType
+from smartvif.drivers.vrouter.port import AgentOptions, PortType
 from smartvif.model import checks
 from smartvif.model.choices import Mode
 from smartvif.model.errors import Failed, Invalid
@@ -24,11 +24,8 @@ from smartvif.model.vif import Machine, SocketMode, Vif
 from smartvif.plug import port_vf
 from smartvif.plug.executor import plug, unplug
 from smartvif.plug.plans.inputs import devices
-from smartvif.plug.steps.step import Step
-from smartvif.plug.steps.vrouter import AgentPort
 from smartvif.switches.build_vif import build_vif
-from smartvif.switches.plan import plan
-from smartvif.switches.prepare import port_facts
+from smartvif.switches.prepare import prepare_port
 
 _LINK_STATE = "link-state"
 
@@ -111,15 +108,20 @@ def add(request: AgentPortRequest, host: HostContext, *, waits: Timeouts = _WAIT
         vf = port_vf.read(request.vf, request.id, lambda: host.journal)
         found = devices(vf, host.drivers.representors, relayed=relayed)
     machine = Machine(uuid=request.machine, name=request.name, project=request.project)
-    planned = plan(vif, machine=machine, devices=found)
-    steps = tuple(_with_request(step, request, waits) for step in planned)
-    plug(
-        request.id,
-        steps,
-        host.journal,
-        host.drivers,
-        facts=port_facts(vif, machine, found, steps, host.drivers),
+    planned = prepare_port(
+        vif,
+        machine,
+        found,
+        switch_simulated=host.drivers.need(VRouterAgent).simulated(),
+        agent=AgentOptions(
+            type=request.type,
+            rx_vlan=request.rx_vlan,
+            tx_vlan=request.tx_vlan,
+            persist=request.persist,
+            socket_wait=waits.socket,
+        ),
     )
+    plug(planned, host.journal, host.drivers)
 
 
 def delete(port: str, host: HostContext) -> None:
@@ -195,11 +197,3 @@ def _check(request: AgentPortRequest, host: HostContext, waits: Timeouts) -> Non
     elif request.vhost_user:
         agent.wait_until_up(waits.agent)
         wait_for_datapath(waits.datapath_socket, waits.datapath)
-
-
-def _with_request(step: Step, request: AgentPortRequest, waits: Timeouts) -> Step:
-    """The step, if it is the agent's with what only the request says."""
-    if not isinstance(step, AgentPort):
-        return step
-    port = replace(step.port, type=request.type, rx_vlan=request.rx_vlan, tx_vlan=request.tx_vlan)
-    return replace(step, port=port, persist=request.persist, socket_wait=waits.socket)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from smartvif.control import names
+from smartvif.drivers.vrouter.port import DEFAULT_AGENT_OPTIONS, AgentOptions
 from smartvif.host import sriov
 from smartvif.host.representors import Representors
 from smartvif.host.sriov import Vf
@@ -54,13 +55,15 @@ def devices(vf: Vf, representors: Representors, *, relayed: bool) -> PortDevices
 class PlanInput:
     """One VIF to be planned for. ``devices`` is there wherever a step needs the VF.
 
-    ``agent_sets_vlan``: where the network says no VLAN, a controller's agent chooses one.
+    ``agent_sets_vlan``: where the network says no VLAN, a controller's agent chooses one. ``agent``
+    is for the vRouter's agent only.
     """
 
     vif: Vif
     machine: Machine
     devices: PortDevices | None
     agent_sets_vlan: bool = False
+    agent: AgentOptions = DEFAULT_AGENT_OPTIONS
 
     @property
     def mtu(self) -> int:

@@ -30,7 +30,7 @@ def _tap(case: PlanInput) -> Plan:
     The agent takes the port before and activates it when the tap appears. It reads its files when
     it starts, so a port like this can wait for an agent that is down.
     """
-    told = AgentPort(port=_port(case, case.tap().name), deferrable=True)
+    told = _agent_port(case, case.tap().name, deferrable=True)
     if case.vif.profile is not None and case.vif.profile.create_tap:
         return case.tap(), LinkUp(name=case.tap().name, mtu=case.mtu), told
     return (told,)
@@ -40,7 +40,7 @@ def _socket(case: PlanInput) -> Plan:
     """A vhost-user port of the DPDK vRouter, which lives and dies with its agent."""
     name, path = _needed(case.vif.vif_name, "name"), case.socket
     listens = case.vif.mode is SocketMode.CLIENT
-    return (AgentPort(port=_port(case, name), socket=path if listens else None),)
+    return (_agent_port(case, name, socket=path if listens else None),)
 
 
 def _passthrough(case: PlanInput) -> Plan:
@@ -59,7 +59,19 @@ def _forwarder(case: PlanInput) -> Plan:
 
 def _with_representor(case: PlanInput) -> Plan:
     netdev = case.representor
-    return LinkUp(name=netdev, mtu=case.mtu), AgentPort(port=_port(case, netdev))
+    return LinkUp(name=netdev, mtu=case.mtu), _agent_port(case, netdev)
+
+
+def _agent_port(
+    case: PlanInput, netdev: str, *, deferrable: bool = False, socket: str | None = None
+) -> AgentPort:
+    return AgentPort(
+        port=_port(case, netdev),
+        deferrable=deferrable,
+        socket=socket,
+        socket_wait=case.agent.socket_wait,
+        persist=case.agent.persist,
+    )
 
 
 def _port(case: PlanInput, netdev: str) -> VRouterPort:
@@ -78,6 +90,9 @@ def _port(case: PlanInput, netdev: str) -> VRouterPort:
         project=project,
         ip=_first(vif.fixed_ips, 4),
         ip6=_first(vif.fixed_ips, 6),
+        type=case.agent.type,
+        rx_vlan=case.agent.rx_vlan,
+        tx_vlan=case.agent.tx_vlan,
         vhostuser_mode=VhostUserMode.SERVER if server else VhostUserMode.CLIENT,
     )
 

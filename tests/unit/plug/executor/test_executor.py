@@ -13,11 +13,11 @@ from smartvif.control import names
 from smartvif.model.errors import Failed, NotFound, Refused, StepFailed
 from smartvif.model.pci import PciAddress
 from smartvif.operations.reconcile import repair_ports
-from smartvif.plug.executor import PortPlan, adopt, plug, plug_many, unplug
+from smartvif.plug.executor import adopt, plug, plug_many, unplug
 from smartvif.plug.journal import Journal, PortStatus
 from smartvif.plug.steps.step import Step
 from tests.support.facts import port_facts
-from tests.support.toys import Toy, Toys, plan, world
+from tests.support.toys import Toy, Toys, plan, planned, world
 
 FACTS = port_facts()
 VFS = {"p": "0000:04:00.0", "q": "0000:04:00.1", "r": "0000:04:00.2"}
@@ -27,7 +27,7 @@ def test_a_failed_plug_is_undone_last_to_first(journal: Journal, toys: Toys) -> 
     """The steps that were taken, and the one that failed half-way, are undone in reverse."""
     toys.broken = {"did p.c"}
     with pytest.raises(StepFailed) as caught:
-        plug("p", plan("p", "abcd"), journal, world(toys), facts=FACTS)
+        plug(planned("p", "abcd"), journal, world(toys))
     assert toys.heard("undo") == ["p.c", "p.b", "p.a"]
     assert (toys.there, journal.ports()) == (set(), ())
     error = caught.value
@@ -39,9 +39,17 @@ def test_each_step_is_heard_of_when_it_is_taken(journal: Journal, toys: Toys) ->
     """Progress names every step in order, and on a second plug none."""
     heard: list[Step] = []
     for _ in range(2):
-        plug("p", plan("p", "abc"), journal, world(toys), facts=FACTS, on_step=heard.append)
+        plug(planned("p", "abc"), journal, world(toys), on_step=heard.append)
         assert tuple(heard) == plan("p", "abc")
     assert toys.heard("do") == ["p.a", "p.b", "p.c"]
+
+
+def test_plugging_returns_what_the_journal_has(journal: Journal, toys: Toys) -> None:
+    """A new port's record, and that of one that was plugged already with the facts it had then."""
+    for mtu in (1500, 9000):
+        record = plug(planned("p", "ab", port_facts(mtu=mtu)), journal, world(toys))
+        assert record == journal.port("p")
+        assert (record.status, record.facts.mtu) == (PortStatus.PLUGGED, 1500)
 
 
 def test_an_interrupted_plug_is_undone(journal: Journal, toys: Toys) -> None:
@@ -51,27 +59,27 @@ def test_an_interrupted_plug_is_undone(journal: Journal, toys: Toys) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        plug("p", plan("p", "ab"), journal, world(toys), facts=FACTS, on_step=interrupt)
+        plug(planned("p", "ab"), journal, world(toys), on_step=interrupt)
     assert (toys.there, journal.ports()) == (set(), ())
 
 
 def test_a_failed_mending_keeps_the_port(journal: Journal, toys: Toys) -> None:
     """A port that was plugged stays so, with its other steps, where a lost one cannot be redone."""
-    plug("p", plan("p", "abc"), journal, world(toys), facts=FACTS)
+    plug(planned("p", "abc"), journal, world(toys))
     toys.there.remove("p.b")
     toys.broken = {"do p.b"}
     with pytest.raises(StepFailed, match=r"do p\.b fails"):
-        plug("p", plan("p", "abc"), journal, world(toys), facts=FACTS)
+        plug(planned("p", "abc"), journal, world(toys))
     assert toys.there == {"p.a", "p.c"}
     assert journal.ports()[0].status is PortStatus.PLUGGED
     toys.broken.clear()
-    plug("p", plan("p", "abc"), journal, world(toys), facts=FACTS)
+    plug(planned("p", "abc"), journal, world(toys))
     assert toys.there == {"p.a", "p.b", "p.c"}
 
 
 def test_unplugging_three_times(journal: Journal, toys: Toys) -> None:
     """A port can be unplugged as often as one likes, and one that never was as well."""
-    plug("p", plan("p", "ab"), journal, world(toys), facts=FACTS)
+    plug(planned("p", "ab"), journal, world(toys))
     for port in ("p", "p", "p", "never"):
         unplug(port, journal, world(toys))
         assert (toys.there, journal.ports()) == (set(), ())
@@ -81,7 +89,7 @@ def test_unplugging_three_times(journal: Journal, toys: Toys) -> None:
 @pytest.mark.parametrize("letters", ["", "ab"])
 def test_a_step_that_somebody_else_took(journal: Journal, toys: Toys, letters: str) -> None:
     """It is not taken, adopted once however often it is, mended with the others, undone first."""
-    plug("p", plan("p", letters), journal, world(toys), facts=FACTS)
+    plug(planned("p", letters), journal, world(toys))
     toys.there.add("p.z")
     toys.log.clear()
     for _ in range(2):
@@ -111,7 +119,7 @@ def test_a_step_of_a_port_that_is_not_there(journal: Journal, toys: Toys) -> Non
 def test_ports_that_are_left(journal: Journal, toys: Toys) -> None:
     """A port that is to be left is neither mended nor undone, nor spoken of."""
     for port in "pqr":
-        plug(port, plan(port, "a"), journal, world(toys), facts=FACTS)
+        plug(planned(port, "a"), journal, world(toys))
     journal.set_status("q", PortStatus.UNPLUGGING)
     toys.there = {"q.a"}
     mended = {"r": "do again: make r.a"}
@@ -131,7 +139,7 @@ def test_what_bears_the_name_of_an_unknown_port(journal: Journal, toys: Toys) ->
 
 def test_what_cannot_be_undone_waits(journal: Journal, toys: Toys) -> None:
     """A failed undo is known until reconcile can finish it, and the error says what to do."""
-    plug("p", plan("p", "abc"), journal, world(toys), facts=FACTS)
+    plug(planned("p", "abc"), journal, world(toys))
     toys.broken = {"undo p.b"}
     with pytest.raises(Failed, match=r"cannot undo 'make p\.b'") as caught:
         unplug("p", journal, world(toys))
@@ -146,7 +154,7 @@ def test_a_roll_back_goes_past_what_cannot_be_undone(journal: Journal, toys: Toy
     """The other steps are undone at once, the one that cannot be stays for reconcile."""
     toys.broken = {"do p.d", "undo p.b"}
     with pytest.raises(StepFailed, match=r"do p\.d fails"):
-        plug("p", plan("p", "abcd"), journal, world(toys), facts=FACTS)
+        plug(planned("p", "abcd"), journal, world(toys))
     assert toys.there == {"p.b"}
     assert [entry.step for entry in journal.entries("p")] == list(plan("p", "b"))
     toys.broken.clear()
@@ -156,17 +164,17 @@ def test_a_roll_back_goes_past_what_cannot_be_undone(journal: Journal, toys: Toy
 
 def test_a_vf_in_use(journal: Journal, toys: Toys) -> None:
     """No step is taken for a port whose VF another port has."""
-    plug("p", plan("p", "a"), journal, world(toys), facts=port_facts("0000:04:00.0"))
+    plug(planned("p", "a", port_facts("0000:04:00.0")), journal, world(toys))
     with pytest.raises(Refused, match="in use by port p"):
-        plug("q", plan("q", "a"), journal, world(toys), facts=port_facts("0000:04:00.0"))
+        plug(planned("q", "a", port_facts("0000:04:00.0")), journal, world(toys))
     assert toys.there == {"p.a"}
     assert [port.id for port in journal.ports()] == ["p"]
 
 
 def test_a_plan_after_an_empty_one(journal: Journal, toys: Toys) -> None:
     """The steps of a port that was plugged without any are written like all others."""
-    plug("p", (), journal, world(toys), facts=FACTS)
-    plug("p", plan("p", "a"), journal, world(toys), facts=FACTS)
+    plug(planned("p", ""), journal, world(toys))
+    plug(planned("p", "a"), journal, world(toys))
     unplug("p", journal, world(toys))
     assert toys.there == set()
 
@@ -175,7 +183,7 @@ def test_a_plan_after_an_empty_one(journal: Journal, toys: Toys) -> None:
 def test_one_bad_port_does_not_hold_up_the_others(journal: Journal, toys: Toys, bad: str) -> None:
     """Every port is brought to an end that can be, and the one that cannot is reported."""
     for port in ("p", "q", "r"):
-        plug(port, plan(port, "a"), journal, world(toys), facts=FACTS)
+        plug(planned(port, "a"), journal, world(toys))
     toys.there = {"r.a"}
     for port in ("r", "p") if bad == "undo p.a" else ("r",):
         journal.set_status(port, PortStatus.UNPLUGGING)
@@ -191,9 +199,7 @@ def test_one_bad_port_does_not_hold_up_the_others(journal: Journal, toys: Toys, 
 def test_many_ports_at_once(journal: Journal, toys: Toys) -> None:
     """Each is plugged or not by itself, and the errors say which are not and why."""
     toys.broken = {"do q.b"}
-    ports = [
-        PortPlan(port=port, plan=plan(port, "ab"), facts=port_facts(VFS[port])) for port in "pqr"
-    ]
+    ports = [planned(port, "ab", port_facts(VFS[port])) for port in "pqr"]
     failed = plug_many(ports, journal, world(toys))
     assert {port: error.what for port, error in failed.items()} == {
         "q": "cannot make q.b: do q.b fails"
@@ -207,7 +213,7 @@ def test_many_ports_at_once(journal: Journal, toys: Toys) -> None:
 def test_a_repair_that_does_not_help(journal: Journal, toys: Toys) -> None:
     """A step that still differs after it was taken again is that port's error."""
     for port in "pq":
-        plug(port, plan(port, "ab"), journal, world(toys), facts=FACTS)
+        plug(planned(port, "ab"), journal, world(toys))
     toys.stubborn = {"p.a"}
     toys.there.remove("q.b")
     report = repair_ports(journal, world(toys))
@@ -241,7 +247,7 @@ def test_what_is_unplugged_meanwhile_is_not_mended(
 ) -> None:
     """What another takes away after recover has looked at it does not come back."""
     for port in ("p", "q"):
-        plug(port, plan(port, "a"), journal, world(toys), facts=FACTS)
+        plug(planned(port, "a"), journal, world(toys))
     toys.there.clear()
     with contextlib.closing(RivalledJournal(tmp_path, journal, toys, "p", "q")) as rivalled:
         repair_ports(rivalled, world(toys))
@@ -253,6 +259,6 @@ def test_a_full_disk(journal: Journal, toys: Toys, tmp_path: Path) -> None:
     ((pages,),) = journal._rows("PRAGMA page_count", ())
     journal._rows(f"PRAGMA max_page_count = {pages}", ())
     with pytest.raises(Failed, match="disk is full") as caught:
-        plug("p", plan("p", "a"), journal, world(toys), facts=port_facts(vm="x" * 100_000))
+        plug(planned("p", "a", port_facts(vm="x" * 100_000)), journal, world(toys))
     assert caught.value.where == str(tmp_path / "state.db")
     assert (toys.there, journal.ports()) == (set(), ())

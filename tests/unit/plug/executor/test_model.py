@@ -18,7 +18,7 @@ from smartvif.plug.executor import plug, unplug
 from smartvif.plug.journal import Journal, PortStatus
 from smartvif.plug.steps.step import Plan, Step
 from tests.support.facts import port_facts
-from tests.support.toys import DiedError, MortalJournal, Toys, names, plan, world
+from tests.support.toys import DiedError, MortalJournal, Toys, names, plan, planned, world
 
 PORTS = st.sampled_from(["p1", "p2"])
 LETTERS = "abcd"
@@ -84,7 +84,8 @@ class ApplyMachine(RuleBasedStateMachine):
         asked, old = plan(port, letters), self.taken(port)
         with self.where(broken=broken):
             try:
-                plug(port, asked, self.journal, world(self.toys), facts=port_facts(vf))
+                port_plan = planned(port, letters, port_facts(vf))
+                plug(port_plan, self.journal, world(self.toys))
                 self.wanted[port] = asked
                 failed = refused = False
             except (Failed, Refused) as error:
@@ -113,7 +114,7 @@ class ApplyMachine(RuleBasedStateMachine):
         asked, old = plan(port, letters), self.taken(port)
         with self.where(broken=broken):
             try:
-                plug(port, asked, self.journal, world(self.toys), facts=port_facts(vf))
+                plug(planned(port, letters, port_facts(vf)), self.journal, world(self.toys))
                 self.wanted[port] = asked
                 failed = refused = False
             except (Failed, Refused) as error:
@@ -136,7 +137,7 @@ class ApplyMachine(RuleBasedStateMachine):
         """Whenever the process dies, the invariants hold; a plugged port has one of the plans."""
         asked, old, was_plugged = plan(port, letters), self.taken(port), self.is_plugged(port)
         with self.where(life=life), contextlib.suppress(DiedError, Refused):
-            plug(port, asked, self.journal, world(self.toys), facts=port_facts(vf))
+            plug(planned(port, letters, port_facts(vf)), self.journal, world(self.toys))
             self.wanted[port] = asked
         if was_plugged:
             assert self.is_plugged(port)

@@ -89,7 +89,7 @@ def acts(toys: Toys) -> list[str]:
 
 
 def put(journal: Journal, toys: Toys, steps: Plan) -> None:
-    plug("p", steps, journal, world(toys), facts=FACTS)
+    plug(PortPlan(port="p", plan=steps, facts=FACTS), journal, world(toys))
 
 
 def test_only_what_differs_is_undone(journal: Journal, toys: Toys) -> None:
@@ -127,7 +127,7 @@ def test_the_facts_are_the_new_ones(journal: Journal, toys: Toys) -> None:
     for letters in ("ab", "ab", "b"):
         for name in ("web", "db"):
             facts = port_facts(vm=name)
-            plug("p", plan("p", letters), journal, world(toys), facts=facts)
+            plug(PortPlan(port="p", plan=plan("p", letters), facts=facts), journal, world(toys))
             record = journal.port("p")
             assert record is not None
             assert record.facts.vm == name
@@ -228,10 +228,10 @@ def test_a_plan_without_what_a_machine_holds_is_refused(journal: Journal, toys: 
 def test_a_vf_in_use_leaves_the_port(journal: Journal, toys: Toys) -> None:
     """A plan with another port's VF is refused, and the port keeps its own."""
     for port, vf in (("p", "0000:04:00.0"), ("q", "0000:04:00.1")):
-        plug(port, plan(port, "a"), journal, world(toys), facts=port_facts(vf))
+        plug(PortPlan(port=port, plan=plan(port, "a"), facts=port_facts(vf)), journal, world(toys))
     toys.log.clear()
     with pytest.raises(Refused, match="in use by port q"):
-        plug("p", plan("p", "b"), journal, world(toys), facts=port_facts("0000:04:00.1"))
+        plug(PortPlan(port="p", plan=plan("p", "b"), facts=port_facts("0000:04:00.1")), journal, world(toys))
     assert acts(toys) == []
     assert toys.there == {"p.a", "q.a"}
 
@@ -239,9 +239,9 @@ def test_a_vf_in_use_leaves_the_port(journal: Journal, toys: Toys) -> None:
 def test_a_representor_that_was_renamed(journal: Journal, toys: Toys) -> None:
     """Under its old name, another device's now, the port is removed and nothing is restored."""
     facts = port_facts("0000:04:00.0")
-    plug("p", (Representor(name="rep0"),), journal, world(toys), facts=facts)
+    plug(PortPlan(port="p", plan=(Representor(name="rep0"),), facts=facts), journal, world(toys))
     toys.log.clear()
-    plug("p", (Representor(name="rep1"),), journal, world(toys), facts=facts)
+    plug(PortPlan(port="p", plan=(Representor(name="rep1"),), facts=facts), journal, world(toys))
     assert acts(toys) == ["leave rep0", "do rep1"]
     assert toys.there == {"rep1"}
     assert [(e.step, e.done) for e in journal.entries("p")] == [(Representor(name="rep1"), True)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 
 import pytest
 
 from smartvif.control.bind_vrouter import VRouterHost, bind_vrouter
 from smartvif.drivers.forwarder.engine import RelaySpec
-from smartvif.drivers.vrouter.port import VRouterPort
+from smartvif.drivers.vrouter.port import AgentOptions, PortType, VRouterPort
 from smartvif.guest.xml import interface_xml
 from smartvif.host.sriov import Vf
 from smartvif.host.vf_info import VfAdmin
@@ -27,6 +28,7 @@ from smartvif.plug.steps.vrouter import AgentPort
 from smartvif.switches.build_vif import build_vif
 from smartvif.switches.nic import NIC
 from smartvif.switches.plan import plan, switch_of
+from smartvif.switches.prepare import prepare_port
 from smartvif.switches.vrouter import VROUTER
 
 ID = "0d9a1b2c-3e4f-4a5b-8c6d-7e8f90a1b2c3"
@@ -94,6 +96,42 @@ def devices(*, simulated: bool = True) -> PortDevices:
 
 def planned(asked: Vif, found: PortDevices | None = None) -> Plan:
     return plan(asked, machine=MACHINE, devices=found)
+
+
+def test_what_only_the_agent_is_told() -> None:
+    """The agent's options are in its step, of every kind of port, and no other step changes."""
+    options = AgentOptions(
+        type=PortType.NAMESPACE, rx_vlan=7, tx_vlan=8, persist=False, socket_wait=3.0
+    )
+    for asked, found in ((NORMAL, None), (DIRECT, devices()), (FORWARDER, devices())):
+        told = prepare_port(asked, MACHINE, found, switch_simulated=False, agent=options)
+        assert told.facts == prepare_port(asked, MACHINE, found, switch_simulated=False).facts
+        pairs = list(zip(planned(asked, found), told.plan, strict=True))
+        ((plain, step),) = [(old, new) for old, new in pairs if old != new]
+        assert isinstance(plain, AgentPort)
+        port = replace(plain.port, type=PortType.NAMESPACE, rx_vlan=7, tx_vlan=8)
+        assert step == replace(plain, port=port, persist=False, socket_wait=3.0)
+
+
+@pytest.mark.parametrize(
+    ("vnic_type", "parts"),
+    [
+        (VnicType.NORMAL, ()),
+        (VnicType.DIRECT, ("vf", "eswitch", "passthrough")),
+        (VnicType.VIRTIO_FORWARDER, ("vf", "eswitch")),
+    ],
+)
+def test_what_is_simulated(vnic_type: VnicType, parts: tuple[str, ...]) -> None:
+    """The facts name the simulated parts, the switch among them where it says that it is one."""
+    asked = {
+        VnicType.NORMAL: NORMAL,
+        VnicType.DIRECT: DIRECT,
+        VnicType.VIRTIO_FORWARDER: FORWARDER,
+    }[vnic_type]
+    found = None if vnic_type is VnicType.NORMAL else devices()
+    for simulated in (False, True):
+        facts = prepare_port(asked, MACHINE, found, switch_simulated=simulated).facts
+        assert facts.simulated == parts + ("vrouter",) * simulated
 
 
 def test_a_tap_of_the_hypervisors() -> None:
