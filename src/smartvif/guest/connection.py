@@ -25,11 +25,14 @@ class Connection:
 
         Raises: NotFound, with the names there are as its hint; CannotTell.
         """
-        known = self.domains()
-        if name not in known:
-            hint = f"there are: {', '.join(sorted(known))}" if known else "there are none"
-            raise NotFound(f"no virtual machine is called '{name}'", where=self.uri, hint=hint)
-        return known[name]
+        try:
+            with translated(self.uri):
+                return self.open().lookupByName(name)
+        except NotFound:
+            known = ", ".join(sorted(self.domains()))
+            hint = f"there are: {known}" if known else "there are none"
+            what = f"no virtual machine is called '{name}'"
+            raise NotFound(what, where=self.uri, hint=hint) from None
 
     def domains(self) -> dict[str, libvirt.virDomain]:
         """All domains by name, running or not.
