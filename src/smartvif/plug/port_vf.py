@@ -1,4 +1,4 @@
-"""The VF of a port, which may be plugged already."""
+"""The VF of a port, which may be plugged already, and the netdevs that go with it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,27 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from smartvif.host import sriov
+from smartvif.host.representors import Representors
 from smartvif.host.sriov import Vf
 from smartvif.model.pci import PciAddress
 from smartvif.plug.journal import Journal
+from smartvif.plug.plans.inputs import PortDevices, devices
 from smartvif.plug.steps.relay import ForwarderRelay
+
+
+def read_devices(
+    address: PciAddress,
+    port: str,
+    journal: Callable[[], Journal],
+    representors: Representors,
+    *,
+    relayed: bool,
+) -> PortDevices:
+    """What a plan must know of the VF at ``address``; more where a forwarder has it (``relayed``).
+
+    Raises: NotFound, Ambiguous; CannotTell (journal).
+    """
+    return devices(read(address, port, journal), representors, relayed=relayed)
 
 
 def read(address: PciAddress, port: str, journal: Callable[[], Journal]) -> Vf:

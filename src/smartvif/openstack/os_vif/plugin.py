@@ -26,7 +26,7 @@ from smartvif.model.vif import Machine, Offload, PortProfile, ProfileKind, Vif, 
 from smartvif.openstack.os_vif.convert import from_osvif
 from smartvif.plug import executor, port_vf
 from smartvif.plug.journal import Journal
-from smartvif.plug.plans.inputs import PortDevices, devices
+from smartvif.plug.plans.inputs import PortDevices
 from smartvif.switches import registry
 from smartvif.switches.prepare import prepare_port
 
@@ -121,9 +121,13 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
                 where=f"VIF {vif.id}",
                 hint=f"set forwarder_database and forwarder_netns in [{self.GROUP}]",
             )
-        relayed = vif.kind is VifKind.VHOSTUSER
-        found = port_vf.read(address, vif.id, lambda: self._journal)
-        return devices(found, self._world.representors, relayed=relayed)
+        return port_vf.read_devices(
+            address,
+            vif.id,
+            lambda: self._journal,
+            self._world.representors,
+            relayed=vif.kind is VifKind.VHOSTUSER,
+        )
 
     @cached_property
     def _journal(self) -> Journal:

@@ -23,7 +23,6 @@ from smartvif.model.port import Binding, Network, Port, VifType
 from smartvif.model.vif import Machine, SocketMode, Vif
 from smartvif.plug import port_vf
 from smartvif.plug.executor import plug, unplug
-from smartvif.plug.plans.inputs import devices
 from smartvif.switches.build_vif import build_vif
 from smartvif.switches.prepare import prepare_port
 
@@ -104,9 +103,13 @@ def add(request: AgentPortRequest, host: HostContext, *, waits: Timeouts = _WAIT
     _check(request, host, waits)
     found = None
     if request.vf is not None:
-        relayed = request.mode is Mode.VIRTIO_FORWARDER
-        vf = port_vf.read(request.vf, request.id, lambda: host.journal)
-        found = devices(vf, host.drivers.representors, relayed=relayed)
+        found = port_vf.read_devices(
+            request.vf,
+            request.id,
+            lambda: host.journal,
+            host.drivers.representors,
+            relayed=request.mode is Mode.VIRTIO_FORWARDER,
+        )
     machine = Machine(uuid=request.machine, name=request.name, project=request.project)
     planned = prepare_port(
         vif,
