@@ -31,9 +31,7 @@ def prepare_port(
     no VLAN, a controller's agent chooses one. ``agent`` is for the vRouter's agent only.
     Raises: Invalid, for a VIF that its switch has no plan for, or that needs a VF and has none.
     """
-    steps = plan(
-        vif, machine=machine, devices=found, agent_sets_vlan=agent_sets_vlan, agent=agent
-    )
+    steps = plan(vif, machine=machine, devices=found, agent_sets_vlan=agent_sets_vlan, agent=agent)
     facts = _facts(vif, machine, found, steps, needs, switch_simulated=switch_simulated)
     return PortPlan(port=vif.id, plan=steps, facts=facts)
 

@@ -12,7 +12,7 @@ from smartvif.context.host import HostContext
 from smartvif.drivers.kernel.links import Links
 from smartvif.operations.reconcile import reconcile
 from smartvif.plug.each_port import Report
-from smartvif.plug.executor import plug
+from smartvif.plug.executor import PortPlan, plug
 from smartvif.plug.steps.links import Tap
 from smartvif.plug.steps.ovs import SwitchPort
 from smartvif.plug.steps.relay import ForwarderRelay
@@ -54,7 +54,8 @@ def changed(step: Step, *, mtu: int, tag: int | None) -> Step:
 def plug_again(port: str, here: HostContext, steps: Plan) -> None:
     record = here.journal.port(port)
     assert record is not None
-    plug(port, steps, here.journal, here.drivers, facts=record.facts)
+    planned = PortPlan(port=port, plan=steps, facts=record.facts)
+    plug(planned, here.journal, here.drivers)
 
 
 def steps_of(port: str, here: HostContext) -> Plan:

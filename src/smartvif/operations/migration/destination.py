@@ -15,7 +15,7 @@ from smartvif.operations.ports.prepare import (
     PreparedPort,
     bind_port,
     check_switch,
-    prepare_port,
+    claim_and_prepare,
     requested_device,
 )
 from smartvif.plug.executor import adopt, plug

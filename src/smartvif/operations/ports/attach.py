@@ -19,7 +19,7 @@ from smartvif.model.vif import Machine
 from smartvif.operations.ports import preflight
 from smartvif.operations.ports.claims import OnCandidates, claim_synced_with_journal
 from smartvif.operations.ports.inventory import guest_location
-from smartvif.operations.ports.prepare import check_switch, prepare_port
+from smartvif.operations.ports.prepare import check_switch, claim_and_prepare
 from smartvif.plug.executor import plug
 from smartvif.plug.journal import PortRecord
 from smartvif.plug.plans.inputs import DEFAULT_MTU
@@ -48,7 +48,9 @@ def attach(
     machine = Machine(uuid=host.domains.uuid(request.vm), name=request.vm)
     near = guest_location(request.vm, host) if request.mode.needs_vf else ANYWHERE
     with claim_synced_with_journal(port.id, host):
-        prepared = claim_and_prepare(port, request, machine, host, guest=near, on_candidates=on_candidates)
+        prepared = claim_and_prepare(
+            port, request, machine, host, guest=near, on_candidates=on_candidates
+        )
         if ready is not None and prepared.vf is not None:
             preflight.warn_of_distance(ready, prepared.vf)
         interface = AttachedInterface(domain=request.vm, mac=port.mac, xml=prepared.guest_xml)

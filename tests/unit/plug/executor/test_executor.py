@@ -45,11 +45,11 @@ def test_each_step_is_heard_of_when_it_is_taken(journal: Journal, toys: Toys) ->
 
 
 def test_plugging_returns_what_the_journal_has(journal: Journal, toys: Toys) -> None:
-    """A new port's record, and that of one that was plugged already with the facts it had then."""
+    """A new port's record, and that of one that was plugged already with its new facts."""
     for mtu in (1500, 9000):
         record = plug(planned("p", "ab", port_facts(mtu=mtu)), journal, world(toys))
         assert record == journal.port("p")
-        assert (record.status, record.facts.mtu) == (PortStatus.PLUGGED, 1500)
+        assert (record.status, record.facts.mtu) == (PortStatus.PLUGGED, mtu)
 
 
 def test_an_interrupted_plug_is_undone(journal: Journal, toys: Toys) -> None:

@@ -12,7 +12,7 @@ import pytest
 from smartvif.drivers.drivers import Drivers
 from smartvif.model.errors import Failed, Refused, StepFailed
 from smartvif.operations.reconcile import repair_ports
-from smartvif.plug.executor import plug, unplug
+from smartvif.plug.executor import PortPlan, plug, unplug
 from smartvif.plug.journal import Journal, PortStatus
 from smartvif.plug.steps import codec
 from smartvif.plug.steps.step import NetdevRole, Plan, Snapshot, Step
@@ -231,7 +231,11 @@ def test_a_vf_in_use_leaves_the_port(journal: Journal, toys: Toys) -> None:
         plug(PortPlan(port=port, plan=plan(port, "a"), facts=port_facts(vf)), journal, world(toys))
     toys.log.clear()
     with pytest.raises(Refused, match="in use by port q"):
-        plug(PortPlan(port="p", plan=plan("p", "b"), facts=port_facts("0000:04:00.1")), journal, world(toys))
+        plug(
+            PortPlan(port="p", plan=plan("p", "b"), facts=port_facts("0000:04:00.1")),
+            journal,
+            world(toys),
+        )
     assert acts(toys) == []
     assert toys.there == {"p.a", "q.a"}
 
