@@ -34,6 +34,7 @@ from tests.support.nova.conversion import VF_NETDEV, nova, nova_model  # noqa: F
 from tests.support.nova.differences import (
     BAD_IP,
     BAD_SLOTS,
+    BAD_SOCKETS,
     BAD_VLANS,
     DIFFERENCES,
     FORMED_BAD_SLOTS,
@@ -189,7 +190,9 @@ def cases(draw: st.DrawFn) -> Case:
         "port_filter": draw(absent | st.booleans()),
         "physical_network": draw(absent | st.just("details")),
         "vhostuser_mode": mostly(absent | st.sampled_from(["client", "server"]), "listen", ""),
-        "vhostuser_socket": mostly(st.from_regex(r"/run/[a-z]{1,20}", fullmatch=True), None, ""),
+        "vhostuser_socket": mostly(
+            st.from_regex(r"/run/[a-z]{1,20}", fullmatch=True), None, "", *BAD_SOCKETS
+        ),
         "vlan": mostly(st.integers(0, 4094).map(str), None, *BAD_VLANS),
     } | {key: draw(absent | st.booleans()) for key in PLUGS}
     bad_slots = FORMED_BAD_SLOTS if vif_type is VifType.HW_VEB else BAD_SLOTS

@@ -125,6 +125,7 @@ LONG_BRIDGE = "br-of-15-chars-"
 BAD_VLANS = ("", "untagged", "4095", "-1")
 BAD_IP = "10.0.0.300"
 
+BAD_SOCKETS = ("vhu/guest.sock", "/run/" + "d" * 103)
 SOCKET = {"vhostuser_socket": "/run/vhu/guest.sock"}
 SWITCH_SOCKET = SOCKET | {"vhostuser_ovs_plug": True}
 
@@ -296,6 +297,15 @@ DIFFERENCES = (
         nova_raises="VifDetailsMissingVhostuserSockPath",
         nova_says="vhostuser_sock_path",
         refused="vhostuser_socket",
+    ),
+    Difference(
+        id="bad-socket",
+        example=FORWARDER.with_details(vhostuser_socket=BAD_SOCKETS[0]),
+        applies=lambda case: (
+            needs_socket(case) and case.details.get("vhostuser_socket") in BAD_SOCKETS
+        ),
+        nova_gives=lambda vif, case: vif.path == case.details["vhostuser_socket"],
+        refused="socket",
     ),
     Difference(
         id="hw-veb-no-vlan",
