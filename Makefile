@@ -2,6 +2,8 @@
 
 .PHONY: demo test test-unit test-sim test-openstack test-lowest coverage setup lint bench bench-plug bench-forwarder bench-claims bench-start
 .NOTPARALLEL:
+# Tests start hundreds of processes; each would compile our modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 demo:
 	@scripts/setup demo
