@@ -5,4 +5,5 @@ __all__ = [
     "placement",
     "ports",
     "reconcile",
+    "repair",
 ]

@@ -7,7 +7,7 @@ import subprocess
 from smartvif.context.host import HostContext
 from smartvif.context.settings import load
 from smartvif.drivers.kernel.links import Links
-from smartvif.operations.reconcile import repair_ports
+from smartvif.operations.repair import repair_ports
 from smartvif.plug.each_port import Report
 from smartvif.sim.nic import nic
 from tests.support.agilio_ovs import (

@@ -14,7 +14,7 @@ from smartvif.drivers.ovs.client import Ovsdb
 from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.host.sriov import SYSFS
-from smartvif.operations.reconcile import repair_ports
+from smartvif.operations.repair import repair_ports
 from smartvif.plug.each_port import Report
 from smartvif.sim.host import FORWARDER_NETNS, SOCKETS, forwarder_switch, host_vrouter
 from smartvif.sim.nic.nic import representor, vf_address, vf_netdev

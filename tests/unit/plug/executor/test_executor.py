@@ -12,7 +12,7 @@ import pytest
 from smartvif.control import names
 from smartvif.model.errors import Failed, NotFound, Refused, StepFailed
 from smartvif.model.pci import PciAddress
-from smartvif.operations.reconcile import repair_ports
+from smartvif.operations.repair import repair_ports
 from smartvif.plug.executor import adopt, plug, plug_many, unplug
 from smartvif.plug.journal import Journal, PortStatus
 from smartvif.plug.steps.step import Step

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from smartvif.model.errors import Failed, Refused
-from smartvif.operations.reconcile import repair_ports
+from smartvif.operations.repair import repair_ports
 from smartvif.plug.executor import plug, unplug
 from smartvif.plug.journal import Journal, PortStatus
 from smartvif.plug.steps.step import Plan, Step

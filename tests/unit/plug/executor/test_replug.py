@@ -11,7 +11,7 @@ import pytest
 
 from smartvif.drivers.drivers import Drivers
 from smartvif.model.errors import Failed, Refused, StepFailed
-from smartvif.operations.reconcile import repair_ports
+from smartvif.operations.repair import repair_ports
 from smartvif.plug.executor import PortPlan, plug, unplug
 from smartvif.plug.journal import Journal, PortStatus
 from smartvif.plug.steps import codec
