@@ -147,15 +147,22 @@ def port_json(record: PortRecord) -> dict[str, object]:
     epilog=example("smartvif reconcile --dry-run"),
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
+@click.option(
+    "--without-libvirt",
+    is_flag=True,
+    help="Repair attached ports only, and leave machines and interrupted operations as they are.",
+)
 @with_format
-def reconcile(output: str, dry_run: bool) -> None:
+def reconcile(output: str, dry_run: bool, without_libvirt: bool) -> None:
     """Roll back interrupted operations and repair ports that differ from their recorded state.
 
     Every port is reported; the exit code is that of the first failure.
     """
     from smartvif.operations.reconcile import reconcile as chain_reconcile
+    from smartvif.operations.reconcile import restore
 
-    report = chain_reconcile(context.host(), dry_run=dry_run)
+    act = restore if without_libvirt else chain_reconcile
+    report = act(context.host(), dry_run=dry_run)
     with reporting():
         if output == "json":
             failed = errors_json(report.failed)

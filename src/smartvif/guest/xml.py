@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+from smartvif.model.errors import Invalid
 from smartvif.model.pci import PciAddress
 
 if TYPE_CHECKING:
@@ -89,6 +90,21 @@ def pci_devices(domain_xml: str) -> frozenset[PciAddress]:
     """The host's PCI devices that the domain has or will have, as interface or plain device."""
     devices = _parsed(domain_xml).iterfind("devices/*/source/address")
     return frozenset(_pci_address(each) for each in devices if each.get("bus") is not None)
+
+
+def identity(domain_xml: str) -> tuple[str, str]:
+    """The domain's name and its UUID, as text with dashes.
+
+    Raises: Invalid, for what is no domain.
+    """
+    try:
+        domain = _parsed(domain_xml)
+    except ET.ParseError as error:
+        raise Invalid(f"it is not XML: {error}", where="domain XML") from error
+    name, uuid = domain.findtext("name"), domain.findtext("uuid")
+    if name is None or uuid is None:
+        raise Invalid("it has no name or no UUID", where="domain XML")
+    return name, uuid.lower()
 
 
 def shares_memory(domain_xml: str) -> bool:

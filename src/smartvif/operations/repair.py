@@ -7,7 +7,7 @@ for each port alone, under its lock, before anything is changed.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from smartvif.diff.ports import (
     PortVerdict,
@@ -25,19 +25,27 @@ from smartvif.observe.observation import Scope
 from smartvif.observe.read import read
 from smartvif.plug.each_port import MOST_THREADS, Action, Report, for_each_port
 from smartvif.plug.executor import undo
-from smartvif.plug.journal import Journal
+from smartvif.plug.journal import Journal, JournalEntry, PortRecord, PortStatus
 
 
 def repair_ports(
-    journal: Journal, drivers: Drivers, *, leave: Collection[str] = (), dry_run: bool = False
+    journal: Journal,
+    drivers: Drivers,
+    *,
+    leave: Collection[str] = (),
+    machines: bool = True,
+    dry_run: bool = False,
 ) -> Report:
     """Roll back interrupted ports, and take again the steps that differ from what is there.
 
     A port that another process is at work on is left alone, and so are those to ``leave``. All
     ports are repaired at the same time, so that they share the switch's transactions. Ports whose
     rows cannot be read are among the failed, and so are those that still differ afterwards.
+
+    With ``machines=False`` libvirt is not used, which may not run or may wait for the caller: steps
+    that change a machine are left out, and so are interrupted ports, whose rollback may have some.
     """
-    repairs = _Repairs(journal, drivers)
+    repairs = _Repairs(journal, drivers if machines else replace(drivers, guests=None), machines)
     foreseen, failed = repairs.foresee(leave)
     report = Report(failed=failed)
     if dry_run:
@@ -57,11 +65,16 @@ class _Repairs:
 
     journal: Journal
     drivers: Drivers
+    machines: bool
 
     def foresee(self, leave: Collection[str]) -> tuple[dict[str, Repair], dict[str, SmartvifError]]:
         """What the ports need, from one reading of the host; and those that cannot be read."""
         readable, unreadable = self.journal.readable()
-        known = [(record, entries) for record, entries in readable if record.id not in leave]
+        known = [
+            (record, self._concerned(entries))
+            for record, entries in readable
+            if record.id not in leave and self._may_repair(record)
+        ]
         failed: dict[str, SmartvifError] = {
             port: error
             for port, error in unreadable.items()
@@ -110,11 +123,17 @@ class _Repairs:
 
     def _compare(self, port: str) -> PortVerdict | None:
         record = self.journal.port(port)
-        if record is None:
+        if record is None or not self._may_repair(record):
             return None
-        entries = self.journal.entries(port)
+        entries = self._concerned(self.journal.entries(port))
         seen = read(scope_of(record, entries), self.drivers)
         return compare_port(record, entries, seen)
+
+    def _may_repair(self, record: PortRecord) -> bool:
+        return self.machines or record.status is PortStatus.PLUGGED
+
+    def _concerned(self, entries: tuple[JournalEntry, ...]) -> tuple[JournalEntry, ...]:
+        return tuple(each for each in entries if self.machines or not each.step.scope().machines)
 
     def _act(self, port: str, found: Repair) -> None:
         if found.act is RepairAct.UNDO:

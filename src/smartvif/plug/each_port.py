@@ -22,13 +22,21 @@ class Action:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What was done, or would be, in words, and the errors; by port. ``|`` joins two reports."""
+    """What was done, or would be, in words, and the errors; by port. ``|`` joins two reports.
+
+    ``busy`` are the ports that were left to another process.
+    """
 
     done: Mapping[str, str] = field(default_factory=dict)
     failed: Mapping[str, SmartvifError] = field(default_factory=dict)
+    busy: frozenset[str] = frozenset()
 
     def __or__(self, other: Report) -> Report:
-        return Report(done={**self.done, **other.done}, failed={**self.failed, **other.failed})
+        return Report(
+            done={**self.done, **other.done},
+            failed={**self.failed, **other.failed},
+            busy=self.busy | other.busy,
+        )
 
 
 def for_each_port(
@@ -45,10 +53,13 @@ def for_each_port(
     """
     done: dict[str, str] = {}
     failed: dict[str, SmartvifError] = {}
+    busy: set[str] = set()
 
     def one(port: str) -> None:
         try:
             with journal.locked(port, wait=False) as held:
+                if not held:
+                    busy.add(port)
                 action = to_do(port) if held else None
                 if action is not None:
                     done[port] = action.words
@@ -59,4 +70,4 @@ def for_each_port(
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(one, ports))
-    return Report(done=done, failed=failed)
+    return Report(done=done, failed=failed, busy=frozenset(busy))
