@@ -6,6 +6,7 @@ __all__ = [
     "context",
     "demo",
     "device_spec",
+    "host",
     "libvirt_hook",
     "main",
     "map_tree",

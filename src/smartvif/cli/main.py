@@ -21,6 +21,7 @@ _COMMANDS: Mapping[str, str] = {
     "demo": "demo:demo",
     "detach": "attach:detach",
     "device-spec": "device_spec:device_spec",
+    "host": "host:host",
     "libvirt-hook": "libvirt_hook:libvirt_hook",
     "map": "status:map_",
     "migrate": "migrate:migrate",

@@ -2,6 +2,7 @@
 
 __all__ = [
     "guest_start",
+    "host_files",
     "migration",
     "placement",
     "ports",
