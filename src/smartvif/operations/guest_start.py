@@ -25,6 +25,7 @@ _LOOK_EVERY = 0.1  # seconds, while another process is at work on a port
 def prepare_start(host: HostContext, domain_xml: str, *, timeout: float = 20.0) -> Report:
     """Take again the steps of the machine's attached ports that do not hold.
 
+    What was done is read back: then it is known of every step, where it was not for the others.
     A port that another process is at work on is waited for, ``timeout`` seconds for all of them.
     What was done, and what failed, by port. A machine without ports costs a look at the journal,
     and where there is no journal, none is made.
@@ -42,12 +43,14 @@ def prepare_start(host: HostContext, domain_xml: str, *, timeout: float = 20.0) 
     done: dict[str, str] = {}
     while True:
         report = repair_ports(host.journal, host.drivers, leave=leave, machines=False)
-        done |= report.done
         # Rows that cannot be read are reported whosever they are.
         failed = {port: error for port, error in report.failed.items() if port in mine}
-        if failed or not report.busy or not deadline.left():
+        read_back = report.done.keys() <= done.keys()
+        done |= report.done
+        if failed or not deadline.left() or (read_back and not report.busy):
             break
-        time.sleep(_LOOK_EVERY)
+        if report.busy:
+            time.sleep(_LOOK_EVERY)
     late = {port: _late(port, timeout) for port in report.busy}
     return Report(done=done, failed=late | failed)
 

@@ -13,13 +13,15 @@ from smartvif.context import settings
 from smartvif.context.host import HostContext
 from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.kernel.netdevice import Link
-from smartvif.model.errors import Failed, Invalid, SmartvifError, TimedOut
+from smartvif.drivers.ovs.rows import OvsPortSpec
+from smartvif.model.errors import CannotTell, Failed, Invalid, SmartvifError, TimedOut
 from smartvif.operations.guest_start import prepare_start
 from smartvif.operations.migration.offer import MachineOffer, Move
 from smartvif.operations.reconcile import reconcile, restore
 from smartvif.plug.journal import PortStatus
 from smartvif.plug.steps.guest import AttachedInterface
 from smartvif.plug.steps.links import Tap
+from smartvif.plug.steps.ovs import SwitchPort
 from smartvif.plug.steps.step import Plan
 from tests.support.commands import smartvif
 from tests.support.facts import port_facts
@@ -129,6 +131,16 @@ def test_a_port_that_cannot_be_made(host: HostContext, taps: Taps) -> None:
     failed = prepare_start(host, XML).failed
     assert {port: error.what for port, error in failed.items()} == {"1": "no room"}
     assert taps.there == {"tap2"}
+
+
+def test_a_switch_that_does_not_answer(host: HostContext, taps: Taps) -> None:
+    """The tap is made, and the port fails nevertheless: its place in the switch is unknown."""
+    plugged(host, "1")
+    spec = OvsPortSpec(bridge="br-int", name="tap1", owner="1")
+    host.journal.doing("1", 2, SwitchPort(spec=spec), {})
+    (error,) = prepare_start(host, XML).failed.values()
+    assert isinstance(error, CannotTell)
+    assert taps.there == {"tap1"}
 
 
 def test_rows_that_cannot_be_read(host: HostContext, taps: Taps) -> None:
