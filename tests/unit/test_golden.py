@@ -42,6 +42,13 @@ def recorded(query: str) -> list[Any]:
 
 PORTS = {row[0]: row[1:] for row in recorded("SELECT id, state, vf, facts FROM ports")}
 STEPS = recorded("SELECT port, number, kind, fields, found, done FROM steps ORDER BY port, number")
+MACHINES = {
+    port: json.loads(fields)["spec"]["external_ids"]["vm-uuid"]
+    if kind == "SwitchPort"
+    else json.loads(fields)["port"]["machine"]
+    for port, _, kind, fields, *_ in STEPS
+    if kind in {"SwitchPort", "AgentPort"}
+}
 
 
 @pytest.fixture
@@ -88,22 +95,33 @@ def assert_has(found: Any, recorded: Any) -> None:
 
 @pytest.mark.parametrize("port", PORTS)
 def test_each_step_is_read_and_written_alike(journal: Journal, port: str) -> None:
-    """Each step of a recorded port is read, and would be written with the same kind and fields."""
+    """Each step of a recorded port is read, and would be written with the same kind and fields.
+
+    A guest's interface has its machine's UUID besides, from the port's own rows.
+    """
     rows = [row[1:] for row in STEPS if row[0] == port]
     entries = journal.entries(port)
     for entry, (number, kind, fields, found, done) in zip(entries, rows, strict=True):
         assert (entry.number, entry.found, entry.done) == (number, json.loads(found), bool(done))
         written = codec.dump(entry.step)
         assert written[0] == kind
-        assert_has(json.loads(json.dumps(written[1])), json.loads(fields))
+        machine = {"uuid": MACHINES[port]} if kind == "GuestInterface" else {}
+        assert_has(json.loads(json.dumps(written[1])), json.loads(fields) | machine)
 
 
 def test_moves_are_read(journal: Journal) -> None:
     """The machines that are leaving are read with all that was written of them."""
     rows = recorded("SELECT vm, document FROM moves ORDER BY vm")
-    assert journal.moves() == dict(rows)
     assert [Move.load(vm, document).offer.vm for vm, document in rows] == ["vm1", "vm2"]
-    assert list(journal.moves()) == ["vm1", "vm2"]
+    assert journal.moves() == {json.loads(document)["uuid"]: document for _, document in rows}
+
+
+@pytest.mark.parametrize("port", PORTS)
+def test_machines_are_known_by_their_uuids(journal: Journal, port: str) -> None:
+    """Each port whose switch was told of its machine has the machine's UUID in its facts."""
+    found = journal.port(port)
+    assert found is not None
+    assert found.facts.vm_uuid == MACHINES.get(port)
 
 
 def public_names() -> dict[str, set[str]]:

@@ -13,9 +13,10 @@ from functools import reduce
 from smartvif.model.errors import CannotTell
 from smartvif.model.known import Absent, Known, Present, Unknown
 from smartvif.model.port_facts import VfIdentity
-from smartvif.model.verdict import Difference, Holds, Verdict
+from smartvif.model.verdict import Difference, Gone, Holds, Verdict
 from smartvif.observe.observation import Observation, Scope
 from smartvif.plug.journal import JournalEntry, PortRecord, PortStatus
+from smartvif.plug.steps.guest import AttachedInterface
 from smartvif.plug.steps.step import NetdevRole, OnVfNetdev, Step
 
 _ROLES = {
@@ -27,7 +28,8 @@ _ROLES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepVerdict:
-    """One step. ``now`` is the same step with the present name of its VF's netdev, if it changed.
+    """One step. ``now`` is the same step with the present name of its VF's netdev, or of its
+    machine, if that has changed.
 
     ``misplaced``: the recorded name is now another device's. ``missing``: the VF has no such
     netdev, so that taking the step again cannot help.
@@ -53,8 +55,8 @@ class PortVerdict:
 
     @property
     def first_problem(self) -> Difference | Unknown | None:
-        """The first difference; where there is none, the first that is unknown."""
-        for kind in (Difference, Unknown):
+        """What is gone; else the first difference; else the first that is unknown."""
+        for kind in (Gone, Difference, Unknown):
             for each in self.steps:
                 if isinstance(each.verdict, kind):
                     return each.verdict
@@ -85,6 +87,10 @@ def _completed(found: StepVerdict) -> StepVerdict:
 
 def _compare(entry: JournalEntry, vf: VfIdentity | None, seen: Observation) -> StepVerdict:
     step = entry.step
+    if isinstance(step, AttachedInterface):
+        now = with_present_name(step, seen)
+        verdict = now.compare(seen)
+        return StepVerdict(entry=entry, verdict=verdict, now=None if now == step else now)
     if vf is None or not isinstance(step, OnVfNetdev) or step.vf_netdev is None:
         return StepVerdict(entry=entry, verdict=step.compare(seen))
     found: Known[str] = getattr(seen.names_of(vf), step.ROLE)
@@ -103,6 +109,14 @@ def _compare(entry: JournalEntry, vf: VfIdentity | None, seen: Observation) -> S
     return StepVerdict(entry=entry, verdict=step.compare(seen))
 
 
+def with_present_name(step: Step, seen: Observation) -> Step:
+    """A step as it is to be shown: with the name that its machine has now."""
+    if not isinstance(step, AttachedInterface):
+        return step
+    machine = seen.machine(step.uuid)
+    return step.called(machine.value.name) if isinstance(machine, Present) else step
+
+
 class RepairAct(StrEnum):
     """The kinds of repair; the values are their names for people."""
 
@@ -117,6 +131,11 @@ class Repair:
     act: RepairAct
     reason: str
     steps: tuple[StepVerdict, ...] = ()
+
+    @property
+    def impossible(self) -> Gone | None:
+        """What is gone that no step can make."""
+        return next((each.verdict for each in self.steps if isinstance(each.verdict, Gone)), None)
 
     def __str__(self) -> str:
         return f"{self.act}: {self.reason}"
@@ -138,6 +157,12 @@ def repair(record: PortRecord, verdict: PortVerdict) -> Repair | None:
     if isinstance(problem, Unknown):
         raise CannotTell(problem.what, where=problem.where, hint=problem.hint)
     return None
+
+
+def remedy(record: PortRecord) -> str:
+    """What a person can do about a port for which something is gone."""
+    freed = "what it has on this host" if record.vf is None else f"VF {record.vf}"
+    return f"smartvif detach frees {freed}"
 
 
 def _is_to_repeat(each: StepVerdict) -> bool:

@@ -11,6 +11,7 @@ from smartvif.drivers.kernel.api import LinkDriver
 from smartvif.drivers.kernel.vfio import Vfio
 from smartvif.host.representors import Representors
 from smartvif.model.errors import CannotTell
+from smartvif.model.guest_interface import InterfaceIdentity
 from smartvif.model.known import Known
 
 T = TypeVar("T")
@@ -20,8 +21,12 @@ class GuestNic(Protocol):
     """An interface of a guest."""
 
     @property
-    def mac(self) -> str:
-        """Its MAC address."""
+    def identity(self) -> InterfaceIdentity:
+        """What it is known by among the machine's interfaces."""
+
+    @property
+    def link_up(self) -> bool:
+        """Whether the machine's owner has not set its link down."""
 
     @property
     def live(self) -> bool:
@@ -34,6 +39,10 @@ class GuestNic(Protocol):
 
 class MachineState(Protocol):
     """A machine as it is."""
+
+    @property
+    def name(self) -> str:
+        """Its present name."""
 
     @property
     def running(self) -> bool:
@@ -49,18 +58,18 @@ class MachineState(Protocol):
 
 
 class Hypervisor(Protocol):
-    """The hypervisor, as plans use it."""
+    """The hypervisor, as plans use it. A machine is its UUID."""
 
-    def attach(self, domain: str, xml: str, /) -> None:
-        """Attach the interface, to the running domain and to its definition."""
+    def attach(self, uuid: str, xml: str, /) -> None:
+        """Attach the interface, to the running machine and to its definition."""
 
-    def detach(self, domain: str, mac: str, /) -> None:
-        """Detach the interface. Idempotent."""
+    def detach(self, uuid: str, xml: str, /) -> None:
+        """Detach this interface and no other. Idempotent."""
 
-    def read(self, domain: str, /) -> MachineState:
-        """The domain as it is.
+    def read(self, uuid: str, /) -> MachineState:
+        """The machine as it is.
 
-        Raises: NotFound, where there is no such domain; CannotTell, where libvirt does not answer.
+        Raises: NotFound, where there is no such machine; CannotTell, where libvirt does not answer.
         """
 
 

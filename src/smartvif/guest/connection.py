@@ -34,6 +34,20 @@ class Connection:
             what = f"no virtual machine is called '{name}'"
             raise NotFound(what, where=self.uri, hint=hint) from None
 
+    def by_uuid(self, uuid: str) -> libvirt.virDomain:
+        """The domain with this UUID, whatever it is called.
+
+        Raises: NotFound; CannotTell.
+        """
+        connection, libvirt = self.open(), _libvirt()
+        with translated(self.uri):
+            try:
+                return connection.lookupByUUIDString(uuid)
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                    raise
+        raise NotFound(f"no virtual machine has the UUID {uuid}", where=self.uri)
+
     def domains(self) -> dict[str, libvirt.virDomain]:
         """All domains by name, running or not.
 

@@ -12,7 +12,8 @@ from xml.etree import ElementTree as ET
 from smartvif.guest import xml
 from smartvif.guest.connection import Connection, translated
 from smartvif.guest.xml import Interface
-from smartvif.model.errors import Failed, NotFound, Refused, TimedOut
+from smartvif.model.errors import Failed, NotFound, TimedOut
+from smartvif.model.guest_interface import InterfaceIdentity
 from smartvif.model.pci import PciAddress
 
 if TYPE_CHECKING:
@@ -43,15 +44,22 @@ class GuestInterface:
     target: str | None
     live: bool
     persistent: bool
+    link_up: bool = True
+
+    @property
+    def identity(self) -> InterfaceIdentity:
+        """What it is known by among the machine's interfaces."""
+        return InterfaceIdentity(mac=self.mac, kind=self.kind, source=self.source)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineReading:
-    """A machine with its interfaces, the running machine's first.
+    """A machine with its present name and its interfaces, the running machine's first.
 
     ``persistent``: it has a definition; one that has not is gone when it stops.
     """
 
+    name: str
     running: bool
     persistent: bool
     interfaces: tuple[GuestInterface, ...]
@@ -60,38 +68,51 @@ class MachineReading:
 class Domains:
     """The virtual machines of the libvirt at ``uri``.
 
+    A machine is its UUID: names change, and are given again (libvirt.org/formatdomain.html,
+    "General metadata"). By ``name`` it is asked for only where a person has just said one.
+
     Every method raises CannotTell where libvirt does not answer and Failed, with libvirt's words,
-    where it refuses; all but ``exists`` and ``detach`` raise NotFound where no machine has the
-    name.
+    where it refuses; all but ``exists`` and ``detach`` raise NotFound where there is no such
+    machine.
     """
 
     def __init__(self, uri: str) -> None:
         self._connection = Connection(uri)
 
     def names(self) -> tuple[str, ...]:
-        """All machines, running or not."""
+        """The names of all machines, running or not."""
         return tuple(sorted(self._connection.domains()))
 
-    def exists(self, name: str) -> bool:
-        """Whether there is such a machine, running or not."""
-        return name in self._connection.domains()
-
     def uuid(self, name: str) -> str:
-        """Its UUID, as text with dashes."""
+        """The UUID of the machine that is called ``name`` now, as text with dashes."""
         domain = self._connection.domain(name)
-        with translated(_where(name)):
+        with translated(_where(domain)):
             return str(domain.UUIDString())
 
-    def running(self, name: str) -> bool:
+    def exists(self, uuid: str) -> bool:
+        """Whether there is such a machine, running or not."""
+        try:
+            self._connection.by_uuid(uuid)
+        except NotFound:
+            return False
+        return True
+
+    def name(self, uuid: str) -> str:
+        """Its present name."""
+        domain = self._connection.by_uuid(uuid)
+        with translated(_where(domain)):
+            return str(domain.name())
+
+    def running(self, uuid: str) -> bool:
         """Whether it runs (or is paused), rather than being only defined."""
-        domain = self._connection.domain(name)
-        with translated(_where(name)):
+        domain = self._connection.by_uuid(uuid)
+        with translated(_where(domain)):
             return bool(domain.isActive())
 
     def shared_memory(self, name: str) -> bool:
         """Whether its memory can be shared with a vhost-user forwarder: without, no traffic."""
         domain = self._connection.domain(name)
-        with translated(_where(name)):
+        with translated(_where(domain)):
             return xml.shares_memory(domain.XMLDesc())
 
     def nodes(self, name: str) -> frozenset[int]:
@@ -100,26 +121,26 @@ class Domains:
         from smartvif.host import numa
 
         domain = self._connection.domain(name)
-        with translated(_where(name)):
+        with translated(_where(domain)):
             return affinity.nodes(domain.XMLDesc(), numa.nodes())
 
     def passed_through(self) -> dict[PciAddress, str]:
         """The host's PCI devices that machines have, with the machine's name."""
         owners = {}
         for name, domain in self._connection.domains().items():
-            with translated(_where(name)):
+            with translated(_where(domain)):
                 owners.update(dict.fromkeys(xml.pci_devices(domain.XMLDesc()), name))
         return owners
 
     def interfaces(self, name: str) -> tuple[GuestInterface, ...]:
         """All its interfaces: the running machine's first, then those of its next start only."""
-        return self.read(name).interfaces
+        return self.read(self.uuid(name)).interfaces
 
-    def read(self, name: str) -> MachineReading:
+    def read(self, uuid: str) -> MachineReading:
         """The machine as it is."""
-        domain = self._connection.domain(name)
-        with translated(_where(name)):
-            sides = _sides(domain)
+        domain = self._connection.by_uuid(uuid)
+        with translated(_where(domain)):
+            name, sides = domain.name(), _sides(domain)
             live, config = (_interfaces(domain, side) for side in (_Side.LIVE, _Side.CONFIG))
         interfaces = tuple(
             GuestInterface(
@@ -129,75 +150,83 @@ class Domains:
                 target=interface.target,
                 live=_has(live, interface),
                 persistent=_has(config, interface),
+                link_up=interface.link_up,
             )
             for interface in live + [each for each in config if not _has(live, each)]
         )
         return MachineReading(
-            running=_Side.LIVE in sides, persistent=_Side.CONFIG in sides, interfaces=interfaces
+            name=name,
+            running=_Side.LIVE in sides,
+            persistent=_Side.CONFIG in sides,
+            interfaces=interfaces,
         )
 
-    def attach(self, name: str, interface_xml: str) -> None:
+    def attach(self, uuid: str, interface_xml: str) -> None:
         """Plug an interface in: into the running machine and into its definition, as there are.
 
-        An interface that is there already, by its MAC address and source, is left as it is.
+        An interface that is there already is left as it is; another one with the same MAC address
+        does not count as it, and is left as well.
         A vhost-user interface in server mode holds up libvirt's calls for this machine until the
         forwarder connects: start the forwarder's attempts before.
-
-        Raises: Refused, where the MAC address is taken by an interface with another source.
         """
         wanted = xml.read_interface(interface_xml)
-        domain = self._connection.domain(name)
-        with translated(_where(name)):
+        domain = self._connection.by_uuid(uuid)
+        with translated(_where(domain)):
             missing = _Side(0)
             for side in _sides(domain):
-                present = _interfaces(domain, side)
-                if not _has(present, wanted):
-                    _refuse_taken(name, wanted.mac, present)
+                if not _has(_interfaces(domain, side), wanted):
                     missing |= side
             if missing:
                 # One call, so that libvirt does both or neither.
                 domain.attachDeviceFlags(interface_xml, missing)
 
-    def detach(self, name: str, mac: str, *, timeout: float = 30.0) -> None:
-        """Unplug the interface with this MAC address and wait until the guest has released it.
+    def detach(self, uuid: str, interface_xml: str, *, timeout: float = 30.0) -> None:
+        """Unplug the interface that ``attach`` made and wait until the guest has released it.
 
         ``timeout`` is in seconds. Idempotent: also without such an interface or machine.
 
         Raises: TimedOut, where the guest keeps the device, as one does that is still booting.
         """
-        self._ask(name, _Side.CONFIG, mac)
+        mine = xml.read_interface(interface_xml).identity
+        self._ask(uuid, _Side.CONFIG, mine)
         now = time.monotonic()
         end, ask_at, refusal = now + timeout, now, ""
-        while self._elements(name, _Side.LIVE, mac):
+        while left := self._elements(uuid, _Side.LIVE, mine):
             now = time.monotonic()
             if now >= end:
-                what = f"the guest did not release {mac} within {timeout:g} s"
-                raise TimedOut(f"{what}; {refusal}" if refusal else what, where=_where(name))
+                what = f"the guest did not release {mine.mac} within {timeout:g} s"
+                where = _where(left[0][0])
+                raise TimedOut(f"{what}; {refusal}" if refusal else what, where=where)
             if now >= ask_at:
                 # Repeated every few seconds: a busy guest may miss a request (Nova bug 1882521),
                 # and libvirt refuses a second one too soon.
                 try:
-                    self._ask(name, _Side.LIVE, mac)
+                    self._ask(uuid, _Side.LIVE, mine)
                 except Failed as error:
                     refusal = error.what
                 ask_at = time.monotonic() + _ASK_EVERY
             time.sleep(_LOOK_EVERY)
 
     def migrate(
-        self, name: str, to: str, interfaces: Mapping[str, str], *, address: str | None
+        self,
+        uuid: str,
+        to: str,
+        interfaces: Mapping[InterfaceIdentity, str],
+        *,
+        address: str | None,
     ) -> None:
         """Move a running machine to the libvirt at ``to``, with its definition.
 
-        ``interfaces`` has the XML of the interfaces that are others there, by their MAC addresses.
+        ``interfaces`` has the XML there of the interfaces that are others there.
         QEMU listens at ``address`` there, or where libvirt chooses.
         Raises: also CannotTell, where the other libvirt does not answer. A machine that could not
         be moved runs on here.
         """
         import libvirt
 
-        domain = self._connection.domain(name)
+        domain = self._connection.by_uuid(uuid)
         there = Connection(to).open()
-        with translated(_where(name)):
+        with translated(_where(domain)):
             live = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE)
             defined = domain.XMLDesc(
                 libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_INACTIVE
@@ -217,22 +246,23 @@ class Domains:
             )
             domain.migrate3(there, params, flags)
 
-    def _ask(self, name: str, side: _Side, mac: str) -> None:
-        for domain, element in self._elements(name, side, mac):
-            with translated(_where(name)):
+    def _ask(self, uuid: str, side: _Side, mine: InterfaceIdentity) -> None:
+        for domain, element in self._elements(uuid, side, mine):
+            # It has its address on the guest's bus, by which libvirt tells two with one MAC apart.
+            with translated(_where(domain)):
                 domain.detachDeviceFlags(ET.tostring(element, encoding="unicode"), side)
 
     def _elements(
-        self, name: str, side: _Side, mac: str
+        self, uuid: str, side: _Side, mine: InterfaceIdentity
     ) -> list[tuple[libvirt.virDomain, ET.Element]]:
-        """The elements with this MAC address; none where the machine has gone."""
+        """The elements of this interface; none where the machine has gone."""
         try:
-            domain = self._connection.domain(name)
-            with translated(_where(name)):
+            domain = self._connection.by_uuid(uuid)
+            with translated(_where(domain)):
                 described = _described(domain, side)
         except NotFound:
             return []
-        return [(domain, element) for each, element in described if each.mac == mac.lower()]
+        return [(domain, element) for each, element in described if each.identity == mine]
 
 
 def _sides(domain: libvirt.virDomain) -> list[_Side]:
@@ -255,22 +285,8 @@ def _interfaces(domain: libvirt.virDomain, side: _Side) -> list[Interface]:
 
 
 def _has(present: list[Interface], wanted: Interface) -> bool:
-    """Whether it is among them; a target does not count, as libvirt may choose one."""
-    return any(
-        (each.mac, each.kind, each.source) == (wanted.mac, wanted.kind, wanted.source)
-        for each in present
-    )
+    return any(each.identity == wanted.identity for each in present)
 
 
-def _refuse_taken(name: str, mac: str, present: list[Interface]) -> None:
-    for each in present:
-        if each.mac == mac:
-            raise Refused(
-                f"the MAC address {mac} is taken by its {each.kind} interface on {each.source}",
-                where=_where(name),
-                hint="detach that one first, or take another MAC address",
-            )
-
-
-def _where(name: str) -> str:
-    return f"virtual machine {name}"
+def _where(domain: libvirt.virDomain) -> str:
+    return f"virtual machine {domain.name()}"

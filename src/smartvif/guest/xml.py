@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from smartvif.model.errors import Invalid
+from smartvif.model.guest_interface import InterfaceIdentity
 from smartvif.model.pci import PciAddress
 
 if TYPE_CHECKING:
@@ -28,12 +29,19 @@ class Interface:
 
     ``kind`` is libvirt's type; ``source`` is what it is plugged into: the tap's name, the bridge,
     the vhost-user socket, the PCI address. ``target`` is the host-side netdev, if it has one.
+    ``link_up`` is False where the machine's owner has set its link down (virsh domif-setlink).
     """
 
     mac: str
     kind: str
     source: str | None
     target: str | None
+    link_up: bool = True
+
+    @property
+    def identity(self) -> InterfaceIdentity:
+        """What it is known by. The target does not count, as libvirt may choose it."""
+        return InterfaceIdentity(mac=self.mac, kind=self.kind, source=self.source)
 
 
 def interface_xml(vif: Vif, queues: Queues | None = None) -> str:
@@ -67,8 +75,8 @@ def read_interface(interface_xml: str) -> Interface:
     return _read(_parsed(interface_xml))
 
 
-def with_interfaces(domain_xml: str, replacements: Mapping[str, str]) -> str:
-    """The domain with other interfaces in place of those with these MAC addresses.
+def with_interfaces(domain_xml: str, replacements: Mapping[InterfaceIdentity, str]) -> str:
+    """The domain with other interfaces in place of these; all others stay.
 
     The guest must find its devices where they were: their addresses on its buses, and libvirt's
     names for them, stay.
@@ -77,7 +85,7 @@ def with_interfaces(domain_xml: str, replacements: Mapping[str, str]) -> str:
     devices = domain.find("devices")
     assert devices is not None  # libvirt's own
     for place, element in enumerate(devices):
-        new = replacements.get(_read(element).mac) if element.tag == "interface" else None
+        new = replacements.get(_read(element).identity) if element.tag == "interface" else None
         if new is not None:
             replacement = _parsed(new)
             for kept in ("alias", "address"):
@@ -130,6 +138,7 @@ def _read(element: ET.Element) -> Interface:
         kind=kind,
         source=target if kind == "ethernet" else _source(element),
         target=target,
+        link_up=_attribute(element, "link", "state") != "down",
     )
 
 

@@ -6,6 +6,7 @@ __all__ = [
     "deadline",
     "error_codec",
     "errors",
+    "guest_interface",
     "known",
     "needs",
     "pci",

@@ -24,6 +24,17 @@ class Difference:
         return f"{self.subject}: {self.there}, wanted {self.wanted}"
 
 
+@dataclass(frozen=True, slots=True)
+class Gone(Difference):
+    """A difference that no step can repair: what the port is for is gone, and is not ours to make.
+
+    It is said without what is wanted.
+    """
+
+    def __str__(self) -> str:
+        return f"{self.subject} is {self.there}"
+
+
 Verdict = Holds | Difference | Unknown
 HOLDS = Holds()
 

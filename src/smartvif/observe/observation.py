@@ -22,7 +22,7 @@ class Scope:
     ``links`` are netdevs by name, ``functions`` VFs with their driver and netdev. ``names`` are VFs
     whose netdevs are to be found: the representor, the VF's own, the PF's. ``vf_settings`` are
     VFs by the PF's netdev and their number. ``switch_ports`` are keys of a switch's ports, by the
-    switch's name. ``machines`` are libvirt's, by name.
+    switch's name. ``machines`` are libvirt's, by UUID.
     """
 
     links: frozenset[str] = frozenset()
@@ -96,6 +96,6 @@ class Observation:
         """A forwarder's relay."""
         return self.relays.get(spec, NOT_READ)
 
-    def machine(self, machine: str) -> Known[MachineState]:
-        """A machine of libvirt's, by its name."""
-        return self.machines.get(machine, NOT_READ)
+    def machine(self, uuid: str) -> Known[MachineState]:
+        """A machine of libvirt's, whatever it is called."""
+        return self.machines.get(uuid, NOT_READ)

@@ -38,7 +38,7 @@ def read(scope: Scope, drivers: Drivers) -> Observation:
         vf_settings=_each(scope.vf_settings, lambda key: drivers.links.vf_admin(*key)),
         switch_ports=_switch_ports(scope.switch_ports, drivers),
         relays=_relays(scope.relays, drivers),
-        machines=_each(scope.machines, lambda name: drivers.need_guests().read(name)),
+        machines=_each(scope.machines, lambda uuid: drivers.need_guests().read(uuid)),
     )
 
 

@@ -15,6 +15,7 @@ from smartvif.diff.ports import (
     RepairAct,
     StepVerdict,
     compare_port,
+    remedy,
     repair,
     scope_of,
 )
@@ -49,7 +50,7 @@ def repair_ports(
     foreseen, failed = repairs.foresee(leave)
     report = Report(failed=failed)
     if dry_run:
-        return report | repairs.each(list(foreseen), lambda port: _only_say(foreseen[port]))
+        return report | repairs.each(list(foreseen), lambda port: repairs.say(port, foreseen[port]))
     # Two ports may have changed places: all are removed before one is put in its place.
     moved = [port for port, found in foreseen.items() if _misplaced(found)]
     return (
@@ -115,6 +116,7 @@ class _Repairs:
         found = self._read(port)
         if found is None:
             return None
+        self._refuse_impossible(port, found)
         return Action(words=str(found), do=lambda: self._act(port, found))
 
     def _read(self, port: str) -> Repair | None:
@@ -162,10 +164,17 @@ class _Repairs:
                 hint="another program may set it: find out which, and then: smartvif reconcile",
             )
 
+    def say(self, port: str, found: Repair) -> Action:
+        """What would be done for a port."""
+        self._refuse_impossible(port, found)
+        return Action(words=str(found), do=lambda: None)
+
+    def _refuse_impossible(self, port: str, found: Repair) -> None:
+        """Raises: NotFound, where what the port is for is gone."""
+        record = self.journal.port(port)
+        if found.impossible is not None and record is not None:
+            raise NotFound(str(found.impossible), where=f"port {port}", hint=remedy(record))
+
 
 def _misplaced(found: Repair) -> list[StepVerdict]:
     return [each for each in found.steps if each.misplaced]
-
-
-def _only_say(found: Repair) -> Action:
-    return Action(words=str(found), do=lambda: None)

@@ -5,6 +5,7 @@ __all__ = [
     "each_port",
     "executor",
     "journal",
+    "journal_versions",
     "orphans",
     "plans",
     "port_vf",

@@ -23,6 +23,7 @@ from typing import Any
 from smartvif.model.errors import Ambiguous, CannotTell, Damaged, Failed, Invalid, NotFound, Refused
 from smartvif.model.pci import PciAddress
 from smartvif.model.port_facts import PortFacts
+from smartvif.plug.journal_versions import name_machines_by_uuid
 from smartvif.plug.steps import codec
 from smartvif.plug.steps.step import Snapshot, Step
 
@@ -39,8 +40,11 @@ CREATE TABLE IF NOT EXISTS moves (vm TEXT PRIMARY KEY, document TEXT NOT NULL) S
 """
 _PORTS = "SELECT id, state, vf, facts FROM ports"
 _STEPS = "SELECT port, number, kind, fields, found, done FROM steps"
-_VERSION = 1
-"""The file's user_version. 0: written by smartvif 0.1.0, whose facts of ports have no version."""
+_VERSION = 2
+"""The file's user_version. 0: written by smartvif 0.1.0, whose facts of ports have no version.
+
+Before 2, steps and moves know a machine by its name.
+"""
 
 
 class PortStatus(StrEnum):
@@ -203,16 +207,16 @@ class Journal:
         """Delete a port without steps, and free its VF."""
         self._write("DELETE FROM ports WHERE id = ?", (port,))
 
-    def begin_move(self, vm: str, document: str) -> None:
+    def begin_move(self, uuid: str, document: str) -> None:
         """Write that a machine is about to leave this host; ``document`` is all of it, as JSON."""
-        self._write("INSERT OR REPLACE INTO moves VALUES (?, ?)", (vm, document))
+        self._write("INSERT OR REPLACE INTO moves VALUES (?, ?)", (uuid, document))
 
-    def end_move(self, vm: str) -> None:
+    def end_move(self, uuid: str) -> None:
         """Delete a move that is finished or rolled back."""
-        self._write("DELETE FROM moves WHERE vm = ?", (vm,))
+        self._write("DELETE FROM moves WHERE vm = ?", (uuid,))
 
     def moves(self) -> dict[str, str]:
-        """The document of every move under way or interrupted, by machine."""
+        """The document of every move under way or interrupted, by the machine's UUID."""
         return dict(self._rows("SELECT vm, document FROM moves ORDER BY vm", ()))
 
     def entries(self, port: str) -> tuple[JournalEntry, ...]:
@@ -326,14 +330,12 @@ class Journal:
             )
 
     def _bring_up_to_date(self) -> None:
-        """Migrate the rows of 0.1.0 to this version; rows that cannot be read stay."""
+        """Migrate the rows of earlier versions to this one; rows that cannot be read stay."""
         ((version,),) = self._rows("PRAGMA user_version", ())
         if version == _VERSION:
             return
         self._db.execute("BEGIN IMMEDIATE")
-        for port in self.ports():
-            values = (port.facts.dump(), port.id)
-            self._db.execute("UPDATE ports SET facts = ? WHERE id = ?", values)
+        name_machines_by_uuid(self._db, {port.id: port.facts for port in self.ports()})
         self._db.execute(f"PRAGMA user_version = {_VERSION}")
         self._db.execute("COMMIT")
 

@@ -9,15 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from smartvif.diff.ports import compare_port, scope_of
+from smartvif.diff.ports import compare_port, remedy, scope_of, with_present_name
 from smartvif.drivers.drivers import Drivers, SwitchPortState
 from smartvif.model.errors import CannotTell, NotFound
-from smartvif.model.known import Known, Present, Unknown
+from smartvif.model.known import NOT_READ, Known, Present, Unknown
 from smartvif.model.pci import PciAddress
 from smartvif.model.port_facts import PortFacts
+from smartvif.model.verdict import Gone
 from smartvif.observe.observation import Observation, Scope
 from smartvif.observe.read import read
 from smartvif.plug.journal import Journal, JournalEntry, PortRecord, PortStatus
+from smartvif.plug.steps.guest import AttachedInterface
 
 if TYPE_CHECKING:
     from smartvif.guest.domains import Domains, GuestInterface
@@ -81,6 +83,7 @@ class PortDetail:
                     "source": each.source,
                     "live": each.live,
                     "persistent": each.persistent,
+                    "link_up": each.link_up,
                 }
                 for each in self.interfaces
             ],
@@ -130,30 +133,43 @@ def detail(
     return PortDetail(
         view=_view(record, entries, seen),
         switch=state.as_json() if state is not None else None,
-        interfaces=_interfaces(record, domains),
+        interfaces=_interfaces(record, entries, domains),
         relay=relays.read(record, drivers, rates=rates),
-        steps=entries,
+        steps=tuple(replace(each, step=with_present_name(each.step, seen)) for each in entries),
     )
 
 
 def _scope(record: PortRecord, entries: Sequence[JournalEntry]) -> Scope:
     netdev = record.facts.switch_port
+    uuid = record.facts.vm_uuid
     links = Scope() if netdev is None else Scope(links=frozenset({netdev}))
-    return scope_of(record, entries) | links
+    machine = Scope() if uuid is None else Scope(machines=frozenset({uuid}))
+    return scope_of(record, entries) | links | machine
 
 
-def _interfaces(record: PortRecord, domains: Domains) -> tuple[GuestInterface, ...]:
+def _interfaces(
+    record: PortRecord, entries: Sequence[JournalEntry], domains: Domains
+) -> tuple[GuestInterface, ...]:
+    """The machine's interfaces that are the port's."""
+    if record.facts.vm_uuid is None:
+        return ()
     try:
-        found = domains.interfaces(record.facts.vm)
+        found = domains.read(record.facts.vm_uuid).interfaces
     except NotFound:
         return ()
-    return tuple(each for each in found if each.mac == record.facts.mac)
+    made = [entry.step.identity for entry in entries if isinstance(entry.step, AttachedInterface)]
+    # Nova's ports have no such step: what Nova wrote is not known here.
+    return tuple(
+        each
+        for each in found
+        if each.mac == record.facts.mac and (not made or each.identity in made)
+    )
 
 
 def _view(record: PortRecord, entries: Sequence[JournalEntry], seen: Observation) -> PortView:
     working, health = _health(record, entries, seen)
     state = _switch_port(entries, seen)
-    facts = record.facts
+    facts = replace(record.facts, vm=_present_name(record.facts, seen))
     if state is not None and state.simulated and facts.switch not in facts.simulated:
         # It may have been down at the plug.
         facts = replace(facts, simulated=(*facts.simulated, facts.switch))
@@ -167,6 +183,12 @@ def _view(record: PortRecord, entries: Sequence[JournalEntry], seen: Observation
     )
 
 
+def _present_name(facts: PortFacts, seen: Observation) -> str:
+    """What the machine is called now; where that is unknown, what it was called at the plug."""
+    machine = NOT_READ if facts.vm_uuid is None else seen.machine(facts.vm_uuid)
+    return machine.value.name if isinstance(machine, Present) else facts.vm
+
+
 def _health(
     record: PortRecord, entries: Sequence[JournalEntry], seen: Observation
 ) -> tuple[bool | None, str]:
@@ -177,11 +199,18 @@ def _health(
         return True, "ok"
     if isinstance(problem, Unknown):
         return None, f"unknown: {problem.what}"
+    if isinstance(problem, Gone):
+        return False, f"{problem}: {remedy(record)}"
     return False, str(problem)
 
 
 def _link_up(record: PortRecord, entries: Sequence[JournalEntry], seen: Observation) -> bool | None:
-    """A guest behind a forwarder is on the relay's link, any other on the switch's port."""
+    """A guest behind a forwarder is on the relay's link, any other on the switch's port.
+
+    Where the machine's owner has set the interface's link down, it is down.
+    """
+    if not _link_allowed(entries, seen):
+        return False
     relayed = [spec for entry in entries for spec in entry.step.scope().relays]
     if relayed:
         found = seen.relay(relayed[0])
@@ -192,6 +221,16 @@ def _link_up(record: PortRecord, entries: Sequence[JournalEntry], seen: Observat
         return port.link_up
     link = seen.link(record.facts.switch_port or "")
     return link.value.up if isinstance(link, Present) else None
+
+
+def _link_allowed(entries: Sequence[JournalEntry], seen: Observation) -> bool:
+    """Whether the machine's owner has not set the link of the port's interface down."""
+    for step in (entry.step for entry in entries):
+        machine = seen.machine(step.uuid) if isinstance(step, AttachedInterface) else NOT_READ
+        if isinstance(step, AttachedInterface) and isinstance(machine, Present):
+            mine = [each for each in machine.value.interfaces if each.identity == step.identity]
+            return all(each.link_up for each in mine)
+    return True
 
 
 def _switch_port(entries: Sequence[JournalEntry], seen: Observation) -> SwitchPortState | None:

@@ -14,7 +14,7 @@ import pytest
 
 from smartvif.guest.domains import Domains, GuestInterface
 from smartvif.guest.xml import interface_xml
-from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound, Refused, TimedOut
+from smartvif.model.errors import CannotTell, Failed, Invalid, NotFound, TimedOut
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Network
 from smartvif.model.vif import PortProfile, ProfileKind, SocketMode, Vif, VifKind
@@ -27,6 +27,7 @@ from smartvif.sim.process import namespaces
 
 RUN_DIR = Path("/run/host")
 MAC = "52:54:00:12:34:ab"
+NO_MACHINE = "00000000-0000-4000-8000-000000000000"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,10 @@ class Host:
     daemon: Libvirtd
     guests: SimulatedGuests
     domains: Domains
+
+    def uuid(self, name: str) -> str:
+        """The machine of that name; of one that is not there, one that no machine has."""
+        return self.domains.uuid(name) if name in self.domains.names() else NO_MACHINE
 
     def boot(self, name: str) -> Console:
         """A guest that takes commands."""
@@ -149,7 +154,7 @@ def test_hot_plug(in_host: InHost) -> None:
         add_tap("tap0")
         assert host.domains.interfaces("vm1") == ()
         for _ in range(2):
-            host.domains.attach("vm1", tap_xml("tap0"))
+            host.domains.attach(host.uuid("vm1"), tap_xml("tap0"))
             interface = GuestInterface(
                 mac=MAC, kind="ethernet", source="tap0", target="tap0", live=True, persistent=True
             )
@@ -157,13 +162,16 @@ def test_hot_plug(in_host: InHost) -> None:
         assert eventually(lambda: console.run("ip link show eth0")[0] == 0)
         code, shown = console.run("cat /sys/class/net/eth0/address /sys/class/net/eth0/mtu")
         assert (code, shown.split()) == (0, [MAC.encode(), b"1400"])
-        with pytest.raises(Refused, match="tap0"):
-            host.domains.attach("vm1", tap_xml("tap1"))
+        add_tap("tap1")
+        host.domains.attach(host.uuid("vm1"), tap_xml("tap1"))
+        assert [each.source for each in host.domains.interfaces("vm1")] == ["tap0", "tap1"]
         for _ in range(2):
-            host.domains.detach("vm1", MAC.upper())
-            assert host.domains.interfaces("vm1") == ()
+            host.domains.detach(host.uuid("vm1"), tap_xml("tap0", mac=MAC.upper()))
+            (other,) = host.domains.interfaces("vm1")
+            assert (other.source, other.live, other.persistent) == ("tap1", True, True)
+        host.domains.detach(host.uuid("vm1"), tap_xml("tap1"))
         assert eventually(lambda: console.run("ip link show eth0")[0] != 0)
-        host.domains.attach("vm1", tap_xml("tap0", mac="52:54:00:00:00:02"))
+        host.domains.attach(host.uuid("vm1"), tap_xml("tap0", mac="52:54:00:00:00:02"))
         assert eventually(lambda: b"52:54:00:00:00:02" in console.run("ip link")[1])
 
     in_host(body)
@@ -181,15 +189,15 @@ def test_half_there(in_host: InHost) -> None:
         subprocess.run(plug, check=True, capture_output=True)
         (half,) = host.domains.interfaces("vm1")
         assert (half.live, half.persistent) == (True, False)
-        host.domains.attach("vm1", tap_xml("tap0"))
+        host.domains.attach(host.uuid("vm1"), tap_xml("tap0"))
         (whole,) = host.domains.interfaces("vm1")
         assert (whole.live, whole.persistent) == (True, True)
         unplug = [*virsh, "detach-device", "vm1", "/run/nic.xml", "--config"]
         subprocess.run(unplug, check=True, capture_output=True)
-        host.domains.detach("vm1", MAC)
+        host.domains.detach(host.uuid("vm1"), tap_xml("tap0"))
         assert host.domains.interfaces("vm1") == ()
         with pytest.raises(Failed, match="specified dev doesn't exist"):
-            host.domains.attach("vm1", tap_xml("nosuch"))
+            host.domains.attach(host.uuid("vm1"), tap_xml("nosuch"))
         assert host.domains.interfaces("vm1") == ()
 
     in_host(body)
@@ -201,14 +209,14 @@ def test_stuck_guest(in_host: InHost) -> None:
     def body(host: Host) -> None:
         host.boot("vm1")
         add_tap("tap0")
-        host.domains.attach("vm1", tap_xml("tap0"))
+        host.domains.attach(host.uuid("vm1"), tap_xml("tap0"))
         subprocess.run(["virsh", "-c", host.daemon.uri, "-q", "suspend", "vm1"], check=True)
         with pytest.raises(TimedOut, match=MAC):
-            host.domains.detach("vm1", MAC, timeout=6.0)
+            host.domains.detach(host.uuid("vm1"), tap_xml("tap0"), timeout=6.0)
         (left,) = host.domains.interfaces("vm1")
         assert (left.live, left.persistent) == (True, False)
         subprocess.run(["virsh", "-c", host.daemon.uri, "-q", "resume", "vm1"], check=True)
-        host.domains.detach("vm1", MAC)
+        host.domains.detach(host.uuid("vm1"), tap_xml("tap0"))
         assert host.domains.interfaces("vm1") == ()
 
     in_host(body)
@@ -219,16 +227,16 @@ def test_stopped(in_host: InHost) -> None:
 
     def body(host: Host) -> None:
         host.guests.define("vm1", host.image)
-        assert not host.domains.running("vm1")
+        assert not host.domains.running(host.uuid("vm1"))
         assert host.domains.shared_memory("vm1")
         for _ in range(2):
-            host.domains.attach("vm1", tap_xml("tap0"))
+            host.domains.attach(host.uuid("vm1"), tap_xml("tap0"))
             (interface,) = host.domains.interfaces("vm1")
             assert (interface.live, interface.persistent) == (False, True)
         with pytest.raises(Failed, match="it stopped"):
             host.guests.wait_ready("vm1")
         for _ in range(2):
-            host.domains.detach("vm1", MAC)
+            host.domains.detach(host.uuid("vm1"), tap_xml("tap0"))
             assert host.domains.interfaces("vm1") == ()
 
     in_host(body)
@@ -253,11 +261,11 @@ def test_every_kind(in_host: InHost) -> None:
         host.guests.define("vm1", host.image)
         for _ in range(2):
             for vif in vifs:
-                host.domains.attach("vm1", interface_xml(vif))
+                host.domains.attach(host.uuid("vm1"), interface_xml(vif))
         sources = ["tap0", "qbr1", "/run/s2", "/run/s3", "0000:05:00.4"]
         assert [each.source for each in host.domains.interfaces("vm1")] == sources
         for vif in vifs:
-            host.domains.detach("vm1", vif.address)
+            host.domains.detach(host.uuid("vm1"), interface_xml(vif))
         assert host.domains.interfaces("vm1") == ()
 
     in_host(body)
@@ -271,18 +279,18 @@ def test_restart(in_host: InHost) -> None:
         before = host.domains.uuid("vm1")
         libvirtd.stop(host.daemon)
         with pytest.raises(CannotTell, match="does not answer"):
-            host.domains.running("vm1")
+            host.domains.running(host.uuid("vm1"))
         assert console.run("echo alive") == (0, b"alive\n")
         assert libvirtd.start(RUN_DIR).uri == host.daemon.uri
-        assert host.domains.running("vm1")
+        assert host.domains.running(host.uuid("vm1"))
         assert host.domains.uuid("vm1") == before
         add_tap("tap0")
-        host.domains.attach("vm1", tap_xml("tap0"))
+        host.domains.attach(host.uuid("vm1"), tap_xml("tap0"))
         assert eventually(lambda: console.run("ip link show eth0")[0] == 0)
         begin = time.monotonic()
         host.guests.stop("vm1")
         assert time.monotonic() - begin < 20
-        assert not host.domains.running("vm1")
+        assert not host.domains.running(host.uuid("vm1"))
 
     in_host(body)
 
@@ -309,17 +317,19 @@ def test_names(in_host: InHost) -> None:
 
     def body(host: Host) -> None:
         with pytest.raises(NotFound) as nobody:
-            host.domains.running("vm9")
+            host.domains.uuid("vm9")
         assert nobody.value.hint == "there are none"
         host.guests.define("vm2", host.image)
         host.guests.define("vm1", host.image)
-        assert host.domains.exists("vm1")
-        assert not host.domains.exists("vm9")
+        assert host.domains.exists(host.uuid("vm1"))
+        assert not host.domains.exists(host.uuid("vm9"))
         with pytest.raises(NotFound) as unknown:
-            host.domains.attach("vm9", tap_xml("tap0"))
+            host.domains.uuid("vm9")
         assert unknown.value.hint == "there are: vm1, vm2"
-        host.domains.detach("vm9", MAC)
-        host.domains.detach("vm1", MAC)
+        with pytest.raises(NotFound, match=f"has the UUID {NO_MACHINE}"):
+            host.domains.attach(host.uuid("vm9"), tap_xml("tap0"))
+        host.domains.detach(host.uuid("vm9"), tap_xml("tap0"))
+        host.domains.detach(host.uuid("vm1"), tap_xml("tap0"))
         with pytest.raises(Invalid, match="too long"):
             host.guests.define("v" * 100, host.image)
 
@@ -357,4 +367,4 @@ def test_nobody_answers(tmp_path: Path) -> None:
     domains = Domains(f"qemu:///session?socket={tmp_path}/none")
     for question in (domains.exists, domains.running, domains.interfaces):
         with pytest.raises(CannotTell, match="does not answer"):
-            question("vm1")
+            question(NO_MACHINE)

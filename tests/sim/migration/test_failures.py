@@ -16,7 +16,7 @@ from smartvif.drivers.drivers import Drivers
 from smartvif.model.errors import CannotTell, Failed, SmartvifError
 from smartvif.operations.migration import destination as receive
 from smartvif.operations.migration import source as chain
-from smartvif.operations.migration.offer import MachineOffer
+from smartvif.operations.migration.offer import MachineOffer, Move
 from smartvif.operations.migration.peer import RemotePeer
 from smartvif.plug.steps import codec
 from smartvif.plug.steps.step import Step
@@ -169,7 +169,7 @@ def fails(one: Member, kind: type[SmartvifError], words: str, peer: PeerBeside) 
 
 def journalled_moves() -> list[str]:
     """The machines that the host thinks are moving."""
-    return list(host().journal.moves())
+    return [Move.load(uuid, text).offer.vm for uuid, text in host().journal.moves().items()]
 
 
 def set_up(one: Member) -> dict[str, dict[str, Any]]:

@@ -14,6 +14,7 @@ from smartvif.guest import xml
 from smartvif.guest.element import Queues
 from smartvif.model import checks
 from smartvif.model.errors import Invalid
+from smartvif.model.guest_interface import InterfaceIdentity
 from smartvif.model.pci import PciAddress
 from smartvif.model.port import Network
 from smartvif.model.vif import PortProfile, ProfileKind, SocketMode, Vif, VifKind
@@ -399,7 +400,8 @@ def parsed(text: str) -> ET.Element:
 def test_another_interface_in_its_place(name: str) -> None:
     """The guest finds it where it was, by the same name, and whatever else it says is new."""
     _, new, source = CASES[name]
-    domain = parsed(xml.with_interfaces(OLD.replace(MAC, MAC.upper()), {MAC: new}))
+    mine = InterfaceIdentity(mac=MAC, kind="vhostuser", source="/old")
+    domain = parsed(xml.with_interfaces(OLD.replace(MAC, MAC.upper()), {mine: new}))
     replaced, other = domain.findall("devices/interface")
     was, _ = parsed(OLD).findall("devices/interface")
     assert xml.read_interface(ET.tostring(replaced, encoding="unicode")).source == source
@@ -412,6 +414,28 @@ def test_another_interface_in_its_place(name: str) -> None:
     ]
     assert (other.attrib, domain.findtext("name")) == ({"type": "user"}, "vm1")
     assert [each.tag for each in domain.iterfind("devices/*")] == ["disk", "interface", "interface"]
+
+
+def test_the_other_of_a_pair_stays() -> None:
+    """An interface with the same MAC address and another source or type is not replaced."""
+    standby = f"<interface type='user'><mac address='{MAC}'/></interface>"
+    tap = f"<interface type='ethernet'><mac address='{MAC}'/><target dev='tap0'/></interface>"
+    before = f"<domain><devices>{standby}{tap}{TAP}</devices></domain>".replace("tap0", "tap1", 1)
+    mine = InterfaceIdentity(mac=MAC, kind="ethernet", source="tap0")
+    new = f"<interface type='ethernet'><mac address='{MAC}'/><target dev='tap9'/></interface>"
+    after = [each.identity for each, _ in xml.interfaces(xml.with_interfaces(before, {mine: new}))]
+    assert [(each.kind, each.source) for each in after] == [
+        ("user", None),
+        ("ethernet", "tap1"),
+        ("ethernet", "tap9"),
+    ]
+
+
+@pytest.mark.parametrize(("link", "up"), [("", True), ("up", True), ("down", False)])
+def test_the_link(link: str, up: bool) -> None:
+    """An interface's link is up unless libvirt says that it is down."""
+    text = TAP.replace("<mac", f"<link state='{link}'/><mac" if link else "<mac")
+    assert xml.read_interface(text).link_up is up
 
 
 @given(
@@ -430,7 +454,9 @@ def test_the_others_stay(present: list[int], replaced: set[int], data: st.DataOb
         elements.insert(place, "<hostdev><mac address='52:54:00:00:00:00'/></hostdev>")
     before = f"<domain><devices>{''.join(elements)}</devices></domain>"
     replacements = {
-        f"52:54:00:00:00:0{number}": f"<interface type='bridge'>"
+        InterfaceIdentity(
+            mac=f"52:54:00:00:00:0{number}", kind="user", source=f"old{number}"
+        ): f"<interface type='bridge'>"
         f"<mac address='52:54:00:00:00:0{number}'/><source bridge='new{number}'/></interface>"
         for number in replaced
     }

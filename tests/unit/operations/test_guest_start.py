@@ -79,7 +79,8 @@ def host(tmp_path: Path, taps: Taps, monkeypatch: pytest.MonkeyPatch) -> HostCon
 def plugged(host: HostContext, port: str, **facts: Any) -> None:
     """Write a port that was attached before the reboot: a tap, and the machine's interface."""
     known = port_facts(**{"vm_uuid": UUID, "switch_port": f"tap{port}", **facts})
-    interface = AttachedInterface(domain=known.vm, mac=MAC, xml="<interface/>")
+    uuid = known.vm_uuid or UUID
+    interface = AttachedInterface(uuid=uuid, domain=known.vm, mac=MAC, xml="<interface/>")
     plan: Plan = (Tap(name=f"tap{port}", mac=MAC), interface)
     host.journal.begin(port, known)
     for number, step in enumerate(plan):

@@ -84,7 +84,7 @@ def test_a_journal_of_0_1_0(version_0: Path) -> None:
         assert plugged.facts.as_json() == {"needs": None, **FACTS_0}
         assert other.facts.needs == NOTHING_SPECIAL
         assert entry.step == Tap(name="tap0", mac="52:54:00:12:34:56")
-        assert stored(version_0, "PRAGMA user_version") == [(1,)]
+        assert stored(version_0, "PRAGMA user_version") == [(2,)]
         facts = [json.loads(text) for (text,) in stored(version_0, "SELECT facts FROM ports")]
         assert [each["version"] for each in facts] == [1, 1]
         assert facts[0]["vf"] == {"number": None, "address": "0000:04:00.1"}
@@ -92,14 +92,14 @@ def test_a_journal_of_0_1_0(version_0: Path) -> None:
 
 def test_a_journal_of_a_newer_version(version_0: Path) -> None:
     """It is refused, naming the file and what to do, and stays as it is."""
-    write(version_0, "PRAGMA user_version = 2")
+    write(version_0, "PRAGMA user_version = 3")
     before = stored(version_0, "SELECT * FROM ports")
-    with pytest.raises(CannotTell, match="newer smartvif: its version is 2, and 1 is") as caught:
+    with pytest.raises(CannotTell, match="newer smartvif: its version is 3, and 2 is") as caught:
         Journal(version_0)
     assert caught.value.where == str(version_0 / "state.db")
     assert "SMARTVIF_STATE_DIR" in caught.value.hint
     assert stored(version_0, "SELECT * FROM ports") == before
-    assert stored(version_0, "PRAGMA user_version") == [(2,)]
+    assert stored(version_0, "PRAGMA user_version") == [(3,)]
 
 
 @pytest.mark.parametrize(

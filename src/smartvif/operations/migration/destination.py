@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from smartvif.context.host import HostContext
@@ -30,8 +31,10 @@ def check(offer: MachineOffer, host: HostContext) -> dict[str, Any]:
     Raises: CannotTell, where libvirt does not answer.
     """
     problem = None
-    if host.domains.exists(offer.vm):
+    if offer.vm in host.domains.names():
         problem = f"there is a machine called {offer.vm} already"
+    elif host.domains.exists(offer.uuid):
+        problem = f"it is there already, and called {host.domains.name(offer.uuid)}"
     vfs: dict[PciAddress, str] = {}
     return {
         "problem": problem,
@@ -69,11 +72,14 @@ def finish(offer: MachineOffer, interfaces: dict[str, str], host: HostContext) -
         try:
             if port.transparent:
                 step = AttachedInterface(
-                    domain=offer.vm, mac=port.mac or "", xml=interfaces[port.id]
+                    uuid=offer.uuid,
+                    domain=offer.vm,
+                    mac=port.mac or "",
+                    xml=interfaces[port.id],
                 )
                 adopt(port.id, step, host.journal)
             elif host.journal.port(port.id) is None:
-                attach(port, host)
+                attach(replace(port, vm=host.domains.name(offer.uuid)), host)
         except SmartvifError as error:
             failed[port.id] = str(error)
     return failed
@@ -84,7 +90,7 @@ def abandon(offer: MachineOffer, host: HostContext) -> None:
 
     Raises: Refused, where the machine is here; Failed, where something cannot be undone.
     """
-    if host.domains.exists(offer.vm):
+    if host.domains.exists(offer.uuid):
         raise Refused(
             f"machine {offer.vm} is here, and has these ports", where="smartvif receive abandon"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from smartvif.model.errors import Damaged, Invalid
 from smartvif.model.port_spec import PortSpec
@@ -32,8 +32,8 @@ class MachineOffer:
 
     @classmethod
     def of(cls, vm: str, uuid: str, records: Iterable[PortRecord]) -> MachineOffer:
-        """The machine with the ports of the journal's ``records``."""
-        ports = tuple(record.facts.spec(record.id) for record in records)
+        """The machine with the ports of the journal's ``records``, which may have an older name."""
+        ports = tuple(replace(record.facts.spec(record.id), vm=vm) for record in records)
         return cls(vm=vm, uuid=uuid, ports=ports)
 
     @classmethod
@@ -71,8 +71,8 @@ class Move:
         return json.dumps({**self.offer.as_json(), "to": self.to, "interfaces": interfaces})
 
     @classmethod
-    def load(cls, vm: str, text: str) -> Move:
-        """What ``dump`` gave, of the machine ``vm``.
+    def load(cls, uuid: str, text: str) -> Move:
+        """What ``dump`` gave, of the machine with this UUID.
 
         Raises: Damaged.
         """
@@ -83,6 +83,6 @@ class Move:
         except (KeyError, TypeError, ValueError, Invalid) as error:
             raise Damaged(
                 f"its move cannot be read: {error}",
-                where=f"journal, table moves, row {vm}",
+                where=f"journal, table moves, row {uuid}",
                 hint="restore the journal from a backup",
             ) from error

@@ -11,17 +11,20 @@ The journal has a move from its beginning to its end. Where the process dies in 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from smartvif.context.host import HostContext
 from smartvif.model.errors import Failed, Refused, SmartvifError
+from smartvif.model.guest_interface import InterfaceIdentity
+from smartvif.model.vif import Machine
 from smartvif.operations.migration.offer import MachineOffer, Move
 from smartvif.operations.migration.peer import Peer, RemotePeer
 from smartvif.operations.ports.attach import attach
 from smartvif.operations.ports.claims import unplug
 from smartvif.plug.each_port import Report
 from smartvif.plug.journal import PortStatus
+from smartvif.plug.steps.guest import AttachedInterface
 
 _log = logging.getLogger(__name__)
 
@@ -57,13 +60,16 @@ def check_migration(vm: str, host: HostContext, peer: Peer) -> MigrationCheck:
     Raises: NotFound, for a machine that is not here; Failed and CannotTell, where the other host,
     libvirt or a switch does not answer.
     """
-    offer = _offer(vm, host)
+    return _check(_offer(Machine(uuid=host.domains.uuid(vm), name=vm), host), host, peer)
+
+
+def _check(offer: MachineOffer, host: HostContext, peer: Peer) -> MigrationCheck:
     there = peer.check(offer)
     problem = there["problem"] and f"{peer.name}: {there['problem']}"
-    if not host.domains.running(vm):
+    if not host.domains.running(offer.uuid):
         problem = "it does not run: define it there, and attach its ports"
     return MigrationCheck(
-        vm=vm,
+        vm=offer.vm,
         problem=problem,
         ports=tuple(
             PortMigrationCheck(
@@ -87,13 +93,14 @@ def migrate(
     Raises: Refused, with the obstacle, before anything is changed; Failed and CannotTell
     after what was done has been undone, with the machine running here as before.
     """
-    with host.journal.locked(_lock(vm), wait=False) as alone:
+    machine = Machine(uuid=host.domains.uuid(vm), name=vm)
+    with host.journal.locked(_lock(machine.uuid), wait=False) as alone:
         if not alone:
             raise Refused("it is being moved already", where=_where(vm), hint="wait for that")
-        move = host.journal.moves().get(vm)
+        move = host.journal.moves().get(machine.uuid)
         if move is not None:
-            _settle(Move.load(vm, move), host)
-        return _migrate(vm, host, peer, report)
+            _settle(Move.load(machine.uuid, move), host)
+        return _migrate(machine, host, peer, report)
 
 
 def finish_migrations(host: HostContext, *, dry_run: bool = False) -> Report:
@@ -105,14 +112,15 @@ def finish_migrations(host: HostContext, *, dry_run: bool = False) -> Report:
     """
     concerned: dict[str, str] = {}
     failed: dict[str, SmartvifError] = {}
-    for vm in host.journal.moves():
-        with host.journal.locked(_lock(vm), wait=False) as held:
-            move = host.journal.moves().get(vm)
+    for uuid in host.journal.moves():
+        with host.journal.locked(_lock(uuid), wait=False) as held:
+            move = host.journal.moves().get(uuid)
             if not held or move is None:
                 continue
-            stays = host.domains.exists(vm)
+            vm, stays = uuid, host.domains.exists(uuid)
             try:
-                found = Move.load(vm, move)
+                found = Move.load(uuid, move)
+                vm = host.domains.name(uuid) if stays else found.offer.vm
                 words = f"{'undo' if stays else 'finish'}: {vm} was moving to {found.to}"
                 concerned |= {port.id: words for port in found.offer.ports}
                 if not dry_run:
@@ -128,17 +136,18 @@ def migrating_ports(host: HostContext) -> frozenset[str]:
     Raises: CannotTell, where libvirt does not answer.
     """
     ports: set[str] = set()
-    for vm, move in host.journal.moves().items():
-        with host.journal.locked(_lock(vm), wait=False) as settled:
-            if not (settled and host.domains.exists(vm)):
-                ports |= {port.id for port in Move.load(vm, move).offer.ports}
+    for uuid, move in host.journal.moves().items():
+        with host.journal.locked(_lock(uuid), wait=False) as settled:
+            if not (settled and host.domains.exists(uuid)):
+                ports |= {port.id for port in Move.load(uuid, move).offer.ports}
     return frozenset(ports)
 
 
 def _migrate(
-    vm: str, host: HostContext, peer: Peer, report: Callable[[str], None]
+    machine: Machine, host: HostContext, peer: Peer, report: Callable[[str], None]
 ) -> dict[str, str]:
-    found = check_migration(vm, host, peer)
+    vm, offer = machine.name, _offer(machine, host)
+    found = _check(offer, host, peer)
     if not found.ready:
         reasons = [found.problem, *(port.problem for port in found.ports)]
         raise Refused(
@@ -146,8 +155,7 @@ def _migrate(
             where=_where(vm),
             hint=f"smartvif migrate --vm {vm} --to {peer.name} --check shows each port",
         )
-    offer = _offer(vm, host)
-    host.journal.begin_move(vm, Move(to=peer.name, offer=offer).dump())
+    host.journal.begin_move(machine.uuid, Move(to=peer.name, offer=offer).dump())
     try:
         for port in offer.ports:
             if not port.transparent:
@@ -155,14 +163,13 @@ def _migrate(
                 report(f"{port.mode} port {port.id[:8]} is detached: the guest has no link on it")
         interfaces = peer.prepare(offer)
         move = Move(to=peer.name, offer=offer, interfaces=interfaces)
-        host.journal.begin_move(vm, move.dump())
+        host.journal.begin_move(machine.uuid, move.dump())
         report(f"{peer.name} has the ports")
-        moving = [port for port in offer.ports if port.transparent]
-        by_mac = {port.mac: interfaces[port.id] for port in moving if port.mac is not None}
-        host.domains.migrate(vm, peer.libvirt, by_mac, address=found.address)
+        there = _interfaces_there(offer, interfaces, host)
+        host.domains.migrate(machine.uuid, peer.libvirt, there, address=found.address)
     except BaseException:
         # It may be interrupted after the machine has moved: then reconcile finishes the move.
-        if host.domains.exists(vm):
+        if host.domains.exists(machine.uuid):
             _roll_back(offer, host, peer)
         raise
     report(f"{vm} runs on {peer.name}")
@@ -171,7 +178,7 @@ def _migrate(
     _clean_up_source(offer, host)
     report(f"{vm} and its ports are removed here")
     failed = peer.finish(offer, interfaces)
-    host.journal.end_move(vm)
+    host.journal.end_move(machine.uuid)
     report(f"{peer.name} has taken over")
     return failed
 
@@ -183,19 +190,32 @@ def _settle(move: Move, host: HostContext) -> None:
     not attached there, or something cannot be undone here.
     """
     offer, peer = move.offer, RemotePeer(move.to, host.settings.migration)
-    if host.domains.exists(offer.vm):
+    if host.domains.exists(offer.uuid):
         _roll_back(offer, host, peer)
         return
     _clean_up_source(offer, host)
     failed = peer.finish(offer, dict(move.interfaces))
-    host.journal.end_move(offer.vm)
+    host.journal.end_move(offer.uuid)
     for port, reason in failed.items():
         raise Failed(f"port {port} is not attached: {reason}", where=peer.name)
 
 
-def _offer(vm: str, host: HostContext) -> MachineOffer:
-    records = [record for record in host.journal.ports() if record.facts.vm == vm]
-    return MachineOffer.of(vm, host.domains.uuid(vm), records)
+def _offer(machine: Machine, host: HostContext) -> MachineOffer:
+    records = [each for each in host.journal.ports() if each.facts.vm_uuid == machine.uuid]
+    return MachineOffer.of(machine.name, machine.uuid, records)
+
+
+def _interfaces_there(
+    offer: MachineOffer, interfaces: Mapping[str, str], host: HostContext
+) -> dict[InterfaceIdentity, str]:
+    """The XML there of each interface that our steps made here; the machine's others stay."""
+    return {
+        entry.step.identity: interfaces[port.id]
+        for port in offer.ports
+        if port.transparent
+        for entry in host.journal.entries(port.id)
+        if isinstance(entry.step, AttachedInterface)
+    }
 
 
 def _clean_up_source(offer: MachineOffer, host: HostContext) -> None:
@@ -218,16 +238,16 @@ def _roll_back(offer: MachineOffer, host: HostContext, peer: Peer) -> None:
             continue
         try:
             unplug(port.id, host)
-            attach(port, host)
+            attach(replace(port, vm=host.domains.name(offer.uuid)), host)
         except SmartvifError as error:
             whole = False
             _log.error("%s port %s is not attached again: %s; %s", port.mode, port.id, error, again)
     if whole:
-        host.journal.end_move(offer.vm)
+        host.journal.end_move(offer.uuid)
 
 
-def _lock(vm: str) -> str:
-    return f"{vm}.moving"
+def _lock(uuid: str) -> str:
+    return f"{uuid}.moving"
 
 
 def _where(vm: str) -> str:

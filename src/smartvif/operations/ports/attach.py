@@ -53,7 +53,9 @@ def attach(
         )
         if ready is not None and prepared.vf is not None:
             preflight.warn_of_distance(ready, prepared.vf)
-        interface = AttachedInterface(domain=request.vm, mac=port.mac, xml=prepared.guest_xml)
+        interface = AttachedInterface(
+            uuid=machine.uuid, domain=machine.name, mac=port.mac, xml=prepared.guest_xml
+        )
         planned = replace(prepared.planned, plan=(*prepared.planned.plan, interface))
         return plug(planned, host.journal, host.drivers, on_step=on_step)
 
@@ -84,10 +86,12 @@ def _new_mac() -> str:
 def _check(request: PortSpec, host: HostContext) -> None:
     """Check all that can be checked before anything is changed."""
     check_switch(request, host)
-    taken = {interface.mac for interface in host.domains.interfaces(request.vm)}
-    if request.mac is not None and request.mac.lower() in taken:
+    # An interface of another owner may have the same address: the standby of a net_failover pair.
+    uuid = host.domains.uuid(request.vm)
+    ports = [each.facts for each in host.journal.ports() if each.facts.vm_uuid == uuid]
+    if request.mac is not None and request.mac.lower() in {facts.mac for facts in ports}:
         raise Refused(
-            f"it has an interface with MAC address {request.mac} already",
+            f"it has a port with MAC address {request.mac} already",
             where=f"virtual machine {request.vm}",
             hint="leave --mac away to have one chosen",
         )
