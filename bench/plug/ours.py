@@ -89,7 +89,7 @@ class Smartvif:
 
     def devices(self, address: PciAddress) -> PortDevices:
         """The VF and its representor."""
-        return devices(sriov.vf(address), self.representors, relayed=False)
+        return devices(sriov.vf(address), self.representors, with_uplink=False)
 
 
 class Watched(Smartvif):

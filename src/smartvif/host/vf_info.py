@@ -27,14 +27,15 @@ _UNKNOWN = 0xFFFFFFFF  # where a driver reports nothing (rtnl_fill_vfinfo: -1)
 class VfAdmin:
     """A VF as its PF sets it.
 
-    ``mac`` in lower case. ``vlan`` is the VLAN that the NIC puts the VF in without its knowledge, 0
-    for none, with the priority ``qos`` (0 to 7) and the tag ``vlan_protocol`` (an EtherType).
-    ``spoof_check`` drops what the VF sends by another address than its own; one that is ``trusted``
-    may change its address and receive others' frames. None is, when read, what the driver does not
-    report, and when wanted, what is to stay as it is.
+    ``mac`` in lower case; None, when wanted, leaves it to another program, such as libvirt.
+    ``vlan`` is the VLAN that the NIC puts the VF in without its knowledge, 0 for none, with the
+    priority ``qos`` (0 to 7) and the tag ``vlan_protocol`` (an EtherType). ``spoof_check`` drops
+    what the VF sends by another address than its own; one that is ``trusted`` may change its
+    address and receive others' frames. None is, when read, what the driver does not report, and
+    when wanted, what is to stay as it is.
     """
 
-    mac: str
+    mac: str | None
     vlan: int = 0
     qos: int = 0
     vlan_protocol: int = DOT1Q
@@ -43,7 +44,7 @@ class VfAdmin:
 
     def changes(self, wanted: VfAdmin) -> Iterator[tuple[str, dict[str, Any]]]:
         """The changes from this VF to ``wanted``: a name for people, and pyroute2's setting."""
-        if wanted.mac != self.mac:
+        if wanted.mac not in {None, self.mac}:
             yield "MAC address", {"mac": wanted.mac}
         if (wanted.vlan, wanted.qos) != (self.vlan, self.qos):
             yield "VLAN", {"vlan": {"vlan": wanted.vlan, "qos": wanted.qos}}
@@ -53,11 +54,24 @@ class VfAdmin:
             yield "trust", {"trust": int(wanted.trusted or False)}
 
     def is_as(self, wanted: VfAdmin) -> bool:
-        """Whether this VF is set as ``wanted``, as far as its driver reports."""
+        """Whether this VF is set as ``wanted``, as far as its driver reports.
+
+        The address of a trusted VF is its guest's to choose (``chosen_by_guest``).
+        """
         switches = ((self.spoof_check, wanted.spoof_check), (self.trusted, wanted.trusted))
-        return (self.mac, self.vlan, self.qos) == (wanted.mac, wanted.vlan, wanted.qos) and all(
-            None in pair or pair[0] is pair[1] for pair in switches
+        return (
+            (wanted.mac in {None, self.mac} or self.chosen_by_guest(wanted))
+            and (self.vlan, self.qos) == (wanted.vlan, wanted.qos)
+            and all(None in pair or pair[0] is pair[1] for pair in switches)
         )
+
+    def chosen_by_guest(self, wanted: VfAdmin) -> bool:
+        """Whether this VF's address is its guest's choice: it is trusted, as is ``wanted``.
+
+        ice and i40e write what a trusted VF asks for into the PF's record, and setting another
+        address there resets the VF under its guest.
+        """
+        return bool(self.trusted and wanted.trusted) and self.mac != NO_MAC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

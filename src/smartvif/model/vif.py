@@ -72,6 +72,7 @@ class Vif:
     ``vif_name`` is the host-side netdev or port; ``bridge_name`` the hybrid Linux bridge or the
     switch's bridge; ``path`` and ``mode`` are a vhost-user socket's; ``dev_address`` is the VF a
     guest gets as a PCI device. ``fixed_ips`` are the guest's addresses, of both IP versions.
+    ``trusted`` is None where the controller does not say it, as by os-vif, which has no field.
     """
 
     id: str
@@ -87,7 +88,7 @@ class Vif:
     profile: PortProfile | None = None
     has_traffic_filtering: bool = False
     fixed_ips: tuple[str, ...] = ()
-    trusted: bool = False
+    trusted: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,7 +77,7 @@ def _set_vf_admin(
     pf: str,
     number: int,
     *,
-    mac: str,
+    mac: str | None,
     vlan: int,
     qos: int,
     spoof_check: bool | None,
@@ -86,7 +86,7 @@ def _set_vf_admin(
     if qos not in range(8):
         raise Invalid(f"{qos} is not a VLAN priority", hint="it goes from 0 to 7")
     wanted = VfAdmin(
-        mac=mac if mac == NO_MAC else checks.mac(mac),
+        mac=mac if mac in {None, NO_MAC} else checks.mac(mac or ""),
         vlan=checks.vlan(vlan) if vlan else 0,
         qos=qos,
         spoof_check=spoof_check,

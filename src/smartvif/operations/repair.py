@@ -27,6 +27,7 @@ from smartvif.observe.read import read
 from smartvif.plug.each_port import MOST_THREADS, Action, Report, for_each_port
 from smartvif.plug.executor import undo
 from smartvif.plug.journal import Journal, JournalEntry, PortRecord, PortStatus
+from smartvif.plug.steps.step import take_again
 
 
 def repair_ports(
@@ -148,7 +149,7 @@ class _Repairs:
                 raise NotFound(
                     str(each.verdict), where=f"port {port}", hint="see: smartvif nic list"
                 )
-            each.step.do(self.drivers)
+            take_again(each.step, self.drivers)
             self.journal.done(port, each.entry.number)
         if found.act is RepairAct.AGAIN:
             self._check(port)

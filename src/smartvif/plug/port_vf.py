@@ -20,13 +20,13 @@ def read_devices(
     journal: Callable[[], Journal],
     representors: Representors,
     *,
-    relayed: bool,
+    with_uplink: bool,
 ) -> PortDevices:
-    """What a plan must know of the VF at ``address``; more where a forwarder has it (``relayed``).
+    """What a plan must know of the VF at ``address``; ``with_uplink`` where its PF is to set it.
 
     Raises: NotFound, Ambiguous; CannotTell (journal).
     """
-    return devices(read(address, port, journal), representors, relayed=relayed)
+    return devices(read(address, port, journal), representors, with_uplink=with_uplink)
 
 
 def read(address: PciAddress, port: str, journal: Callable[[], Journal]) -> Vf:

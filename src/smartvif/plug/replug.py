@@ -20,7 +20,7 @@ from smartvif.observe.observation import Observation, Scope
 from smartvif.observe.read import read
 from smartvif.plug.difference import PlanDifference, StepChange, difference
 from smartvif.plug.journal import Journal, JournalEntry, PortRecord
-from smartvif.plug.steps.step import Held, NetdevRole, OnVfNetdev, Plan, Step
+from smartvif.plug.steps.step import Held, NetdevRole, OnVfNetdev, Plan, Step, take_again
 
 _log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class _Replug:
         if not each.stages:
             if entry.done and isinstance(each.step.compare(seen), Holds):
                 return False
-            each.step.do(self.drivers)
+            take_again(each.step, self.drivers)
             self.journal.done(port, entry.number)
         elif each.old is None:
             found = each.step.snapshot(self.drivers)  # steps before it may have made its object
@@ -165,7 +165,7 @@ class _Replug:
         self.journal.rewrite(port, self.record.facts, [*old, *more])
         for number in sorted(touched):
             try:
-                old[number].step.do(self.drivers)
+                take_again(old[number].step, self.drivers)
                 self.journal.done(port, number)
             except SmartvifError as error:
                 _log.error("cannot restore '%s' now: %s", old[number].step.describe(), error)

@@ -63,7 +63,7 @@ def _plug(kind: VnicType, port: str, vf: int, host: HostContext, *, hybrid: bool
     vif = build_vif(asked, bind(asked, switch))
     found = None
     if asked.vf is not None:
-        found = devices(sriov.vf(asked.vf), Representors(), relayed=True)
+        found = devices(sriov.vf(asked.vf), Representors(), with_uplink=True)
     planned = prepare_port(vif, MACHINE, found, switch_simulated=False)
     plug(planned, host.journal, host.drivers)
 

@@ -17,6 +17,7 @@ from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.kernel.links import Links
 from smartvif.host.vf_info import DOT1Q, NO_MAC, VfAdmin
 from smartvif.model.errors import Failed, NotFound, Refused
+from smartvif.plug.steps.step import take_again
 from smartvif.plug.steps.vf import VfAdminSettings
 from tests.support.holds import holds
 
@@ -339,7 +340,8 @@ def test_a_driver_that_knows_less(silent: bool) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"mac": BEFORE},
+        {"mac": NO_MAC},
+        {"mac": BEFORE, "trusted": False},
         {"vlan": 5},
         {"qos": 1},
         {"spoof_check": True},
@@ -354,6 +356,93 @@ def test_check_sees_what_was_lost(change: dict[str, Any]) -> None:
     assert not holds(STEP, drivers(host))
     host.vfs[1] = dataclasses.replace(WANTED, spoof_check=None, trusted=None)
     assert holds(STEP, drivers(host))
+
+
+def test_a_trusted_guest_chooses_its_address() -> None:
+    """Its address is no difference, and stays when the step is taken again; undone, all is back."""
+    host = Admins()
+    before, there = dict(host.vfs), drivers(host)
+    found = STEP.snapshot(there)
+    STEP.do(there)
+    chosen = dataclasses.replace(WANTED, mac="02:aa:bb:cc:dd:ee")
+    host.vfs[1] = chosen
+    assert holds(STEP, there)
+    host.vfs[1] = dataclasses.replace(chosen, vlan=9)
+    assert not holds(STEP, there)
+    take_again(STEP, there)
+    assert host.vfs[1] == chosen
+    host.vfs[1] = dataclasses.replace(chosen, trusted=False)
+    take_again(STEP, there)
+    assert host.vfs[1] == WANTED
+    host.vfs[1] = chosen
+    STEP.undo(there, found)
+    assert host.vfs == before
+
+
+def test_a_vf_that_was_trusted_before() -> None:
+    """Left trusted by another program, it still gets the guest's address, and has its own back."""
+    host = Admins()
+    host.vfs[1] = VfAdmin(mac=BEFORE, spoof_check=False, trusted=True)
+    before, there = dict(host.vfs), drivers(host)
+    found = STEP.snapshot(there)
+    STEP.do(there)
+    assert host.vfs[1] == WANTED
+    STEP.undo(there, found)
+    assert host.vfs == before
+
+
+TRUSTED = VfAdminSettings(pf="pf0", number=1, wanted=VfAdmin(mac=None, trusted=True))
+UNTRUSTED = VfAdminSettings(
+    pf="pf0", number=1, wanted=VfAdmin(mac=None, spoof_check=True, trusted=False)
+)
+
+
+def test_a_vf_that_is_passed_through() -> None:
+    """It gets trust, or loses it and may not spoof; its address stays, and all is put back."""
+    for step, left in ((TRUSTED, False), (UNTRUSTED, True)):
+        host = Admins()
+        host.vfs[1] = VfAdmin(mac=BEFORE, vlan=5, spoof_check=not left, trusted=left)
+        before, there = dict(host.vfs), drivers(host)
+        found = step.snapshot(there)
+        assert not holds(step, there)
+        for _ in range(2):
+            step.do(there)
+            assert host.vfs[1] == VfAdmin(mac=BEFORE, spoof_check=True, trusted=not left)
+        assert holds(step, there)
+        host.vfs[1] = dataclasses.replace(host.vfs[1], mac=GUEST)
+        assert holds(step, there)
+        step.undo(there, found)
+        assert host.vfs == before
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_a_driver_that_cannot_set_trust(left: bool) -> None:
+    """It fails only where trust would have to change: there is none where none is reported."""
+    host = Admins(lacks=frozenset({"trust", "spoofchk"}))
+    host.vfs[1] = VfAdmin(mac=BEFORE, spoof_check=False, trusted=left)
+    changing, other = (UNTRUSTED, TRUSTED) if left else (TRUSTED, UNTRUSTED)
+    with pytest.raises(Failed, match="'pf0' cannot set the trust of its VF 1"):
+        changing.do(drivers(host))
+    other.do(drivers(host))
+    assert holds(other, drivers(host))
+    silent = drivers(Admins(silent=True, lacks=frozenset({"trust", "spoofchk"})))
+    UNTRUSTED.do(silent)
+    with pytest.raises(Failed, match="cannot set the trust"):
+        TRUSTED.do(silent)
+
+
+def test_a_driver_without_settings_of_vfs() -> None:
+    """A VF that is not to be trusted needs none; one that is to be trusted is not found."""
+    host = Admins()
+    host.vfs.clear()
+    there = drivers(host)
+    assert UNTRUSTED.snapshot(there) == {}
+    UNTRUSTED.do(there)
+    assert holds(UNTRUSTED, there)
+    UNTRUSTED.undo(there, {})
+    with pytest.raises(NotFound):
+        TRUSTED.snapshot(there)
+    assert not holds(TRUSTED, there)
 
 
 def test_without_the_vf() -> None:

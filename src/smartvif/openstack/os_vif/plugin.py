@@ -126,7 +126,7 @@ class Plugin(PluginBase):  # type: ignore[misc]  # os-vif is not followed by myp
             vif.id,
             lambda: self._journal,
             self._world.representors,
-            relayed=vif.kind is VifKind.VHOSTUSER,
+            with_uplink=vif.kind is VifKind.VHOSTUSER,
         )
 
     @cached_property

@@ -55,9 +55,8 @@ def claim_and_prepare(
             requested_device(port, binding, request), host, guest=guest, on_candidates=on_candidates
         )
         port = replace(port, vf=address)
-        relayed = request.mode is Mode.VIRTIO_FORWARDER
         vf = port_vf.read(address, port.id, lambda: host.journal)
-        found = devices(vf, host.drivers.representors, relayed=relayed)
+        found = devices(vf, host.drivers.representors, with_uplink=True)
     vif = _with_tap(build_vif(port, binding))
     simulated = host.drivers.switch(request.switch).simulated()
     planned = prepare_port(vif, machine, found, switch_simulated=simulated, needs=request.needs)

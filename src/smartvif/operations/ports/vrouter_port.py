@@ -108,7 +108,7 @@ def add(request: AgentPortRequest, host: HostContext, *, waits: Timeouts = _WAIT
             request.id,
             lambda: host.journal,
             host.drivers.representors,
-            relayed=request.mode is Mode.VIRTIO_FORWARDER,
+            with_uplink=request.mode is Mode.VIRTIO_FORWARDER,
         )
     machine = Machine(uuid=request.machine, name=request.name, project=request.project)
     planned = prepare_port(
@@ -186,7 +186,8 @@ def _vif(request: AgentPortRequest) -> Vif:
         fixed_ips=request.fixed_ips,
     )
     vif_type = VifType.VHOSTUSER if dpdk else VifType.VROUTER
-    vif = build_vif(port, Binding(vif_type=vif_type, details=details))
+    # The script has no word for trust.
+    vif = replace(build_vif(port, Binding(vif_type=vif_type, details=details)), trusted=None)
     return vif if request.netdev is None else replace(vif, vif_name=request.netdev)
 
 

@@ -41,13 +41,13 @@ class PortDevices:
         return self.vf.netdev
 
 
-def devices(vf: Vf, representors: Representors, *, relayed: bool) -> PortDevices:
-    """Look up what a plan must know of ``vf``; more where a forwarder is to have it (``relayed``).
+def devices(vf: Vf, representors: Representors, *, with_uplink: bool) -> PortDevices:
+    """Look up what a plan must know of ``vf``; ``with_uplink`` where its PF is to set it.
 
     Raises: NotFound, Ambiguous.
     """
     # To find a PF's own netdev among its representors takes as long as all else of a plug.
-    uplink = sriov.uplink(vf.pf) if relayed else None
+    uplink = sriov.uplink(vf.pf) if with_uplink else None
     return PortDevices(vf=vf, representor=representors.find(vf).netdev, uplink=uplink)
 
 

@@ -10,7 +10,7 @@ from smartvif.drivers.ovs.rows import SERVER_PATH, OvsPortSpec
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import SocketMode, VifKind
 from smartvif.plug.plans.inputs import PlanInput
-from smartvif.plug.plans.relay import relay, vf_steps
+from smartvif.plug.plans.relay import relay, trust, vf_steps
 from smartvif.plug.steps.links import HybridBridge
 from smartvif.plug.steps.ovs import SwitchPort
 from smartvif.plug.steps.step import Plan
@@ -59,7 +59,7 @@ def _passthrough(case: PlanInput) -> Plan:
     """The representor in the switch; the guest has the VF."""
     plugged = _in_switch(case, case.representor)
     if not case.with_vf.vf.simulated:
-        return (plugged,)
+        return *trust(case), plugged
     return case.vf_settings(), plugged, *case.passthrough()
 
 

@@ -1,4 +1,4 @@
-"""The steps that make a relay between a VF and a guest, the same on every switch."""
+"""The steps for a VF and its relay to a guest, the same on every switch."""
 
 from __future__ import annotations
 
@@ -20,17 +20,32 @@ def vf_steps(case: PlanInput) -> Plan:
     vf = case.with_vf.vf
     if vf.simulated:
         return (case.vf_settings(),)
-    if case.with_vf.uplink is None:
+    return VfioBinding(vf=vf.address), _by_pf(case, mac=case.vif.address)
+
+
+def trust(case: PlanInput) -> Plan:
+    """The trust of a VF that is passed through; its address libvirt sets by the guest's XML.
+
+    libvirt has no word for trust (libvirt.org/formatdomain.html, "PCI Passthrough"). A VF is not
+    handed on as another program left it, unless the controller does not say how it is to be.
+
+    Raises: Invalid, for a VF whose PF has no netdev to set it by.
+    """
+    untrustable = case.with_vf.uplink is None and not case.vif.trusted
+    return () if case.vif.trusted is None or untrustable else (_by_pf(case, mac=None),)
+
+
+def _by_pf(case: PlanInput, *, mac: str | None) -> VfAdminSettings:
+    vf, uplink, trusted = case.with_vf.vf, case.with_vf.uplink, case.vif.trusted
+    if uplink is None:
+        what = "trust" if mac is None else "address"
         raise Invalid(
-            f"the address of VF {vf.address} is set by its PF's netdev, and {vf.pf} has none",
+            f"the {what} of VF {vf.address} is set by its PF's netdev, and {vf.pf} has none",
             where=f"VIF {case.vif.id}",
             hint="bind the PF to its own driver; see: smartvif nic list",
         )
-    wanted = VfAdmin(mac=case.vif.address, trusted=True if case.vif.trusted else None)
-    return (
-        VfioBinding(vf=vf.address),
-        VfAdminSettings(pf=case.with_vf.uplink, number=vf.number, wanted=wanted),
-    )
+    wanted = VfAdmin(mac=mac, trusted=trusted, spoof_check=True if trusted is False else None)
+    return VfAdminSettings(pf=uplink, number=vf.number, wanted=wanted)
 
 
 def relay(case: PlanInput) -> ForwarderRelay:

@@ -18,7 +18,7 @@ from smartvif.model import checks
 from smartvif.model.errors import Invalid
 from smartvif.model.vif import SocketMode, VifKind
 from smartvif.plug.plans.inputs import PlanInput
-from smartvif.plug.plans.relay import relay, vf_steps
+from smartvif.plug.plans.relay import relay, trust, vf_steps
 from smartvif.plug.steps.links import LinkUp
 from smartvif.plug.steps.step import Plan
 from smartvif.plug.steps.vrouter import AgentPort
@@ -47,7 +47,7 @@ def _passthrough(case: PlanInput) -> Plan:
     """The representor in the vRouter; the guest has the VF."""
     plugged = _with_representor(case)
     if not case.with_vf.vf.simulated:
-        return plugged
+        return *trust(case), *plugged
     return case.vf_settings(), *plugged, *case.passthrough()
 
 

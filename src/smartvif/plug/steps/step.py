@@ -43,6 +43,22 @@ class Step(Protocol):
         """The verdict: whether the state that ``do`` makes is there. Pure."""
 
 
+@runtime_checkable
+class Again(Protocol):
+    """A step that is not taken again as it was taken first."""
+
+    def again(self, drivers: Drivers) -> None:
+        """Make the change for a guest that may use it, and keep what the guest may have chosen."""
+
+
+def take_again(step: Step, drivers: Drivers) -> None:
+    """Take a step of a port that is plugged again."""
+    if isinstance(step, Again):
+        step.again(drivers)
+    else:
+        step.do(drivers)
+
+
 class NetdevRole(StrEnum):
     """The role of a netdev for a VF; the values are the fields of ``VfNames``."""
 

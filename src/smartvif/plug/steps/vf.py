@@ -1,7 +1,8 @@
-"""Steps on a VF of a real NIC for a program of the host, the forwarder.
+"""Steps on a VF of a real NIC.
 
-The VF leaves its driver first and is set by its PF after that, and comes back in the reverse order:
-so its own driver never finds it with a guest's address, which it would keep.
+For a program of the host, the forwarder, the VF leaves its driver first and is set by its PF after
+that, and comes back in the reverse order: so its own driver never finds it with a guest's address,
+which it would keep.
 """
 
 from __future__ import annotations
@@ -84,16 +85,51 @@ class VfAdminSettings:
     wanted: VfAdmin
 
     def describe(self) -> str:
-        """Name the VF and its address."""
-        return f"set VF {self.number} of {self.pf} to {self.wanted.mac}"
+        """Name the VF, and its address or trust."""
+        trust = "trusted" if self.wanted.trusted else "not trusted"
+        return f"set VF {self.number} of {self.pf} to {self.wanted.mac or trust}"
 
     def snapshot(self, drivers: Drivers) -> Snapshot:
-        """How it is set now."""
-        return asdict(drivers.links.vf_admin(self.pf, self.number))
+        """How it is set now; empty where its driver has no settings of VFs, and needs none."""
+        try:
+            return asdict(drivers.links.vf_admin(self.pf, self.number))
+        except NotFound:
+            if self._needed:
+                raise
+            return {}
 
     def do(self, drivers: Drivers) -> None:
-        """Set what differs; fails where the driver cannot set all of it."""
-        unsupported = drivers.links.set_vf_admin(self.pf, self.number, self.wanted)
+        """Set what differs; fails where the driver cannot set all of it.
+
+        Trust that the driver does not know needs not be taken back. Nor is it a failure that a
+        spoof check cannot be switched on, as on mlx5 in switchdev mode, where the switch has every
+        frame: then another program cannot have switched it off.
+        """
+        found = self.snapshot(drivers)
+        if found:
+            self._set(drivers, VfAdmin(**found), self.wanted)
+
+    def again(self, drivers: Drivers) -> None:
+        """Set what differs; the address that the guest of a trusted VF has chosen stays."""
+        found = self.snapshot(drivers)
+        if found:
+            now, wanted = VfAdmin(**found), self.wanted
+            chosen = now.chosen_by_guest(wanted)
+            self._set(drivers, now, replace(wanted, mac=None) if chosen else wanted)
+
+    @property
+    def _needed(self) -> bool:
+        """Whether the driver must be able to set something: not to be trusted takes nothing."""
+        return self.wanted.mac is not None or bool(self.wanted.trusted)
+
+    def _set(self, drivers: Drivers, now: VfAdmin, wanted: VfAdmin) -> None:
+        if now.trusted is None and not wanted.trusted:
+            wanted = replace(wanted, trusted=None)
+        if now.spoof_check is None and wanted.spoof_check:
+            wanted = replace(wanted, spoof_check=None)
+        unsupported = drivers.links.set_vf_admin(self.pf, self.number, wanted)
+        if self.wanted.spoof_check:
+            unsupported = tuple(what for what in unsupported if what != "spoof check")
         if unsupported:
             raise Failed(
                 f"the driver of link '{self.pf}' cannot set the {' and the '.join(unsupported)}"
@@ -107,6 +143,8 @@ class VfAdminSettings:
         Where the driver did not report it, the VF gets neither trust nor permission to spoof: the
         next guest must not inherit them.
         """
+        if not found:
+            return
         before = VfAdmin(**found)
         if before.trusted is None and self.wanted.trusted:
             before = replace(before, trusted=False)
@@ -133,13 +171,17 @@ class VfAdminSettings:
         return Scope(vf_settings=frozenset({(self.pf, self.number)}))
 
     def compare(self, seen: Observation) -> Verdict:
-        """Whether it is set like this, as far as the driver says."""
+        """Whether it is set like this, as far as the driver says.
+
+        A spoof check that is to be on is not compared: not every driver can switch it.
+        """
         found, subject = seen.vf_setting(self.pf, self.number), f"VF {self.number} of {self.pf}"
         if isinstance(found, Unknown):
             return found
         if isinstance(found, Absent):
-            return Difference(subject, "there", "not there")
-        if found.value.is_as(self.wanted):
+            return Difference(subject, "there", "not there") if self._needed else HOLDS
+        wanted = replace(self.wanted, spoof_check=None) if self.wanted.spoof_check else self.wanted
+        if found.value.is_as(wanted):
             return HOLDS
         return Difference(subject, _words(self.wanted), _words(found.value))
 
@@ -154,4 +196,5 @@ class VfAdminSettings:
 
 
 def _words(settings: VfAdmin) -> str:
-    return f"set to {settings.mac}, VLAN {settings.vlan}, trust {settings.trusted}"
+    address = f"set to {settings.mac}, " if settings.mac is not None else ""
+    return f"{address}VLAN {settings.vlan}, trust {settings.trusted}"

@@ -106,9 +106,9 @@ def switch_port(made: Plan) -> OvsPortSpec:
         (LIBVIRTS, None, []),
         (HYBRID, None, [HybridBridge, SwitchPort]),
         (VHOST_USER, None, [SwitchPort]),
-        (DIRECT, REAL, [SwitchPort]),
-        (vif(VifType.OVS, VnicType.VDPA), REAL, [SwitchPort]),
-        (vif(VifType.AGILIO_OVS, VnicType.DIRECT), REAL, [SwitchPort]),
+        (DIRECT, REAL, [VfAdminSettings, SwitchPort]),
+        (vif(VifType.OVS, VnicType.VDPA), REAL, [VfAdminSettings, SwitchPort]),
+        (vif(VifType.AGILIO_OVS, VnicType.DIRECT), REAL, [VfAdminSettings, SwitchPort]),
         (
             DIRECT,
             SIMULATED,
@@ -208,8 +208,24 @@ def test_a_socket_that_cannot_be(path: str | None, mode: SocketMode) -> None:
 
 
 def test_a_passed_through_vf() -> None:
-    """On hardware only the representor is touched: the VF is libvirt's."""
-    assert planned(DIRECT, REAL) == (
+    """On hardware the representor is plugged, and by its PF the VF gets trust or loses it.
+
+    All else of the VF is libvirt's. Where the controller does not say whether it is trusted, or
+    nothing can be set and nothing must be, the VF is not touched.
+    """
+    trusted = dataclasses.replace(DIRECT, trusted=True)
+    for asked, wanted in (
+        (DIRECT, VfAdmin(mac=None, spoof_check=True, trusted=False)),
+        (trusted, VfAdmin(mac=None, trusted=True)),
+    ):
+        admin, _ = planned(asked, REAL)
+        assert admin == VfAdminSettings(pf="ens3f0", number=1, wanted=wanted)
+    without = dataclasses.replace(REAL, uplink=None)
+    with pytest.raises(Invalid, match=r"the trust of VF .* its PF's netdev, and .* has none"):
+        planned(trusted, without)
+    untold = planned(dataclasses.replace(DIRECT, trusted=None), REAL)
+    assert planned(DIRECT, without) == untold
+    assert untold == (
         SwitchPort(
             spec=OvsPortSpec(
                 bridge="br-int",
@@ -336,11 +352,11 @@ def test_a_network_without_a_bridge() -> None:
 
 def test_a_real_vf_for_the_forwarder() -> None:
     """It is bound to vfio-pci, then gets the guest's address by its PF; the relay has its own."""
-    trusted = dataclasses.replace(FORWARDER, trusted=True)
-    for asked, trust in ((FORWARDER, None), (trusted, True)):
+    for trust, spoof_check in ((None, None), (True, None), (False, True)):
+        asked = dataclasses.replace(FORWARDER, trusted=trust)
         binding, admin, in_switch, relayed = planned(asked, REAL)
         assert binding == VfioBinding(vf=VF)
-        wanted = VfAdmin(mac=MAC, trusted=trust)
+        wanted = VfAdmin(mac=MAC, spoof_check=spoof_check, trusted=trust)
         assert admin == VfAdminSettings(pf="ens3f0", number=1, wanted=wanted)
         assert switch_port((in_switch,)).name == "p0r1"
         assert relayed == ForwarderRelay(
