@@ -32,7 +32,7 @@ class StepVerdict:
     machine, if that has changed.
 
     ``misplaced``: the recorded name is now another device's. ``missing``: the VF has no such
-    netdev, so that taking the step again cannot help.
+    netdev, so that taking the step again cannot help; ``hint`` is what may.
     """
 
     entry: JournalEntry
@@ -40,6 +40,7 @@ class StepVerdict:
     now: Step | None = None
     misplaced: bool = False
     missing: bool = False
+    hint: str = ""
 
     @property
     def step(self) -> Step:
@@ -103,7 +104,9 @@ def _compare(entry: JournalEntry, vf: VfIdentity | None, seen: Observation) -> S
     if step.ROLE is NetdevRole.REPRESENTOR and isinstance(found, Absent):
         taken = isinstance(seen.link(step.vf_netdev), Present)
         difference = Difference(subject, step.vf_netdev, found.why or "not there")
-        return StepVerdict(entry=entry, verdict=difference, misplaced=taken, missing=True)
+        return StepVerdict(
+            entry=entry, verdict=difference, misplaced=taken, missing=True, hint=found.hint
+        )
     if step.ROLE is NetdevRole.REPRESENTOR and isinstance(found, Unknown):
         return StepVerdict(entry=entry, verdict=found)
     return StepVerdict(entry=entry, verdict=step.compare(seen))
@@ -133,9 +136,10 @@ class Repair:
     steps: tuple[StepVerdict, ...] = ()
 
     @property
-    def impossible(self) -> Gone | None:
-        """What is gone that no step can make."""
-        return next((each.verdict for each in self.steps if isinstance(each.verdict, Gone)), None)
+    def impossible(self) -> StepVerdict | None:
+        """The first step that cannot be taken: its machine or representor is gone."""
+        cannot = (each for each in self.steps if each.missing or isinstance(each.verdict, Gone))
+        return next(cannot, None)
 
     def __str__(self) -> str:
         return f"{self.act}: {self.reason}"

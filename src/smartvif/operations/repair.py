@@ -145,10 +145,6 @@ class _Repairs:
             if each.now is not None:
                 # It is the same device by another name, and so what was found of it holds.
                 self.journal.doing(port, each.entry.number, each.now, each.entry.found)
-            elif each.missing:
-                raise NotFound(
-                    str(each.verdict), where=f"port {port}", hint="see: smartvif nic list"
-                )
             take_again(each.step, self.drivers)
             self.journal.done(port, each.entry.number)
         if found.act is RepairAct.AGAIN:
@@ -171,10 +167,11 @@ class _Repairs:
         return Action(words=str(found), do=lambda: None)
 
     def _refuse_impossible(self, port: str, found: Repair) -> None:
-        """Raises: NotFound, where what the port is for is gone."""
-        record = self.journal.port(port)
-        if found.impossible is not None and record is not None:
-            raise NotFound(str(found.impossible), where=f"port {port}", hint=remedy(record))
+        """Raises: NotFound, where the port's machine or its VF's representor is gone."""
+        record, step = self.journal.port(port), found.impossible
+        if step is not None and record is not None:
+            hint = step.hint or remedy(record)
+            raise NotFound(str(step.verdict), where=f"port {port}", hint=hint)
 
 
 def _misplaced(found: Repair) -> list[StepVerdict]:

@@ -169,7 +169,11 @@ def _interfaces(
 def _view(record: PortRecord, entries: Sequence[JournalEntry], seen: Observation) -> PortView:
     working, health = _health(record, entries, seen)
     state = _switch_port(entries, seen)
-    facts = replace(record.facts, vm=_present_name(record.facts, seen))
+    facts = replace(
+        record.facts,
+        vm=_present_name(record.facts, seen),
+        switch_port=_present_switch_port(record.facts, seen),
+    )
     if state is not None and state.simulated and facts.switch not in facts.simulated:
         # It may have been down at the plug.
         facts = replace(facts, simulated=(*facts.simulated, facts.switch))
@@ -187,6 +191,12 @@ def _present_name(facts: PortFacts, seen: Observation) -> str:
     """What the machine is called now; where that is unknown, what it was called at the plug."""
     machine = NOT_READ if facts.vm_uuid is None else seen.machine(facts.vm_uuid)
     return machine.value.name if isinstance(machine, Present) else facts.vm
+
+
+def _present_switch_port(facts: PortFacts, seen: Observation) -> str | None:
+    """The representor that faces the port's VF now; where it has none, as at the plug."""
+    found = NOT_READ if facts.vf is None else seen.names_of(facts.vf).representor
+    return found.value if isinstance(found, Present) else facts.switch_port
 
 
 def _health(

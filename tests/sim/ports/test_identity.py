@@ -85,6 +85,8 @@ def test_a_representor_with_another_name() -> None:
     rename(ports["vm1"]["switch_port"], "enp3s0f0r0")
     settled()
     assert "wanted enp3s0f0r0" in health(1)["vm1"]
+    ways = {way["vm"]: way["switch_port"] for way in document("map")["ways"]}
+    assert ways["vm1"] == "enp3s0f0r0"
     assert smartvif("reconcile").code == 0
     assert set(health(0).values()) == {"ok"}
     assert pings("vm1", ADDRESSES["vm2"]) == 3
@@ -108,6 +110,9 @@ def test_a_representor_that_is_gone() -> None:
     assert other["id"] in answer.out
     assert answer.err.startswith(gone["id"])
     assert f"representor of VF {gone['vf']}" in answer.err
+    assert "sriov_numvfs" in answer.err
+    foreseen = document("reconcile", "--dry-run", code=1)
+    assert (foreseen["ports"], list(foreseen["failed"])) == ({}, [gone["id"]])
     assert ill(1) == {gone["id"]}
 
 
