@@ -100,7 +100,7 @@ class HostContext:
             )
         return self.placement
 
-    def access(self, row: Backend) -> Access[Any]:
+    def access(self, row: Backend) -> Access[Any, Any]:
         """How ports are given to a switch of this host.
 
         Raises: Invalid, for one that no command gives ports to; CannotTell, where this host's

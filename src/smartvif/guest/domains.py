@@ -19,6 +19,8 @@ from smartvif.model.pci import PciAddress
 if TYPE_CHECKING:
     import libvirt
 
+    from smartvif.guest.affinity import User
+
 # Seconds between two requests to a guest to release a device, and between two looks at it.
 _ASK_EVERY, _LOOK_EVERY = 5.0, 0.1
 
@@ -56,13 +58,28 @@ class GuestInterface:
 class MachineReading:
     """A machine with its present name and its interfaces, the running machine's first.
 
+    ``uuid`` has dashes; ``description`` is its XML: the running machine's, else its definition.
     ``persistent``: it has a definition; one that has not is gone when it stops.
     """
 
     name: str
+    uuid: str
+    description: str
     running: bool
     persistent: bool
     interfaces: tuple[GuestInterface, ...]
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether its memory can be shared with a vhost-user forwarder: without, no traffic."""
+        return xml.shares_memory(self.description)
+
+    def nodes(self) -> frozenset[int]:
+        """The host's NUMA nodes that it is bound to, read now; empty where it is bound to none."""
+        from smartvif.guest import affinity
+        from smartvif.host import numa
+
+        return affinity.nodes(self.description, numa.nodes())
 
 
 class Domains:
@@ -109,20 +126,13 @@ class Domains:
         with translated(_where(domain)):
             return bool(domain.isActive())
 
-    def shared_memory(self, name: str) -> bool:
-        """Whether its memory can be shared with a vhost-user forwarder: without, no traffic."""
-        domain = self._connection.domain(name)
-        with translated(_where(domain)):
-            return xml.shares_memory(domain.XMLDesc())
-
-    def nodes(self, name: str) -> frozenset[int]:
-        """The host's NUMA nodes that it is bound to; empty where it is bound to none."""
+    def qemu_user(self) -> User | None:
+        """The user that QEMU runs as, or None where libvirt does not change it."""
         from smartvif.guest import affinity
-        from smartvif.host import numa
 
-        domain = self._connection.domain(name)
-        with translated(_where(domain)):
-            return affinity.nodes(domain.XMLDesc(), numa.nodes())
+        connection = self._connection.open()
+        with translated(self._connection.uri):
+            return affinity.qemu_user(connection.getCapabilities())
 
     def passed_through(self) -> dict[PciAddress, str]:
         """The host's PCI devices that machines have, with the machine's name."""
@@ -140,8 +150,9 @@ class Domains:
         """The machine as it is."""
         domain = self._connection.by_uuid(uuid)
         with translated(_where(domain)):
-            name, sides = domain.name(), _sides(domain)
-            live, config = (_interfaces(domain, side) for side in (_Side.LIVE, _Side.CONFIG))
+            name, sides, description = domain.name(), _sides(domain), domain.XMLDesc()
+            live = _interfaces_of(description) if _Side.LIVE in sides else []
+            config = _interfaces(domain, _Side.CONFIG)
         interfaces = tuple(
             GuestInterface(
                 mac=interface.mac,
@@ -156,6 +167,8 @@ class Domains:
         )
         return MachineReading(
             name=name,
+            uuid=uuid,
+            description=description,
             running=_Side.LIVE in sides,
             persistent=_Side.CONFIG in sides,
             interfaces=interfaces,
@@ -282,6 +295,10 @@ def _described(domain: libvirt.virDomain, side: _Side) -> tuple[tuple[Interface,
 
 def _interfaces(domain: libvirt.virDomain, side: _Side) -> list[Interface]:
     return [interface for interface, _ in _described(domain, side)]
+
+
+def _interfaces_of(description: str) -> list[Interface]:
+    return [interface for interface, _ in xml.interfaces(description)]
 
 
 def _has(present: list[Interface], wanted: Interface) -> bool:

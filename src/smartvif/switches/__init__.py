@@ -7,6 +7,7 @@ __all__ = [
     "nic",
     "ovs",
     "plan",
+    "port_switch",
     "prepare",
     "registry",
     "vrouter",

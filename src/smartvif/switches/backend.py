@@ -27,10 +27,22 @@ if TYPE_CHECKING:
     PlanTable = Mapping[tuple[VifKind, bool], Callable[[PlanInput], Plan]]
 
 D = TypeVar("D")
+F = TypeVar("F")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access(Generic[D]):
+class SwitchReading(Generic[F]):
+    """What is read of a switch for a port: ``facts`` to bind it by.
+
+    ``netdevs`` are those of ``SwitchDriver.netdevs``, where the same request has given them.
+    """
+
+    facts: F
+    netdevs: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access(Generic[D, F]):
     """How a command reaches this host's instance of a switch and gives it ports.
 
     ``settings`` is a dataclass with a default for each field, of type str, float or tuple, and
@@ -38,21 +50,21 @@ class Access(Generic[D]):
     settings; it reads and changes nothing yet. Keyword arguments of it stand in for parts that take
     privileges, where a service has few.
 
-    ``check`` tests whether the switch could take a port, before anything is changed: it raises
-    NotFound, CannotTell, Failed. ``bind`` gives the binding that a controller would make of the
-    port, given the directory of the guests' sockets; it raises Invalid for what the switch cannot
-    carry.
+    ``read`` reads what the port's binding follows from, given the directory of the guests' sockets;
+    where the switch could not take the port, it raises NotFound, CannotTell, Failed. ``bind`` gives
+    the binding that a controller would make of the port. Pure; it raises Invalid for what the
+    switch cannot carry.
     """
 
     section: str
     settings: type
     open: Callable[..., D]
-    check: Callable[[PortSpec, D], None]
-    bind: Callable[[Port, D, str], Binding]
+    read: Callable[[PortSpec, D, str], SwitchReading[F]]
+    bind: Callable[[Port, F], Binding]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SwitchBackend(Generic[D]):
+class SwitchBackend(Generic[D, F]):
     """One kind of switch.
 
     ``name`` is its name in ``--switch`` and the journal; ``title`` is for people. ``vif_types``
@@ -82,7 +94,7 @@ class SwitchBackend(Generic[D]):
     requires: frozenset[str] = frozenset()
     refuses: frozenset[str] = frozenset()
     in_nic: bool = False
-    access: Access[D] | None = None
+    access: Access[D, F] | None = None
 
     @property
     def host_traits(self) -> frozenset[str]:

@@ -14,7 +14,8 @@ from smartvif.control.unsupported import unsupported
 from smartvif.control.vif_parts import VifBuilder, flag, start, with_socket
 from smartvif.model.errors import Invalid
 from smartvif.model.port import Binding, Port, VifType, VnicType
-from smartvif.model.vif import Vif, VifKind
+from smartvif.model.vif import PortProfile, ProfileKind, Vif, VifKind
+from smartvif.plug.plans.inputs import PortDevices
 from smartvif.switches import registry
 
 
@@ -28,6 +29,20 @@ def build_vif(port: Port, binding: Binding) -> Vif:
     if builder is None:
         raise unsupported(port, f"vif_type '{binding.vif_type}'")
     return builder(port, binding)
+
+
+def with_tap(vif: Vif) -> Vif:
+    """The VIF with a tap that we make; in a cloud libvirt makes the vRouter's tap."""
+    if vif.kind is not VifKind.GENERIC:
+        return vif
+    return replace(vif, profile=PortProfile(kind=ProfileKind.BASE, create_tap=True))
+
+
+def for_guest(vif: Vif, found: PortDevices | None) -> Vif:
+    """The VIF that the guest has: of a simulated VF the tap that stands in for the PCI device."""
+    if vif.kind is VifKind.HOST_DEVICE and found is not None and found.vf.simulated:
+        return with_tap(replace(vif, kind=VifKind.GENERIC, vif_name=names.tap(vif.id)))
+    return vif
 
 
 def _builder(port: Port, binding: Binding) -> VifBuilder | None:

@@ -23,7 +23,7 @@ def _plans() -> PlanTable:
     return nic.PLANS
 
 
-NIC: SwitchBackend[None] = SwitchBackend(
+NIC: SwitchBackend[None, None] = SwitchBackend(
     name="hw_veb",
     title="the switch inside the NIC",
     vif_types=frozenset({VifType.HW_VEB}),

@@ -10,9 +10,10 @@ from smartvif.drivers.ovs.switch import OpenVSwitch
 from smartvif.model.port import VifType
 from smartvif.plug.steps.links import HybridBridge
 from smartvif.plug.steps.ovs import SwitchPort
-from smartvif.switches.backend import Access, SwitchBackend
+from smartvif.switches.backend import Access, SwitchBackend, SwitchReading
 
 if TYPE_CHECKING:
+    from smartvif.control.bind_ovs import HostSwitch
     from smartvif.model.port import Binding, Port
     from smartvif.model.port_spec import PortSpec
     from smartvif.switches.backend import PlanTable, SocketTable, VifTable
@@ -30,21 +31,26 @@ def _open(settings: OpenVSwitchSettings) -> OpenVSwitch:
     return OpenVSwitch(Ovsdb(settings.database), timeout=settings.timeout)
 
 
-def _check(spec: PortSpec, switch: OpenVSwitch) -> None:
+def _read(spec: PortSpec, switch: OpenVSwitch, sockets: str) -> SwitchReading[HostSwitch]:
+    from smartvif.control.bind_ovs import HostSwitch
+
     assert spec.bridge is not None  # it is required
-    switch.bridge(spec.bridge)
-
-
-def _bind(port: Port, switch: OpenVSwitch, sockets: str) -> Binding:
-    from smartvif.control.bind_ovs import HostSwitch, bind
-
-    assert port.network.bridge is not None
-    bridge = switch.bridge(port.network.bridge)
-    found = HostSwitch(
+    netdevs = None
+    if spec.mode.needs_vf:  # a VF whose representor is among them cannot be chosen
+        bridge, netdevs = switch.bridge_and_netdevs(spec.bridge)
+    else:
+        bridge = switch.bridge(spec.bridge)
+    facts = HostSwitch(
         datapath_type="netdev" if bridge.datapath_type == "netdev" else "system",
         vhost_user_dir=sockets,
     )
-    return bind(port, found)
+    return SwitchReading(facts=facts, netdevs=netdevs)
+
+
+def _bind(port: Port, switch: HostSwitch) -> Binding:
+    from smartvif.control.bind_ovs import bind
+
+    return bind(port, switch)
 
 
 def _vifs() -> VifTable:
@@ -80,7 +86,7 @@ OVS = SwitchBackend(
         section="openvswitch",
         settings=OpenVSwitchSettings,
         open=_open,
-        check=_check,
+        read=_read,
         bind=_bind,
     ),
 )

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 GROUP = "smartvif.switches"
 
-Backend = SwitchBackend[Any]
+Backend = SwitchBackend[Any, Any]
 
 OURS: Mapping[str, Backend] = {row.name: row for row in (OVS, VROUTER, NIC)}
 

@@ -11,9 +11,10 @@ from smartvif.drivers.vrouter.agent import VRouterAgent
 from smartvif.drivers.vrouter.files import PortFiles
 from smartvif.model.port import VifType
 from smartvif.plug.steps.vrouter import AgentPort
-from smartvif.switches.backend import Access, SwitchBackend
+from smartvif.switches.backend import Access, SwitchBackend, SwitchReading
 
 if TYPE_CHECKING:
+    from smartvif.control.bind_vrouter import VRouterHost
     from smartvif.model.port import Binding, Port
     from smartvif.model.port_spec import PortSpec
     from smartvif.switches.backend import PlanTable, SocketTable, VifTable
@@ -37,16 +38,19 @@ def _open(
     return VRouterAgent(settings.agent, files(Path(settings.ports)), timeout=settings.timeout)
 
 
-def _check(spec: PortSpec, agent: VRouterAgent) -> None:
+def _read(spec: PortSpec, agent: VRouterAgent, sockets: str) -> SwitchReading[VRouterHost]:
+    from smartvif.control.bind_vrouter import VRouterHost
+
     # A tap's port can wait for an agent that is down.
     if spec.mode.needs_vf:
         agent.check_alive()
+    return SwitchReading(facts=VRouterHost(name="", dpdk=False, vhost_user_dir=sockets))
 
 
-def _bind(port: Port, agent: VRouterAgent, sockets: str) -> Binding:
-    from smartvif.control.bind_vrouter import VRouterHost, bind_vrouter
+def _bind(port: Port, host: VRouterHost) -> Binding:
+    from smartvif.control.bind_vrouter import bind_vrouter
 
-    return bind_vrouter(port, VRouterHost(name="", dpdk=False, vhost_user_dir=sockets))
+    return bind_vrouter(port, host)
 
 
 def _vifs() -> VifTable:
@@ -82,7 +86,7 @@ VROUTER = SwitchBackend(
         section="vrouter",
         settings=VRouterSettings,
         open=_open,
-        check=_check,
+        read=_read,
         bind=_bind,
     ),
 )

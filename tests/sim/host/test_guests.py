@@ -227,8 +227,9 @@ def test_stopped(in_host: InHost) -> None:
 
     def body(host: Host) -> None:
         host.guests.define("vm1", host.image)
-        assert not host.domains.running(host.uuid("vm1"))
-        assert host.domains.shared_memory("vm1")
+        uuid = host.uuid("vm1")
+        assert not host.domains.running(uuid)
+        assert host.domains.read(uuid).shares_memory
         for _ in range(2):
             host.domains.attach(host.uuid("vm1"), tap_xml("tap0"))
             (interface,) = host.domains.interfaces("vm1")

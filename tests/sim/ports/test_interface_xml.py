@@ -188,6 +188,6 @@ def test_shared_memory() -> None:
     for advice in ("", SHARED_MEMORY):
         text = f"{start}{advice}{end}"
         connection.defineXMLFlags(text, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
-        assert host.domains.shared_memory("new") is bool(advice)
+        assert host.domains.read("new").shares_memory is bool(advice)
         connection.lookupByName("new").undefine()
     connection.close()

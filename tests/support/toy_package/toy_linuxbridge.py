@@ -25,7 +25,7 @@ from smartvif.observe.observation import Observation, Scope
 from smartvif.plug.plans.inputs import PlanInput
 from smartvif.plug.steps.links import LinkUp
 from smartvif.plug.steps.step import NetdevRole, Plan, Snapshot
-from smartvif.switches.backend import Access, SwitchBackend
+from smartvif.switches.backend import Access, SwitchBackend, SwitchReading
 
 NAME = "linuxbridge"
 
@@ -173,16 +173,16 @@ class OnLinuxBridge:
         return replace(self, port=replace(self.port, netdev=netdev))
 
 
-def _check(spec: PortSpec, driver: LinuxBridges) -> None:
+def _read(spec: PortSpec, driver: LinuxBridges, sockets: str) -> SwitchReading[str]:
     assert spec.bridge is not None  # it is required
     driver.check_bridge(spec.bridge)
+    return SwitchReading(facts=spec.bridge)
 
 
-def _bind(port: Port, driver: LinuxBridges, sockets: str) -> Binding:
+def _bind(port: Port, bridge: str) -> Binding:
     if port.vnic_type is not VnicType.NORMAL:
-        raise unsupported(port, driver.TITLE)
-    assert port.network.bridge is not None
-    return Binding(vif_type=NAME, details={"bridge_name": port.network.bridge})
+        raise unsupported(port, LinuxBridges.TITLE)
+    return Binding(vif_type=NAME, details={"bridge_name": bridge})
 
 
 def _vif(port: Port, binding: Binding) -> Vif:
@@ -208,6 +208,6 @@ BACKEND = SwitchBackend(
     plans=lambda: {(VifKind.GENERIC, False): _tap},
     steps=(OnLinuxBridge,),
     access=Access(
-        section=NAME, settings=LinuxBridgeSettings, open=LinuxBridges, check=_check, bind=_bind
+        section=NAME, settings=LinuxBridgeSettings, open=LinuxBridges, read=_read, bind=_bind
     ),
 )

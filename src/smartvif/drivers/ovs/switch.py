@@ -86,11 +86,27 @@ class OpenVSwitch:
 
         Raises: NotFound naming the bridges there are, CannotTell.
         """
-        known = {bridge.name: bridge for bridge in self.bridges()}
-        if name not in known:
-            hint = f"there are: {', '.join(known)}" if known else "there are none at all"
-            raise NotFound(f"there is no bridge '{name}'", where="Open vSwitch", hint=hint)
-        return known[name]
+        return _bridge_of_name(name, self.bridges())
+
+    def bridge_and_netdevs(self, name: str) -> tuple[OvsBridge, dict[str, str]]:
+        """The bridge called ``name``, and ``netdevs``, by one transaction.
+
+        Raises: NotFound naming the bridges there are, CannotTell.
+        """
+        reads = [
+            select("Bridge", [], ["name", "datapath_type", "ports"]),
+            select("Port", [], ["_uuid", "name"]),
+            select("Interface", [], ["name"]),
+        ]
+        bridges, ports, interfaces = (
+            result["rows"] for result in self.db.transact(reads, self.deadline())
+        )
+        found = sorted(map(bridge_value, bridges), key=lambda bridge: bridge.name)
+        bridge_of = {uuid: row["name"] for row in bridges for uuid in uuids(row["ports"])}
+        port_of = {row["name"]: bridge_of.get(row["_uuid"][1]) for row in ports}
+        on = {row["name"]: port_of.get(row["name"]) for row in interfaces}
+        netdevs = {port: _place(bridge) for port, bridge in on.items() if bridge is not None}
+        return _bridge_of_name(name, found), netdevs
 
     def ports(self) -> tuple[OvsPortState, ...]:
         """Every port of every bridge, with the interface of the same name.
@@ -137,7 +153,7 @@ class OpenVSwitch:
 
         Raises: CannotTell.
         """
-        return {port.name: f"bridge {port.bridge}" for port in self.ports()}
+        return {port.name: _place(port.bridge) for port in self.ports()}
 
     def simulated(self) -> bool:
         """Never: Open vSwitch is real, also on a simulated host."""
@@ -264,6 +280,19 @@ class OpenVSwitch:
             where=f"bridge {spec.bridge}",
             hint=f"if nothing uses it: ovs-vsctl del-port {spec.name}",
         )
+
+
+def _bridge_of_name(name: str, bridges: Sequence[OvsBridge]) -> OvsBridge:
+    known = {bridge.name: bridge for bridge in bridges}
+    if name not in known:
+        hint = f"there are: {', '.join(known)}" if known else "there are none at all"
+        raise NotFound(f"there is no bridge '{name}'", where="Open vSwitch", hint=hint)
+    return known[name]
+
+
+def _place(bridge: str) -> str:
+    """The place of a netdev, in words for people."""
+    return f"bridge {bridge}"
 
 
 def _failure(spec: OvsPortSpec, rows: list[Row]) -> Failed | None:

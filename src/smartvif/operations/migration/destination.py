@@ -10,15 +10,10 @@ from smartvif.model.errors import Refused, SmartvifError
 from smartvif.model.pci import PciAddress
 from smartvif.model.port_spec import PortSpec
 from smartvif.operations.migration.offer import MachineOffer
-from smartvif.operations.ports.attach import attach, port_from
+from smartvif.operations.ports.attach import attach
 from smartvif.operations.ports.claims import claim_synced_with_journal, preview_claim, unplug
-from smartvif.operations.ports.prepare import (
-    PreparedPort,
-    bind_port,
-    check_switch,
-    claim_and_prepare,
-    requested_device,
-)
+from smartvif.operations.ports.prepare import PreparedPort, bind_port, claim_and_prepare
+from smartvif.operations.ports.reading import read_switch
 from smartvif.plug.executor import adopt, plug
 from smartvif.plug.steps.guest import AttachedInterface
 
@@ -54,7 +49,7 @@ def prepare(offer: MachineOffer, host: HostContext) -> dict[str, str]:
         for port in offer.ports:
             if port.transparent:
                 made[port.id] = ""
-                made[port.id] = _plug(port, offer, host).guest_xml
+                made[port.id] = _plug(port, offer, host).interface.xml
     except BaseException:
         _unplug(list(made), host)
         raise
@@ -102,21 +97,21 @@ def _problem(
 ) -> str | None:
     """``vfs`` are those that the ports before it would get."""
     try:
-        check_switch(port, host)
+        switch = read_switch(port, host)
         # A port that an earlier attempt left releases its VF first.
         if port.mode.needs_vf and host.journal.port(port.id) is None:
-            asked = port_from(port)
-            device = requested_device(asked, bind_port(asked, port, host), port)
-            vfs[preview_claim(device, host, vfs)] = f"port {port.id}"
+            wanted = bind_port(port, switch).wanted
+            assert wanted is not None  # its mode has a VF
+            vfs[preview_claim(wanted, host, vfs)] = f"port {port.id}"
     except SmartvifError as error:
         return str(error)
     return None
 
 
 def _plug(port: PortSpec, offer: MachineOffer, host: HostContext) -> PreparedPort:
-    check_switch(port, host)
+    switch = read_switch(port, host)
     with claim_synced_with_journal(port.id, host):
-        prepared = claim_and_prepare(port_from(port), port, offer.machine, host)
+        prepared = claim_and_prepare(bind_port(port, switch), offer.machine, host)
         plug(prepared.planned, host.journal, host.drivers)
     return prepared
 

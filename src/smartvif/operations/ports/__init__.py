@@ -8,5 +8,6 @@ __all__ = [
     "inventory",
     "preflight",
     "prepare",
+    "reading",
     "vrouter_port",
 ]

@@ -20,9 +20,15 @@ from smartvif.choose.selection.request import DeviceRequest
 from smartvif.choose.selection.select import select
 from smartvif.context.host import HostContext
 from smartvif.host import sriov
+from smartvif.host.sriov import Pf
 from smartvif.model.errors import Conflict, SmartvifError
 from smartvif.model.pci import PciAddress
-from smartvif.operations.ports.device_users import device_users, port_devices
+from smartvif.operations.ports.device_users import (
+    NONE_READ,
+    SwitchNetdevs,
+    device_users,
+    port_devices,
+)
 from smartvif.operations.ports.inventory import publish
 from smartvif.plug import executor
 from smartvif.plug.each_port import Action, Report, for_each_port
@@ -40,15 +46,18 @@ def claim(
     wanted: DeviceRequest,
     host: HostContext,
     *,
+    pfs: Sequence[Pf] | None = None,
+    netdevs: SwitchNetdevs = NONE_READ,
     guest: Guest = ANYWHERE,
     on_candidates: OnCandidates = lambda _: None,
 ) -> PciAddress:
     """Make a port the owner of the device that suits it best.
 
+    ``pfs``, and ``netdevs`` of a switch, are read here unless they have been already.
     Raises: NotFound and Refused, where there is none; Conflict, where every claim was lost to a
     concurrent one; CannotTell.
     """
-    published = publish(host)
+    published = publish(host, pfs, netdevs)
     for _ in range(_TRIES):
         selection = select(
             _choosable(published, wanted, host),

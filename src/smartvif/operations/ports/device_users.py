@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from types import MappingProxyType
 
 from smartvif.choose.selection.device_use import DeviceUsers
 from smartvif.context.host import HostContext
@@ -13,22 +14,32 @@ from smartvif.host.sriov import EswitchMode, Pf, Vf
 from smartvif.model.errors import Ambiguous, CannotTell, NotFound
 from smartvif.model.pci import PciAddress
 
+SwitchNetdevs = Mapping[str, Mapping[str, str]]
+"""The place of each netdev of a switch, by the switch's name."""
 
-def device_users(pfs: Sequence[Pf], host: HostContext) -> DeviceUsers:
+NONE_READ: SwitchNetdevs = MappingProxyType({})
+
+
+def device_users(
+    pfs: Sequence[Pf], host: HostContext, netdevs: SwitchNetdevs = NONE_READ
+) -> DeviceUsers:
     """What a switch, a machine or a process has.
 
+    ``netdevs`` are those of switches that have been read already.
     Raises: CannotTell, where libvirt does not answer.
     """
     # A host without SmartNICs need not have libvirt to be looked at.
     passed = host.domains.passed_through() if pfs else {}
     machines = {address: f"virtual machine {name}" for address, name in passed.items()}
-    found = users_without_machines(pfs, host)
+    found = users_without_machines(pfs, host, netdevs)
     return replace(found, named={**found.named, **machines})
 
 
-def users_without_machines(pfs: Sequence[Pf], host: HostContext) -> DeviceUsers:
+def users_without_machines(
+    pfs: Sequence[Pf], host: HostContext, netdevs: SwitchNetdevs = NONE_READ
+) -> DeviceUsers:
     """What a switch or a process has. QEMU is a process, of which the machine's name is unknown."""
-    switches = _switches(host)
+    switches = _switches(host, netdevs)
     named = {
         vf.address: user
         for pf in pfs
@@ -72,10 +83,10 @@ def _place(name: str | None, switches: Mapping[str, str]) -> str | None:
     return switches.get(name) or next(iter(netdev.above(name)), None)
 
 
-def _switches(host: HostContext) -> dict[str, str]:
+def _switches(host: HostContext, netdevs: SwitchNetdevs) -> dict[str, str]:
     """The place of each netdev that is in a switch."""
     found: dict[str, str] = {}
-    for switch in host.drivers.switches.values():
+    for name, switch in host.drivers.switches.items():
         with suppress(CannotTell):  # not every host has every switch
-            found.update(switch.netdevs())
+            found.update(netdevs[name] if name in netdevs else switch.netdevs())
     return found

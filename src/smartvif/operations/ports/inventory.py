@@ -10,9 +10,9 @@ from smartvif.choose.allow_list import report as allow_list
 from smartvif.choose.allow_list.match import Rules
 from smartvif.choose.selection.build_pools import PfInventory, build_pools
 from smartvif.choose.selection.device_use import DeviceUsers, obstacles
-from smartvif.choose.selection.pool import Guest, Pool
+from smartvif.choose.selection.pool import Pool
 from smartvif.context.host import HostContext
-from smartvif.host import bond, netdev, numa, sriov
+from smartvif.host import bond, netdev, sriov
 from smartvif.host.capabilities import capabilities
 from smartvif.host.passthrough import no_passthrough, passed_through_siblings
 from smartvif.host.sriov import Pf
@@ -20,6 +20,8 @@ from smartvif.model.errors import CannotTell
 from smartvif.model.known import Known
 from smartvif.model.pci import PciAddress
 from smartvif.operations.ports.device_users import (
+    NONE_READ,
+    SwitchNetdevs,
     device_users,
     port_devices,
     users_without_machines,
@@ -28,14 +30,17 @@ from smartvif.operations.ports.device_users import (
 _log = logging.getLogger(__name__)
 
 
-def publish(host: HostContext) -> tuple[Pool, ...]:
+def publish(
+    host: HostContext, pfs: Sequence[Pf] | None = None, netdevs: SwitchNetdevs = NONE_READ
+) -> tuple[Pool, ...]:
     """Publish this host's pools in the claim store, and return them.
 
+    ``pfs``, and ``netdevs`` of a switch, are read here unless they have been already.
     Raises: CannotTell, where libvirt does not answer; Invalid, for the allow-list.
     """
-    pfs = sriov.pfs()
-    users = _with_ports(device_users(pfs, host), port_devices(host))
-    found = _pools(pfs, users, _rules(host), host)
+    pfs = sriov.pfs() if pfs is None else pfs
+    ports = port_devices(host)
+    found = _pools(pfs, _with_ports(device_users(pfs, host, netdevs), ports), host)
     host.claims.publish(host.name, found)
     return found
 
@@ -47,7 +52,7 @@ def read_pools(host: HostContext) -> tuple[Pool, ...]:
     Raises: Invalid, for the allow-list.
     """
     pfs = sriov.pfs()
-    return _pools(pfs, _all_users(pfs, host), _rules(host), host)
+    return _pools(pfs, _all_users(pfs, host), host)
 
 
 def read_obstacles(pfs: Sequence[Pf], host: HostContext) -> dict[PciAddress, Known[str]]:
@@ -56,14 +61,6 @@ def read_obstacles(pfs: Sequence[Pf], host: HostContext) -> dict[PciAddress, Kno
     As ``read_pools``, without what takes long to read. Raises: Invalid, for the allow-list.
     """
     return obstacles(pfs, _all_users(pfs, host), _rules(host))
-
-
-def guest_location(vm: str, host: HostContext) -> Guest:
-    """Where a machine of this host runs.
-
-    Raises: NotFound; CannotTell, where libvirt does not answer.
-    """
-    return Guest(nodes=host.domains.nodes(vm), sockets=numa.sockets())
 
 
 def _all_users(pfs: Sequence[Pf], host: HostContext) -> DeviceUsers:
@@ -87,11 +84,10 @@ def _rules(host: HostContext) -> Rules | None:
     return allow_list.rules(host.settings.pci.device_spec)
 
 
-def _pools(
-    pfs: Sequence[Pf], users: DeviceUsers, rules: Rules | None, host: HostContext
-) -> tuple[Pool, ...]:
+def _pools(pfs: Sequence[Pf], users: DeviceUsers, host: HostContext) -> tuple[Pool, ...]:
     cards = [_card(pf, pfs, users.vdpa) for pf in pfs]
-    return build_pools(host.name, cards, users, rules, forwarder=host.drivers.forwarder is not None)
+    with_forwarder = host.drivers.forwarder is not None
+    return build_pools(host.name, cards, users, _rules(host), forwarder=with_forwarder)
 
 
 def _card(pf: Pf, pfs: Sequence[Pf], there: frozenset[PciAddress]) -> PfInventory:

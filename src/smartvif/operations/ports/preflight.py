@@ -15,15 +15,13 @@ from pathlib import Path
 
 from smartvif.context.host import HostContext
 from smartvif.drivers.forwarder.engine import EngineCapacity
-from smartvif.guest import affinity
 from smartvif.guest.affinity import User
-from smartvif.guest.connection import Connection, translated
+from smartvif.guest.domains import MachineReading
 from smartvif.guest.xml import SHARED_MEMORY
-from smartvif.host import numa, sriov
+from smartvif.host import numa
 from smartvif.host.numa import HugePages
 from smartvif.host.sriov import Vf
 from smartvif.model.errors import Failed, Refused
-from smartvif.model.pci import PciAddress
 
 _log = logging.getLogger(__name__)
 
@@ -68,16 +66,22 @@ class Readiness:
     huge_pages: HugePages
 
 
-def read(vm: str, host: HostContext) -> Readiness:
-    """Read what ``check`` and ``distance`` decide by.
+def read(vm: str, machine: MachineReading, nodes: frozenset[int], host: HostContext) -> Readiness:
+    """Read what ``check`` and ``distance`` decide by, for a machine bound to those NUMA nodes.
 
-    Raises: NotFound (machine); CannotTell, where the forwarder or libvirt does not answer.
+    Raises: CannotTell, where the forwarder or libvirt does not answer.
     """
-    engine = host.drivers.need_forwarder()
+    user = host.domains.qemu_user()
     return Readiness(
-        machine=_machine(vm, host),
+        machine=MachineReadiness(
+            name=vm,
+            shares_memory=machine.shares_memory,
+            user=user,
+            groups=groups(user) if user is not None else frozenset(),
+            nodes=nodes,
+        ),
         sockets=directory(Path(host.settings.forwarder.sockets)),
-        capacity=engine.capacity(),
+        capacity=host.drivers.need_forwarder().capacity(),
         huge_pages=numa.huge_pages(),
     )
 
@@ -126,9 +130,9 @@ def distance(found: Readiness, vf: Vf) -> str | None:
     )
 
 
-def warn_of_distance(found: Readiness, vf: PciAddress) -> None:
-    """Log a warning where the VF with that address is far from the machine's memory."""
-    words = distance(found, sriov.vf(vf))
+def warn_of_distance(found: Readiness, vf: Vf) -> None:
+    """Log a warning where the VF is far from the machine's memory."""
+    words = distance(found, vf)
     if words is not None:
         _log.warning("%s", words)
 
@@ -178,21 +182,6 @@ def directory(path: Path) -> Directory:
         owner=found.st_uid,
         group=found.st_gid,
         has_acl=_ACL in os.listxattr(path),
-    )
-
-
-def _machine(name: str, host: HostContext) -> MachineReadiness:
-    connection = Connection(host.settings.libvirt.uri)
-    domain = connection.domain(name)
-    with translated(f"virtual machine {name}"):
-        text, capabilities = domain.XMLDesc(), connection.open().getCapabilities()
-    user = affinity.qemu_user(capabilities)
-    return MachineReadiness(
-        name=name,
-        shares_memory=host.domains.shared_memory(name),
-        user=user,
-        groups=groups(user) if user is not None else frozenset(),
-        nodes=affinity.nodes(text, numa.nodes()),
     )
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from smartvif.drivers.drivers import Drivers
-from smartvif.guest.xml import read_interface
+from smartvif.guest.xml import interface_xml, read_interface
 from smartvif.model.guest_interface import InterfaceIdentity
 from smartvif.model.known import Absent, Unknown
 from smartvif.model.verdict import HOLDS, Difference, Gone, Verdict
 from smartvif.observe.observation import Observation, Scope
 from smartvif.plug.steps.step import Snapshot
+
+if TYPE_CHECKING:
+    from smartvif.model.vif import Machine, Vif
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,15 @@ class AttachedInterface:
     domain: str
     mac: str
     xml: str
+
+    @classmethod
+    def of(cls, machine: Machine, vif: Vif) -> AttachedInterface:
+        """The step that gives the machine ``vif``.
+
+        Raises: Invalid, for a VIF that lacks a value.
+        """
+        xml = interface_xml(vif)
+        return cls(uuid=machine.uuid, domain=machine.name, mac=vif.address, xml=xml)
 
     def describe(self) -> str:
         """Name the guest."""
