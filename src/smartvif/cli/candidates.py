@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
+
+from smartvif.model.document import JsonObject
 
 if TYPE_CHECKING:
     from smartvif.choose.selection.explain import Candidate
     from smartvif.choose.selection.pool import Pool
 
 
-def pool_json(pool: Pool) -> dict[str, Any]:
+def pool_json(pool: Pool) -> JsonObject:
     """Stable keys; documented in docs/reference/cli.md."""
     return {
         "pf": str(pool.pf),
@@ -31,7 +33,7 @@ def pool_json(pool: Pool) -> dict[str, Any]:
     }
 
 
-def candidates_json(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
+def candidates_json(candidates: Sequence[Candidate]) -> list[JsonObject]:
     """Stable keys; documented in docs/reference/cli.md."""
     return [
         {

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from smartvif.cli import context
 from smartvif.cli.output import example, print_json, print_table, with_format
 from smartvif.cli.process import reporting
+from smartvif.model.document import JsonObject
 from smartvif.model.errors import Invalid, SmartvifError
 
 if TYPE_CHECKING:
@@ -85,19 +86,19 @@ def receive(act: str) -> None:
         raise
 
 
-def _receive(act: str) -> dict[str, Any]:
+def _receive(act: str) -> JsonObject:
     from smartvif.operations.migration import destination as chain
     from smartvif.operations.migration.offer import MachineOffer
 
     try:
-        document: dict[str, Any] = json.load(sys.stdin)
+        document: JsonObject = json.load(sys.stdin)
     except ValueError as error:
         raise Invalid(f"it is no JSON: {error}", where="standard input") from error
     offer, host = MachineOffer.from_json(document), context.host()
-    answer: dict[str, Any] = {}
+    answer: JsonObject = {}
     match act:
         case "examine":
-            answer = chain.check(offer, host)
+            answer = chain.check(offer, host).as_json()
         case "prepare":
             answer = {"interfaces": chain.prepare(offer, host)}
         case "finish":

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from smartvif.model.document import JsonObject
 from smartvif.model.errors import SmartvifError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -31,7 +32,7 @@ def example(*commands: str) -> str:
     return "\n".join(["\b", f"{title}:", *(f"  {command}" for command in commands)])
 
 
-def print_json(schema: str, data: dict[str, Any]) -> None:
+def print_json(schema: str, data: JsonObject) -> None:
     """One document, with the schema that its keys follow."""
     json.dump({"schema": f"smartvif.{schema}/1", **data}, sys.stdout, indent=2)
     sys.stdout.write("\n")

@@ -4,6 +4,7 @@ __all__ = [
     "checks",
     "choices",
     "deadline",
+    "document",
     "error_codec",
     "errors",
     "guest_interface",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from smartvif.model.document import JsonObject
 from smartvif.model.pci import PciAddress
 from smartvif.status.nics import PfView
 from smartvif.status.ports import PortView
@@ -43,7 +43,7 @@ class HostMap:
     pfs: tuple[PfView, ...]
     ways: tuple[PortPath, ...]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         """Stable keys; documented in docs/reference/cli.md."""
         return {
             "pfs": [

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from smartvif.choose.selection.device_use import in_words
 from smartvif.host.representors import Representors
 from smartvif.host.sriov import Pf, Vf
+from smartvif.model.document import JsonObject
 from smartvif.model.errors import Ambiguous, NotFound
 from smartvif.model.known import NOT_READ, Absent, Known, Unknown
 from smartvif.model.pci import PciAddress
@@ -32,7 +32,7 @@ class VfView:
         """Whether a port can have it; None where that is unknown."""
         return None if isinstance(self.obstacle, Unknown) else self.obstacle == Absent()
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         """Stable keys; documented in docs/reference/cli.md."""
         return {
             "address": str(self.vf.address),
@@ -55,7 +55,7 @@ class PfView:
     pf: Pf
     vfs: tuple[VfView, ...]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         """Stable keys; documented in docs/reference/cli.md."""
         pf = self.pf
         return {

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from smartvif.diff.ports import compare_port, remedy, scope_of, with_present_name
 from smartvif.drivers.drivers import Drivers, SwitchPortState
+from smartvif.model.document import JsonObject
 from smartvif.model.errors import CannotTell, NotFound
 from smartvif.model.known import NOT_READ, Known, Present, Unknown
 from smartvif.model.pci import PciAddress
@@ -46,7 +47,7 @@ class PortView:
         """Its VF."""
         return None if self.facts.vf is None else self.facts.vf.address
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         """Stable keys; documented in docs/reference/cli.md."""
         return {
             "id": self.id,
@@ -69,7 +70,7 @@ class PortDetail:
     relay: RelayView | None
     steps: tuple[JournalEntry, ...]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         """Stable keys; documented in docs/reference/cli.md."""
         says = dict(self.switch) if self.switch else None
         return {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from smartvif.drivers.drivers import Drivers
 from smartvif.drivers.forwarder.engine import (
@@ -13,6 +12,7 @@ from smartvif.drivers.forwarder.engine import (
     RelayCounters,
     RelayState,
 )
+from smartvif.model.document import JsonObject
 from smartvif.model.errors import CannotTell
 from smartvif.plug.journal import PortRecord
 
@@ -26,7 +26,7 @@ class Reading:
     counters: RelayCounters
     moment: float
 
-    def as_json(self, earlier: Reading | None = None) -> dict[str, Any]:
+    def as_json(self, earlier: Reading | None = None) -> JsonObject:
         """Stable keys; documented in docs/reference/cli.md. Rates are those since ``earlier``."""
         ways = {"to_guest": self.counters.to_guest, "from_guest": self.counters.from_guest}
         if earlier is None:
@@ -49,7 +49,7 @@ class RelayView:
     """One relay. ``traffic`` is None where it is unknown."""
 
     state: RelayState
-    traffic: dict[str, Any] | None
+    traffic: JsonObject | None
 
 
 def read(record: PortRecord, drivers: Drivers, *, rates: bool) -> RelayView | None:
@@ -66,7 +66,7 @@ def read(record: PortRecord, drivers: Drivers, *, rates: bool) -> RelayView | No
     return RelayView(state=state, traffic=_traffic(record.id, engine, rates=rates))
 
 
-def _traffic(port: str, engine: ForwarderEngine, *, rates: bool) -> dict[str, Any] | None:
+def _traffic(port: str, engine: ForwarderEngine, *, rates: bool) -> JsonObject | None:
     try:
         earlier = _reading(port, engine)
         if earlier is None or not rates:
@@ -83,7 +83,7 @@ def _reading(port: str, engine: ForwarderEngine) -> Reading | None:
     return Reading(counters=counters, moment=time.monotonic()) if counters is not None else None
 
 
-def _counted(flow: DirectionCounters) -> dict[str, Any]:
+def _counted(flow: DirectionCounters) -> JsonObject:
     return {"packets": flow.packets, "bytes": flow.bytes, "drops": flow.drops}
 
 

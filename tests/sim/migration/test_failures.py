@@ -16,7 +16,7 @@ from smartvif.drivers.drivers import Drivers
 from smartvif.model.errors import CannotTell, Failed, SmartvifError
 from smartvif.operations.migration import destination as receive
 from smartvif.operations.migration import source as chain
-from smartvif.operations.migration.offer import MachineOffer, Move
+from smartvif.operations.migration.offer import DestinationCheck, MachineOffer, Move
 from smartvif.operations.migration.peer import RemotePeer
 from smartvif.plug.steps import codec
 from smartvif.plug.steps.step import Step
@@ -68,9 +68,9 @@ class PeerBeside:
         """As the settings have it."""
         return RemotePeer(self.name, host().settings.migration).libvirt
 
-    def check(self, offer: MachineOffer) -> dict[str, Any]:
+    def check(self, offer: MachineOffer) -> DestinationCheck:
         """Ask the host."""
-        found: dict[str, Any] = self._call("examine", check, offer)
+        found: DestinationCheck = self._call("examine", check, offer)
         return found
 
     def prepare(self, offer: MachineOffer) -> dict[str, str]:
@@ -98,7 +98,7 @@ def _nothing() -> None:
     """What happens at most calls."""
 
 
-def check(offer: MachineOffer) -> dict[str, Any]:
+def check(offer: MachineOffer) -> DestinationCheck:
     """The host's part."""
     return receive.check(offer, host())
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from smartvif.choose.allow_list import nova_conf
 from smartvif.choose.allow_list.match import Rules, Verdict, match_all, warnings
@@ -16,6 +15,7 @@ from smartvif.host import pci_devices
 from smartvif.host.function_driver import pf_problem
 from smartvif.host.pci_devices import PciDevice
 from smartvif.host.sriov import EswitchMode, Pf
+from smartvif.model.document import JsonObject
 from smartvif.model.errors import Invalid, NotFound
 
 NOVA_CONF = Path("/etc/nova/nova.conf")
@@ -40,7 +40,7 @@ class AllowListReport:
         """Warnings: what is allowed and is probably a mistake."""
         return warnings(self.specs, self.verdicts)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         """Stable keys; documented in docs/reference/cli.md."""
         return {
             "source": self.source,
@@ -52,7 +52,7 @@ class AllowListReport:
             "warnings": list(self.warnings),
         }
 
-    def _device(self, verdict: Verdict) -> dict[str, Any]:
+    def _device(self, verdict: Verdict) -> JsonObject:
         device, first = verdict.device, verdict.first
         reasons = enumerate(zip(self.specs, verdict.reasons, strict=True))
         return {

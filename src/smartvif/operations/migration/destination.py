@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from smartvif.context.host import HostContext
 from smartvif.model.errors import Refused, SmartvifError
 from smartvif.model.pci import PciAddress
 from smartvif.model.port_spec import PortSpec
-from smartvif.operations.migration.offer import MachineOffer
+from smartvif.operations.migration.offer import DestinationCheck, MachineOffer
 from smartvif.operations.ports.attach import attach
 from smartvif.operations.ports.claims import claim_synced_with_journal, preview_claim, unplug
 from smartvif.operations.ports.prepare import PreparedPort, bind_port, claim_and_prepare
@@ -18,11 +17,9 @@ from smartvif.plug.executor import adopt, plug
 from smartvif.plug.steps.guest import AttachedInterface
 
 
-def check(offer: MachineOffer, host: HostContext) -> dict[str, Any]:
-    """The obstacles to receiving the machine, by port; nothing is changed.
+def check(offer: MachineOffer, host: HostContext) -> DestinationCheck:
+    """The obstacles to receiving the machine; nothing is changed.
 
-    Returns ``problem``, of the machine itself; ``ports``, a problem or None for each; ``address``,
-    where QEMU is to listen, or None.
     Raises: CannotTell, where libvirt does not answer.
     """
     problem = None
@@ -31,11 +28,11 @@ def check(offer: MachineOffer, host: HostContext) -> dict[str, Any]:
     elif host.domains.exists(offer.uuid):
         problem = f"it is there already, and called {host.domains.name(offer.uuid)}"
     vfs: dict[PciAddress, str] = {}
-    return {
-        "problem": problem,
-        "ports": {port.id: _problem(port, offer, host, vfs) for port in offer.ports},
-        "address": host.settings.migration.address or None,
-    }
+    return DestinationCheck(
+        problem=problem,
+        ports={port.id: _problem(port, host, vfs) for port in offer.ports},
+        address=host.settings.migration.address or None,
+    )
 
 
 def prepare(offer: MachineOffer, host: HostContext) -> dict[str, str]:
@@ -92,9 +89,7 @@ def abandon(offer: MachineOffer, host: HostContext) -> None:
     _unplug([port.id for port in offer.ports], host)
 
 
-def _problem(
-    port: PortSpec, offer: MachineOffer, host: HostContext, vfs: dict[PciAddress, str]
-) -> str | None:
+def _problem(port: PortSpec, host: HostContext, vfs: dict[PciAddress, str]) -> str | None:
     """``vfs`` are those that the ports before it would get."""
     try:
         switch = read_switch(port, host)

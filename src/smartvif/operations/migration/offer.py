@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from smartvif.model.document import JsonObject
 from smartvif.model.errors import Damaged, Invalid
 from smartvif.model.port_spec import PortSpec
 from smartvif.model.vif import Machine
@@ -86,3 +87,29 @@ class Move:
                 where=f"journal, table moves, row {uuid}",
                 hint="restore the journal from a backup",
             ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationCheck:
+    """The obstacles to receiving a machine.
+
+    ``problem`` is the machine's own; ``ports`` has one, or None, for each port of the offer;
+    ``address`` is where QEMU is to listen, None: where libvirt chooses.
+    """
+
+    problem: str | None
+    ports: Mapping[str, str | None]
+    address: str | None
+
+    def as_json(self) -> JsonObject:
+        """The document for the source, which ``from_json`` reads."""
+        return {"problem": self.problem, "ports": dict(self.ports), "address": self.address}
+
+    @classmethod
+    def from_json(cls, document: JsonObject, offer: MachineOffer) -> DestinationCheck:
+        """What ``as_json`` gave of that offer. Raises: Invalid."""
+        try:
+            ports = {port.id: document["ports"][port.id] for port in offer.ports}
+            return cls(problem=document["problem"], ports=ports, address=document["address"])
+        except (KeyError, TypeError) as error:
+            raise Invalid(f"it does not say whether it can receive the machine: {error}") from error

@@ -6,12 +6,13 @@ import json
 import re
 import shlex
 import subprocess
-from typing import Any, Protocol
+from typing import Protocol
 
 from smartvif.context.settings import MigrationSettings
+from smartvif.model.document import JsonObject
 from smartvif.model.error_codec import decode
 from smartvif.model.errors import CannotTell, Failed, Invalid, Refused, SmartvifError
-from smartvif.operations.migration.offer import MachineOffer
+from smartvif.operations.migration.offer import DestinationCheck, MachineOffer
 
 _LONGEST = 300  # seconds; the guest's ports are made there, or a direct one is hot-plugged
 # ssh(1) exits with 255 where it cannot connect, a shell with the others where there is no command.
@@ -37,7 +38,7 @@ class Peer(Protocol):
     def libvirt(self) -> str:
         """The URI of its libvirt."""
 
-    def check(self, offer: MachineOffer) -> dict[str, Any]:
+    def check(self, offer: MachineOffer) -> DestinationCheck:
         """As ``destination.check``."""
 
     def prepare(self, offer: MachineOffer) -> dict[str, str]:
@@ -68,9 +69,13 @@ class RemotePeer:
             raise Invalid(f"remote: {error}", where="[migration]", hint='"ssh {host}"') from error
         self._remote = [word.replace("{host}", name) for word in words]
 
-    def check(self, offer: MachineOffer) -> dict[str, Any]:
+    def check(self, offer: MachineOffer) -> DestinationCheck:
         """As ``destination.check``."""
-        return self._run("examine", offer.as_json())
+        answer = self._run("examine", offer.as_json())
+        try:
+            return DestinationCheck.from_json(answer, offer)
+        except Invalid as error:
+            raise CannotTell(error.what, where=self.name) from error
 
     def prepare(self, offer: MachineOffer) -> dict[str, str]:
         """As ``destination.prepare``."""
@@ -87,7 +92,7 @@ class RemotePeer:
         """As ``destination.abandon``."""
         self._run("abandon", offer.as_json())
 
-    def _run(self, verb: str, document: dict[str, Any]) -> dict[str, Any]:
+    def _run(self, verb: str, document: JsonObject) -> JsonObject:
         """Run one part on the other host; raises its error, with its name in where."""
         argv = [*self._remote, "smartvif", "receive", verb]
         try:
@@ -108,7 +113,7 @@ class RemotePeer:
         if done.returncode != 0:
             raise self._error(done)
         try:
-            answer: dict[str, Any] = json.loads(done.stdout)
+            answer: JsonObject = json.loads(done.stdout)
             answer["schema"]
         except (ValueError, LookupError, TypeError) as error:
             raise CannotTell(

@@ -65,7 +65,7 @@ def check_migration(vm: str, host: HostContext, peer: Peer) -> MigrationCheck:
 
 def _check(offer: MachineOffer, host: HostContext, peer: Peer) -> MigrationCheck:
     there = peer.check(offer)
-    problem = there["problem"] and f"{peer.name}: {there['problem']}"
+    problem = there.problem and f"{peer.name}: {there.problem}"
     if not host.domains.running(offer.uuid):
         problem = "it does not run: define it there, and attach its ports"
     return MigrationCheck(
@@ -76,11 +76,11 @@ def _check(offer: MachineOffer, host: HostContext, peer: Peer) -> MigrationCheck
                 id=port.id,
                 mode=str(port.mode),
                 transparent=port.transparent,
-                problem=there["ports"][port.id],
+                problem=there.ports[port.id],
             )
             for port in offer.ports
         ),
-        address=there["address"],
+        address=there.address,
     )
 
 

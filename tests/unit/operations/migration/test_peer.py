@@ -195,7 +195,7 @@ def test_what_is_asked(answer: Answer, tmp_path: Path) -> None:
 
     found = {"problem": None, "ports": {PORT.id: "no VF"}, "address": "192.0.2.2"}
     checked = answer(said(**found)).check(OFFER)
-    assert {key: checked[key] for key in found} == found
+    assert checked.as_json() == found
     asked("examine")
     assert answer(said(interfaces={PORT.id: "<x/>"})).prepare(OFFER) == {PORT.id: "<x/>"}
     asked("prepare")
@@ -289,6 +289,16 @@ def test_no_error_of_ours(answer: Answer, err: str, what: str) -> None:
     with pytest.raises(CannotTell, match=what) as caught:
         answer(err=err, code=127).check(OFFER)
     assert "[migration]" in caught.value.hint
+
+
+@pytest.mark.parametrize("left_out", ["problem", "ports", "address"])
+def test_half_an_answer(answer: Answer, left_out: str) -> None:
+    """An answer that leaves something open is none: the machine stays."""
+    found = {"problem": None, "ports": {PORT.id: None}, "address": None}
+    del found[left_out]
+    with pytest.raises(CannotTell, match=left_out) as caught:
+        answer(said(**found)).check(OFFER)
+    assert caught.value.where == "host2"
 
 
 @pytest.mark.parametrize("out", ["", "Welcome!\n" + said(), "[]", "5", "{}", "null", said()[:-1]])
