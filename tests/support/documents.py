@@ -23,7 +23,7 @@ OVS_KEYS = {
     "external_ids",
     "statistics",
 }
-GUEST_KEYS = {"kind", "source", "live", "persistent"}
+GUEST_KEYS = {"kind", "source", "live", "persistent", "link_up"}
 PF_KEYS = {
     *("address", "netdev", "driver", "simulated", "eswitch", "switch_id", "numa_node"),
     *("num_vfs", "total_vfs", "vfs"),

@@ -31,7 +31,7 @@ _DATABASE = f"unix:{OPENVSWITCH}/db.sock"
 _ROOMS = ("operations", "switches", "plug", "guest", "choose", "control", "drivers", "host")
 # Each line goes down; docs/architecture.md says what is done there.
 _NORMAL = [
-    *("switches", "guest"),
+    *("switches", "plug", "guest"),
     *("switches", "plug"),
     *("switches", "plug"),
 ]
@@ -43,8 +43,8 @@ _WITH_VF = [
 ]
 _WALKS = {
     Mode.NORMAL: _NORMAL,
-    Mode.DIRECT: ["switches", "guest", "host", *_WITH_VF],
-    Mode.VIRTIO_FORWARDER: ["switches", "guest", "drivers", "host", *_WITH_VF],
+    Mode.DIRECT: ["switches", "plug", "guest", "host", *_WITH_VF],
+    Mode.VIRTIO_FORWARDER: ["switches", "plug", "guest", "drivers", "host", *_WITH_VF],
 }
 
 
@@ -118,7 +118,8 @@ def test_attach_goes_down_and_asks_once() -> None:
     The machines are listed once, and only for the VFs that they have.
     """
     for number, (mode, walk) in enumerate(_WALKS.items(), start=1):
-        spec = PortSpec(vm=f"vm{number}", mode=mode, bridge=BRIDGE)
+        mac = f"52:54:00:00:00:{number:02x}"
+        spec = PortSpec(vm=f"vm{number}", mode=mode, bridge=BRIDGE, mac=mac)
         host = HostContext(settings.load())
         with _requests() as requests, _rooms_entered() as entered:
             attach(spec, host)

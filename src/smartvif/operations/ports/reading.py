@@ -6,6 +6,7 @@ port's mode needs.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from smartvif.choose.selection.pool import ANYWHERE, Guest
@@ -20,6 +21,7 @@ from smartvif.model.port_spec import PortSpec
 from smartvif.model.vif import Machine
 from smartvif.operations.ports import preflight
 from smartvif.operations.ports.preflight import Readiness
+from smartvif.plug.journal import PortRecord
 from smartvif.switches import registry
 from smartvif.switches.port_switch import PortSwitch, read_port_switch
 
@@ -28,8 +30,8 @@ from smartvif.switches.port_switch import PortSwitch, read_port_switch
 class HostReading:
     """What is read of the host for one port. ``relay`` is what a port behind the forwarder needs.
 
-    ``macs`` are those of the machine's ports. For a port with a VF ``guest`` is where the machine
-    runs, and ``pfs`` are the host's.
+    ``macs`` are those of the machine's ports, where the request has one. For a port with a VF
+    ``guest`` is where the machine runs, and ``pfs`` are the host's.
     """
 
     switch: PortSwitch
@@ -46,12 +48,13 @@ def read(request: PortSpec, host: HostContext) -> HostReading:
     Raises: as ``read_switch``; NotFound (machine); CannotTell, where libvirt does not answer.
     """
     switch = read_switch(request, host)
+    ports = () if request.mac is None else host.journal.ports()
     found = host.domains.read(host.domains.uuid(request.vm))
     nodes = found.nodes() if request.mode.needs_vf else frozenset()
     return HostReading(
         switch=switch,
         machine=Machine(uuid=found.uuid, name=request.vm),
-        macs=_macs(found.uuid, host),
+        macs=_macs(found.uuid, ports),
         relay=_relay(request, found, nodes, host),
         pfs=sriov.pfs() if request.mode.needs_vf else (),
         guest=Guest(nodes=nodes, sockets=numa.sockets()) if request.mode.needs_vf else ANYWHERE,
@@ -92,13 +95,13 @@ def check(request: PortSpec, found: HostReading) -> None:
         preflight.check(found.relay)
 
 
-def _macs(machine: str, host: HostContext) -> frozenset[str]:
+def _macs(machine: str, ports: Iterable[PortRecord]) -> frozenset[str]:
     """The addresses of the machine's ports.
 
     Interfaces of other owners may have the same: the standby of a net_failover pair.
     """
-    ports = (record.facts for record in host.journal.ports())
-    return frozenset(facts.mac for facts in ports if facts.vm_uuid == machine and facts.mac)
+    facts = (record.facts for record in ports)
+    return frozenset(each.mac for each in facts if each.vm_uuid == machine and each.mac)
 
 
 def _relay(
