@@ -143,7 +143,7 @@ def test_what_is_left_out_is_refused() -> None:
     text = interface_xml(SERVER).replace("</interface>", f"{MTU}</interface>")
     assert defined(text).find("devices/interface/mtu") is not None
     with pytest.raises(Failed, match="Cannot set interface MTU"):
-        host.domains.attach("vm1", text)
+        host.domains.attach(host.domains.uuid("vm1"), text)
     assert host.domains.interfaces("vm1") == ()
 
 
@@ -158,8 +158,8 @@ def test_a_guest_has_the_queues_of_its_tap() -> None:
     )
     one = interface_xml(replace(asked, profile=profile(create_tap=True)))
     with pytest.raises(Failed, match="Invalid argument"):
-        host.domains.attach("vm1", one)
-    host.domains.attach("vm1", interface_xml(asked, Queues(pairs=3, rx=512)))
+        host.domains.attach(host.domains.uuid("vm1"), one)
+    host.domains.attach(host.domains.uuid("vm1"), interface_xml(asked, Queues(pairs=3, rx=512)))
     console = Console(GUESTS / "vm1.agent")
     code, said = console.run(
         "cd /sys/class/net; until [ -e eth0 ]; do sleep 0.1; done;"
@@ -188,6 +188,6 @@ def test_shared_memory() -> None:
     for advice in ("", SHARED_MEMORY):
         text = f"{start}{advice}{end}"
         connection.defineXMLFlags(text, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
-        assert host.domains.read("new").shares_memory is bool(advice)
+        assert host.domains.read(host.domains.uuid("new")).shares_memory is bool(advice)
         connection.lookupByName("new").undefine()
     connection.close()

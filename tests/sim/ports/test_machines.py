@@ -9,6 +9,7 @@ from smartvif.demo.demo import host_state
 from smartvif.sim.fleet import Fleet
 from smartvif.sim.testing import on_simulated_host, on_simulated_hosts
 from tests.support.commands import attach, document, guest, host, netdev, smartvif
+from tests.support.vrouter import eventually
 
 STRANGER = (
     "<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory>"
@@ -113,6 +114,7 @@ def test_another_owners_interface_with_the_same_address() -> None:
     assert document("reconcile", "--dry-run")["ports"] == {}
     netdev("vm1", port["mac"])
     virsh("detach-device-alias", "vm1", "net0", "--live")
+    eventually(lambda: smartvif("ports").code == 1)  # once the guest has released it
     health = document("ports", code=1)["ports"][0]["health"]
     assert health.endswith("not in the running machine, wanted there")
     assert port["id"] in document("reconcile")["ports"]

@@ -97,7 +97,9 @@ def test_a_terminal_without_unicode(encoding: str, sign: str) -> None:
 def test_a_signal_rolls_back(number: signal.Signals) -> None:
     """What the command is at is rolled back, and the next signal does not interrupt that."""
     with subprocess.Popen(
-        [sys.executable, "-c", CHANGES, "slow"], stderr=subprocess.PIPE, text=True
+        ["env", "--default-signal", sys.executable, "-c", CHANGES, "slow"],
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "begun\n"

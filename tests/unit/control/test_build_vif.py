@@ -120,6 +120,7 @@ def test_a_tap_in_full() -> None:
             create_tap=True,
         ),
         has_traffic_filtering=True,
+        trusted=False,
     )
 
 
@@ -140,6 +141,7 @@ def test_a_forwarder_in_full() -> None:
             interface_id=ID,
             offload=Offload(representor_name="tap0d9a1b2c-3e", representor_address=VF),
         ),
+        trusted=False,
     )
 
 
@@ -236,6 +238,7 @@ def test_an_offloaded_vrouter_port_in_full() -> None:
         dev_address=VF,
         profile=profile,
         has_traffic_filtering=True,
+        trusted=False,
     )
     asked = port(VnicType.DIRECT, network=replace(network, physical_network="left"))
     assert build_vif(asked, binding(VROUTER, port_filter=True)) == direct

@@ -161,7 +161,7 @@ def test_names_of_the_wire_below_no_device(host: Host) -> None:
     assert all(host.found(pf, vf) == nic.representor(pf, vf) for pf, vf in host.vfs)
     host.one_switch()
     host.representors = Representors(host.root)
-    with pytest.raises(Ambiguous, match="does not say of which PF"):
+    with pytest.raises(Ambiguous, match="its PF is not known"):
         host.found(1, 3)
 
 
