@@ -14,7 +14,7 @@ import click
 import smartvif
 from smartvif.cli import process
 from smartvif.cli.output import log_to_stderr
-from smartvif.model.errors import Invalid, SmartvifError
+from smartvif.model.errors import Invalid
 
 _COMMANDS: Mapping[str, str] = {
     "attach": "attach:attach",
@@ -63,22 +63,8 @@ def cli(verbose: bool) -> None:
 def main() -> None:
     """Run the command; every error of ours becomes a message and an exit code."""
     process.prepare()
-    try:
-        # Not standalone: click itself would turn our errors into tracebacks.
-        code = cli.main(standalone_mode=False)
-    except SmartvifError as error:
-        click.echo(error.explained(), err=True)
-        code = error.exit_code
-    except click.UsageError as error:
-        click.echo(_usage_text(error), err=True)
-        code = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
-        code = 130
-    except process.Ended as ended:
-        click.echo(ended.explained(), err=True, nl=False)
-        code = ended.exit_code
-    sys.exit(code if isinstance(code, int) else 0)
+    # Not standalone: click itself would turn our errors into tracebacks.
+    sys.exit(process.exit_code(lambda: cli.main(standalone_mode=False), _usage_text))
 
 
 def _usage_text(error: click.UsageError) -> str:

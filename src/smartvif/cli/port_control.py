@@ -129,23 +129,16 @@ def port_control(
 
 def run(words: Sequence[str], *, waits: Timeouts | None = None) -> int:
     """Do what the command's arguments say; returns the exit code. ``waits``: the usual ones."""
-    try:
+
+    def command() -> object:
         _refuse_joined(words)
-        code = port_control.main(list(words), _NAME, standalone_mode=False, obj=waits)
-    except SmartvifError as error:
-        click.echo(error.explained(), err=True)
-        code = error.exit_code
-    except click.UsageError as error:
-        wrong = Invalid(error.format_message(), where=_NAME, hint=_HINT)
-        click.echo(wrong.explained(), err=True)
-        code = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
-        code = 130
-    except process.Ended as ended:
-        click.echo(ended.explained(), err=True, nl=False)
-        code = ended.exit_code
-    return code if isinstance(code, int) else 0
+        return port_control.main(list(words), _NAME, standalone_mode=False, obj=waits)
+
+    return process.exit_code(command, _usage_text)
+
+
+def _usage_text(error: click.UsageError) -> str:
+    return Invalid(error.format_message(), where=_NAME, hint=_HINT).explained()
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The command as a process: signals that end it, and output that cannot be written.
+"""The command as a process: its exit code, signals that end it, output that cannot be written.
 
 Whatever ends a command while it changes something, what it did is rolled back or finished, as at
 Ctrl-C; and output that fails neither changes nor hides what was done.
@@ -11,14 +11,14 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TextIO, TypeVar
 
 import click
 
-from smartvif.model.errors import Failed
+from smartvif.model.errors import Failed, SmartvifError
 
 _S = TypeVar("_S", bound=io.TextIOWrapper)
 _ENDINGS = (signal.SIGTERM, signal.SIGHUP)
@@ -69,6 +69,28 @@ def prepare() -> None:
         _open_if_closed(descriptor, mode)
     sys.stdout = _guarded(sys.stdout, 1, _Stdout)
     sys.stderr = _guarded(sys.stderr, 2, _Stderr)
+
+
+def exit_code(command: Callable[[], object], usage_text: Callable[[click.UsageError], str]) -> int:
+    """Run a command that is not click's standalone; every error becomes a message and a code.
+
+    ``usage_text`` has an error of click's in our form.
+    """
+    try:
+        code = command()
+    except SmartvifError as error:
+        click.echo(error.explained(), err=True)
+        code = error.exit_code
+    except click.UsageError as error:
+        click.echo(usage_text(error), err=True)
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        code = 130
+    except Ended as ended:
+        click.echo(ended.explained(), err=True, nl=False)
+        code = ended.exit_code
+    return code if isinstance(code, int) else 0
 
 
 @contextmanager
