@@ -1,4 +1,4 @@
-"""Pings that run in a guest for as long as something else goes on, and what came of them."""
+"""Pings that run in a guest while something else goes on, and their replies."""
 
 from __future__ import annotations
 

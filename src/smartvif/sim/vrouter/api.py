@@ -301,4 +301,4 @@ class _AgentHandler(BaseHTTPRequestHandler):
         return self.server_version
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests are not logged: what came of them can be asked for."""
+        """Requests are not logged: their effect can be queried."""
