@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import subprocess
-import sys
 
 import pytest
 
-from tests.support.checkout import CHECKOUT
+from tests.support.benches import quick
 
 MEASURED = {
     "vRouter normal plug",
@@ -37,25 +35,17 @@ def test_plug_bench() -> None:
     """Every measurement gives both times and their ratio, and every target is met or missed."""
     if importlib.util.find_spec("vif_plug_ovs") is None:
         pytest.skip("os-vif is not installed")
-    run = subprocess.run(
-        [sys.executable, "-m", "bench.plug", "--quick"],
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert run.returncode == 0, run.stderr
-    table, _, verdicts = run.stdout.partition("\n\n")
+    said = quick("plug", timeout=120)
+    table, _, verdicts = said.partition("\n\n")
     rows = {}
     for line in table.splitlines():
         match = re.fullmatch(r"(\S.*?) {2,}([0-9.]+) +([0-9.]+) +([0-9.]+|-) +([0-9.]+) .*", line)
         if match is not None:
             rows[match[1]] = match
-    assert rows.keys() == MEASURED, run.stdout
+    assert rows.keys() == MEASURED, said
     for row in rows.values():
         ours, peer, ratio = float(row[2]), float(row[3]), float(row[5])
         assert ours > 0
         assert ratio == pytest.approx(ours / peer, rel=0.1, abs=0.001), row[0]
     judged = re.findall(r"^(?:met|missed) +(.*?): [0-9.]+, target 0\.[0-9]+", verdicts, re.M)
-    assert set(judged) == {what for what in MEASURED if re.search(r"\bplug\b", what)}, run.stdout
+    assert set(judged) == {what for what in MEASURED if re.search(r"\bplug\b", what)}, said
