@@ -121,16 +121,16 @@ class _Repairs:
         return Action(words=str(found), do=lambda: self._act(port, found))
 
     def _read(self, port: str) -> Repair | None:
-        record, verdict = self.journal.port(port), self._compare(port)
-        return None if record is None or verdict is None else repair(record, verdict)
+        compared = self._compare(port)
+        return None if compared is None else repair(*compared)
 
-    def _compare(self, port: str) -> PortVerdict | None:
+    def _compare(self, port: str) -> tuple[PortRecord, PortVerdict] | None:
         record = self.journal.port(port)
         if record is None or not self._may_repair(record):
             return None
         entries = self._concerned(self.journal.entries(port))
         seen = read(scope_of(record, entries), self.drivers)
-        return compare_port(record, entries, seen)
+        return record, compare_port(record, entries, seen)
 
     def _may_repair(self, record: PortRecord) -> bool:
         return self.machines or record.status is PortStatus.PLUGGED
@@ -152,8 +152,8 @@ class _Repairs:
 
     def _check(self, port: str) -> None:
         """Compare a port once more. Raises: Failed, where it still differs."""
-        verdict = self._compare(port)
-        problem = verdict.first_problem if verdict is not None else None
+        compared = self._compare(port)
+        problem = None if compared is None else compared[1].first_problem
         if isinstance(problem, Difference):
             raise Failed(
                 f"it was repaired, and still differs: {problem}",
